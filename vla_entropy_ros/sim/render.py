@@ -1,0 +1,42 @@
+"""Offscreen rendering on the CPU; one renderer belongs to one thread, since it owns a GL context."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+GL_PACKAGE = "libosmesa6"
+os.environ.setdefault("MUJOCO_GL", "osmesa")
+
+import mujoco  # noqa: E402  (MUJOCO_GL must be set before MuJoCo loads)
+
+
+class RenderError(RuntimeError):
+    """The machine can't render; the message is one line and names what to install."""
+
+
+class Camera:
+    """The fixed camera of the scene as RGB images."""
+
+    def __init__(self, model: mujoco.MjModel, name: str, size: int) -> None:
+        try:
+            self._renderer = mujoco.Renderer(model, size, size)
+        except Exception as error:  # MuJoCo raises whatever its GL loader meets: ImportError, AttributeError, RuntimeError
+            raise RenderError(
+                f"no offscreen rendering with MUJOCO_GL={os.environ['MUJOCO_GL']} ({type(error).__name__}): "
+                f"install Debian's {GL_PACKAGE} (apt-get install {GL_PACKAGE})"
+            ) from error
+        self._name = name
+
+    def render(self, data: mujoco.MjData) -> NDArray[np.uint8]:
+        """Image [size, size, 3], RGB, of the current state."""
+        self._renderer.update_scene(data, camera=self._name)
+        return self._renderer.render()
+
+    def close(self) -> None:
+        """Release the GL context; safe to call twice."""
+        with contextlib.suppress(Exception):  # at interpreter exit the GL library may be gone already
+            self._renderer.close()

@@ -1,0 +1,1 @@
+"""Training of the small policy: demonstrations, network, trainer, export to the OpenVLA layout."""

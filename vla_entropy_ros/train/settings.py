@@ -1,0 +1,51 @@
+"""The training recipe as one dataclass, read from config/train.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what is trained; a run is reproducible from it.
+
+    Sizes of the network, amount of demonstrations, length of the two phases; times in seconds, angles in radians,
+    lengths in metres.
+    """
+
+    seed: int
+    image_size: int
+    width: int
+    tower_depth: int
+    stem_width: int
+    decoder_depth: int
+    heads: int
+    mlp_width: int
+    max_translation: float
+    max_rotation: float
+    demonstrations: int  # images from the noisy expert
+    rounds: int  # DAgger rounds after the first phase
+    round_images: int  # images per DAgger round
+    steps: int  # optimiser steps of the first phase
+    round_steps: int  # optimiser steps after each round
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    warmup: int
+    bin_sigma: float  # width of the soft target, in bins
+    auxiliary_weight: float
+    dimension_weights: tuple[float, ...]
+
+    @classmethod
+    def load(cls, path: Path, **changes: Any) -> Recipe:
+        """Read `path`; ValueError lists unknown and missing keys."""
+        values = {**yaml.safe_load(path.read_text()), **changes}
+        names = {field.name for field in fields(cls)}
+        if wrong := sorted(names ^ set(values)):
+            raise ValueError(f"{path.name}: unknown or missing keys {', '.join(wrong)}; valid are {', '.join(sorted(names))}")
+        values["dimension_weights"] = tuple(values["dimension_weights"])
+        return cls(**values)

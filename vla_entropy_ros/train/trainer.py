@@ -1,0 +1,211 @@
+"""The training run: demonstrations, first phase, DAgger rounds; resumable at every checkpoint."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, distributed
+from torch.multiprocessing import spawn
+
+from .demonstrations import Demonstrations, collect
+from .network import SmallPolicy
+from .settings import Recipe
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 60.0
+LOG_STEPS = 50
+PATIENCE = timedelta(hours=2)  # the other processes wait this long while one records a round
+SEED_STRIDE = 1_000_000  # seeds of training episodes start here; evaluation uses seeds below
+
+
+def train(recipe: Recipe, folder: Path, device: str, processes: int) -> None:
+    """Train in `folder`, or go on where an earlier run of it stopped.
+
+    On a CPU the batch is shared by `processes` single-threaded processes (two OpenMP threads that meet a busy core
+    are many times slower); on a GPU one process trains and all record.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    workers = processes if device == "cpu" else 1
+    if workers == 1:
+        Trainer(recipe, folder, device, processes).run()
+        return
+    with tempfile.TemporaryDirectory() as meeting:
+        store = f"file://{meeting}/store"
+        spawn(_train_worker, (workers, store, recipe, folder, device, processes), nprocs=workers)
+
+
+def _train_worker(
+    rank: int, workers: int, store: str, recipe: Recipe, folder: Path, device: str, processes: int
+) -> None:
+    if rank == 0:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=workers, timeout=PATIENCE)
+    try:
+        Trainer(recipe, folder, device, processes, rank, workers).run()
+    finally:
+        distributed.destroy_process_group()
+
+
+class Trainer:
+    """One run in one folder: data-*.npz, state.pt, policy.pt, log.jsonl."""
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, device: str, processes: int, rank: int = 0, workers: int = 1
+    ) -> None:
+        self.recipe, self.folder, self.device, self.processes = recipe, folder, device, processes
+        self.rank, self.workers = rank, workers
+        torch.set_num_threads(1)
+        torch.manual_seed(recipe.seed)
+        self.policy = SmallPolicy(recipe).to(device)
+        self.optimiser = torch.optim.AdamW(
+            self.policy.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.95)
+        )
+        self.step = 0
+        self._resume()
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of all phases."""
+        return self.recipe.steps + self.recipe.rounds * self.recipe.round_steps
+
+    def run(self) -> None:
+        """Train to the end; whatever an earlier run of this folder finished is not done again."""
+        recipe = self.recipe
+        data = [self._data(0)]
+        self._train(data, recipe.steps)
+        for round_number in range(1, recipe.rounds + 1):
+            data.append(self._data(round_number))
+            self._train(data, recipe.steps + round_number * recipe.round_steps)
+        if self.rank == 0:
+            self.policy.save(self.folder / "policy.pt")
+
+    def _data(self, round_number: int) -> Demonstrations:
+        """Images of one round, recorded by the first process unless an earlier run left them."""
+        path = self.folder / f"data-{round_number}.npz"
+        if self.rank == 0 and not path.exists():
+            self._record(round_number, path)
+        if self.workers > 1:
+            distributed.barrier()
+        return Demonstrations.load(path)
+
+    def _record(self, round_number: int, path: Path) -> None:
+        """Record one round: from the noisy expert first, from the policy and corrected by the expert after."""
+        recipe, weights = self.recipe, None
+        count, noise = recipe.demonstrations, 1.0
+        if round_number:
+            weights = self.folder / f"policy-{round_number - 1}.pt"
+            self.policy.save(weights)
+            count, noise = recipe.round_images, 0.5
+        log.info("round %d: recording %d images", round_number, count)
+        started, done = time.monotonic(), 0
+
+        def progress(images: int) -> None:
+            nonlocal done
+            done += images
+            log.info("  %d of %d images, %.0f a second", done, count, done / (time.monotonic() - started))
+
+        seed = SEED_STRIDE * (1 + round_number + 100 * recipe.seed)
+        data = collect(
+            seed, count, recipe.image_size, recipe.max_translation, noise, weights, self.processes, progress=progress
+        )
+        data.save(path)
+
+    def _train(self, data: list[Demonstrations], until: int) -> None:
+        """Optimise up to step `until`."""
+        if self.step >= until:
+            return
+        started = saved = time.monotonic()
+        first = self.step
+        sums: dict[str, float] = {}
+        for batch in self._batches(data):
+            for group in self.optimiser.param_groups:
+                group["lr"] = self._rate()
+            loss, parts = self.policy.loss(*batch)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self._share_gradients()
+            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+            self.optimiser.step()
+            self.step += 1
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value
+            if self.rank == 0 and self.step % LOG_STEPS == 0:
+                self._log({k: v / LOG_STEPS for k, v in sums.items()}, (self.step - first) / (time.monotonic() - started))
+                sums.clear()
+            if self.rank == 0 and (time.monotonic() - saved > CHECKPOINT_SECONDS or self.step >= until):
+                self._save()
+                saved = time.monotonic()
+            if self.step >= until:
+                return
+
+    def _share_gradients(self) -> None:
+        """Average the gradients of all processes."""
+        if self.workers == 1:
+            return
+        gradients = [p.grad for p in self.policy.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(flat)
+        for gradient, mean in zip(gradients, (flat / self.workers).split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def _rate(self) -> float:
+        """Learning rate of this step: warm-up, then a cosine over all phases down to a twentieth."""
+        recipe = self.recipe
+        share = min(1.0, self.step / self.total_steps)
+        return recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warmup) * (0.05 + 0.475 * (1 + math.cos(math.pi * share)))
+
+    def _batches(self, data: list[Demonstrations]) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """This process's share of endless random batches; half of each from the newest round, with brightness and noise varied."""
+        rng = np.random.default_rng([self.recipe.seed, self.step, self.rank])
+        newest, older = data[-1], data[:-1]
+        while True:
+            picks = []
+            for _ in range(self.recipe.batch // self.workers):
+                source = newest if not older or rng.random() < 0.5 else older[rng.integers(len(older))]
+                picks.append((source, rng.integers(len(source))))
+            images = torch.from_numpy(np.stack([s.images[i] for s, i in picks])).to(self.device)
+            pixels = images.permute(0, 3, 1, 2).float() / 255
+            batch = len(pixels)
+            gain = torch.from_numpy(rng.uniform(0.85, 1.15, (batch, 1, 1, 1))).float().to(self.device)
+            shift = torch.from_numpy(rng.uniform(-0.05, 0.05, (batch, 1, 1, 1))).float().to(self.device)
+            pixels = (pixels * gain + shift + 0.03 * (torch.rand_like(pixels) - 0.5)).clamp(0, 1)
+            columns = [np.stack([getattr(s, name)[i] for s, i in picks]) for name in ("actions", "points", "tool")]
+            actions, points, tool = (torch.from_numpy(column).to(self.device) for column in columns)
+            yield pixels, actions, points, tool
+
+    def _log(self, parts: dict[str, float], rate: float) -> None:
+        """One line for people, one for programs."""
+        log.info(
+            "step %d of %d, %.1f steps a second: %s", self.step, self.total_steps, rate,
+            ", ".join(f"{name} {value:.4f}" for name, value in parts.items()),
+        )  # fmt: skip
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"step": self.step, "rate": rate, **parts}) + "\n")
+
+    def _save(self) -> None:
+        """Write the state atomically."""
+        state = {"step": self.step, "policy": self.policy.state_dict(), "optimiser": self.optimiser.state_dict()}
+        temporary = self.folder / "state.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.folder / "state.pt")
+
+    def _resume(self) -> None:
+        path = self.folder / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.policy.load_state_dict(state["policy"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+        log.info("resuming at step %d", self.step)

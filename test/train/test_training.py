@@ -31,7 +31,9 @@ def data() -> Demonstrations:
 @pytest.fixture(scope="module")
 def tiny() -> Recipe:
     changes = dict(width=32, tower_depth=1, stem_width=8, decoder_depth=1, heads=2, mlp_width=48, batch=8)
-    return replace(Recipe.load(RECIPE), **changes, demonstrations=64, rounds=1, round_images=16, steps=30, round_steps=6)
+    return replace(
+        Recipe.load(RECIPE), **changes, demonstrations=64, rounds=1, round_images=16, steps=30, round_steps=6
+    )
 
 
 def test_demonstrations_label_every_cube_in_sight(data: Demonstrations) -> None:
@@ -65,10 +67,11 @@ def test_branches_do_not_see_each_other(tiny: Recipe, data: Demonstrations) -> N
     policy = SmallPolicy(tiny).eval()
     pixels = torch.from_numpy(data.images[:2].copy()).permute(0, 3, 1, 2).float() / 255
     visual = policy.visual_tokens(pixels)
+    text = policy.prompts[None].expand(2, -1, -1)
     bins = torch.randint(0, 255, (2, len(COLOURS), 7))
     other = bins.clone()
     other[:, 1:] = torch.randint(0, 255, (2, len(COLOURS) - 1, 7))
-    torch.testing.assert_close(policy._branches(visual, bins)[:, 0], policy._branches(visual, other)[:, 0])
+    torch.testing.assert_close(policy._branches(visual, text, bins)[:, 0], policy._branches(visual, text, other)[:, 0])
 
 
 def test_training_learns_stops_and_goes_on(tiny: Recipe, tmp_path: Path) -> None:

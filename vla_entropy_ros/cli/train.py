@@ -10,7 +10,9 @@ import click
 
 
 @click.command()
-@click.option("--recipe", type=click.Path(dir_okay=False, path_type=Path), help="Recipe file. Default: config/train.yaml.")
+@click.option(
+    "--recipe", type=click.Path(dir_okay=False, path_type=Path), help="Recipe file. Default: config/train.yaml."
+)
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default="output/train", show_default=True,
               help="Folder of the run; a run that was interrupted goes on from its last checkpoint.")  # fmt: skip
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
@@ -33,7 +35,7 @@ def train(recipe: Path | None, output: Path, device: str, processes: int, seed: 
     from ..train.trainer import train as run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if device not in ("cpu", "cuda") or device == "cuda" and not torch.cuda.is_available():
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         valid = "cpu, cuda" if torch.cuda.is_available() else "cpu (no CUDA device here)"
         raise click.BadParameter(f"'{device}': valid are {valid}", param_hint="--device")
     changes = {} if seed is None else {"seed": seed}

@@ -28,8 +28,8 @@ class Pose:
 class Limits:
     """Bounds of a motion: per control period, from the measured pose, and in space.
 
-    max_translation [m] and max_rotation [rad] per action; lead_translation [m] and lead_rotation [rad]: how far the target may run
-    ahead of the measured pose; workspace_low and workspace_high [3] in metres.
+    max_translation [m] and max_rotation [rad] per action; lead_translation [m] and lead_rotation [rad]: how far the
+    target may run ahead of the measured pose; workspace_low and workspace_high [3] in metres.
     """
 
     max_translation: float = 0.05

@@ -24,7 +24,9 @@ class Camera:
     def __init__(self, model: mujoco.MjModel, name: str, size: int) -> None:
         try:
             self._renderer = mujoco.Renderer(model, size, size)
-        except Exception as error:  # MuJoCo raises whatever its GL loader meets: ImportError, AttributeError, RuntimeError
+        except (
+            Exception
+        ) as error:  # MuJoCo raises whatever its GL loader meets: ImportError, AttributeError, RuntimeError
             raise RenderError(
                 f"no offscreen rendering with MUJOCO_GL={os.environ['MUJOCO_GL']} ({type(error).__name__}): "
                 f"install Debian's {GL_PACKAGE} (apt-get install {GL_PACKAGE})"

@@ -31,8 +31,9 @@ Act = Callable[[NDArray[np.uint8], list[str]], NDArray[np.float64]]
 class Demonstrations:
     """Arrays over n images.
 
-    images [n, S, S, 3] uint8; actions [n, 4, 7]: the expert's action for each colour (m, rad, opening), NaN where that cube is absent;
-    points [n, 5, 2]: where cubes and tool appear (0..1), NaN where out of sight; tool [n, 2]: height [m] and opening.
+    images [n, S, S, 3] uint8; actions [n, 4, 7]: the expert's action for each colour (m, rad, opening), NaN where that
+    cube is absent; points [n, 5, 2]: where cubes and tool appear (0..1), NaN where out of sight; tool [n, 2]: height
+    [m] and opening.
     """
 
     images: NDArray[np.uint8]
@@ -181,7 +182,7 @@ def collect(
     part: int = 500,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Demonstrations:
-    """Record `count` images in parts spread over processes; the result depends on the seed alone, not on `processes`."""
+    """Record `count` images in parts spread over processes; the seed alone decides the result, not `processes`."""
     sizes = [min(part, count - start) for start in range(0, count, part)]
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
     with pool:

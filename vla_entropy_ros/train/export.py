@@ -65,7 +65,7 @@ def _config(policy: SmallPolicy) -> dict:
 
 def _statistics(policy: SmallPolicy, images: int) -> dict:
     """Action range of the bins; the gripper (last) is taken as it is, 0 closed to 1 open."""
-    high = policy.scale.tolist()
+    high: list[float] = policy.scale.tolist()
     mask = [True] * 6 + [False]
     return {
         "action": {"mask": mask, "q01": [-h if m else 0.0 for h, m in zip(high, mask, strict=True)], "q99": high},

@@ -24,6 +24,10 @@ LAST_ACTION_ID = VOCABULARY - PADDING - 1  # the id of bin 0; bins count down fr
 class SmallPolicy(nn.Module):
     """Vision tower, projector and Llama decoder, with an auxiliary head that is dropped at export."""
 
+    prompts: Tensor  # [4, M]: text ids of each colour's instruction
+    scale: Tensor  # [7]: action at the end of the bins' range
+    weights: Tensor  # [7]: of the dimensions, in the loss
+
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.recipe = recipe
@@ -52,15 +56,14 @@ class SmallPolicy(nn.Module):
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
-                nn.init.normal_(module.weight, std=0.02 if isinstance(module, nn.Embedding) else module.weight.shape[1] ** -0.5)
+                nn.init.normal_(
+                    module.weight, std=0.02 if isinstance(module, nn.Embedding) else module.weight.shape[1] ** -0.5
+                )
             if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
                 nn.init.zeros_(module.bias)
-        for block in self.vision_backbone.featurizer.blocks:
-            for layer in (block.attn.proj, block.mlp.fc2):
-                layer.weight.data *= 0.3
-        for block in self.language_model.model.layers:
-            for layer in (block.self_attn.o_proj, block.mlp.down_proj):
-                layer.weight.data *= 0.3
+        for name, parameter in self.named_parameters():  # quiet residual branches
+            if name.endswith(("attn.proj.weight", "mlp.fc2.weight", "o_proj.weight", "down_proj.weight")):
+                parameter.data *= 0.3
         nn.init.normal_(self.language_model.lm_head.weight, std=0.02)
         nn.init.normal_(self.vision_backbone.featurizer.pos_embed, std=0.3)
 
@@ -77,36 +80,35 @@ class SmallPolicy(nn.Module):
         """Loss and its parts for images [B, 3, S, S], actions [B, 4, 7], points [B, 5, 2], tool [B, 2].
 
         All instructions of an image share its visual prefix: [BOS, visual | text, actions | text, actions | ...], each
-        branch blind to the others.
+        branch blind to the others. Every image has the same number K of cubes in sight.
         """
         visual = self.visual_tokens(images)
         present = ~actions.isnan().any(-1)  # [B, 4]
-        bins, position = self.bins(actions.nan_to_num())
-        logits = self._branches(visual, bins)  # [B, 4, 7, 256], class = bin
+        colours = present.nonzero()[:, 1].view(len(images), -1)  # [B, K]
+        bins, position = self.bins(actions[present].view(*colours.shape, ACTION_DIM))  # [B, K, 7]
+        logits = self._branches(visual, self.prompts[colours], bins)  # [B, K, 7, 256], class = bin
         grid = torch.arange(ACTION_BINS, device=logits.device)
         target = torch.softmax(-0.5 * ((grid - position[..., None]) / self.recipe.bin_sigma) ** 2, -1)
-        cross = -(target * logits.log_softmax(-1)).sum(-1)  # [B, 4, 7]
+        cross = -(target * logits.log_softmax(-1)).sum(-1)  # [B, K, 7]
         entropy = -(target * target.clamp_min(1e-12).log()).sum(-1)
-        per_dimension = ((cross - entropy) * present[..., None]).sum((0, 1)) / present.sum()
+        per_dimension = (cross - entropy).mean((0, 1))
         action_loss = (per_dimension * self.weights).sum() / self.weights.sum()
         place_loss, state_loss = self._auxiliary_loss(visual, points, tool)
         with torch.no_grad():
-            guess = logits.argmax(-1)
-            error = ((guess - position).abs() * present[..., None]).sum((0, 1)) / present.sum() / 127.5 * self.scale
+            error = (logits.argmax(-1) - position).abs().mean((0, 1)) / 127.5 * self.scale
         parts = {
             "action": action_loss.item(), "place": place_loss.item(), "state": state_loss.item(),
             "error_mm": 1e3 * error[:3].mean().item(), "gripper": error[6].item(),
         }  # fmt: skip
         return action_loss + self.recipe.auxiliary_weight * (place_loss + state_loss), parts
 
-    def _branches(self, visual: Tensor, bins: Tensor) -> Tensor:
-        """Logits [B, 4, 7, 256] of every instruction's action tokens under teacher forcing."""
+    def _branches(self, visual: Tensor, text: Tensor, bins: Tensor) -> Tensor:
+        """Logits [B, K, 7, 256] of K instructions' action tokens, given text ids [B, K, M] and bins [B, K, 7]."""
         batch, count, _ = visual.shape
-        branches, words = self.prompts.shape
+        _, branches, words = text.shape
         length = words + ACTION_DIM - 1
         model = self.language_model
-        text = self.prompts[None].expand(batch, -1, -1)
-        ids = torch.cat((text, LAST_ACTION_ID - bins[..., :-1]), -1).flatten(1)  # [B, 4 * length]
+        ids = torch.cat((text, LAST_ACTION_ID - bins[..., :-1]), -1).flatten(1)  # [B, K * length]
         start = model.embed(torch.ones(batch, 1, dtype=torch.long, device=visual.device))
         rows = torch.cat((start, visual, model.embed(ids)), 1)
         prefix = count + 1
@@ -146,13 +148,12 @@ class SmallPolicy(nn.Module):
         pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
         visual = self.visual_tokens(pixels)
         order = [TASKS[f"pick_{colour}"].instruction for colour in COLOURS]
-        rows = torch.arange(len(images), device=device)
-        chosen = torch.tensor([order.index(text) for text in instructions], device=device)
-        bins = torch.zeros(len(images), len(order), ACTION_DIM, dtype=torch.long, device=device)
+        text = self.prompts[[order.index(instruction) for instruction in instructions]][:, None]  # [B, 1, M]
+        bins = torch.zeros(len(images), 1, ACTION_DIM, dtype=torch.long, device=device)
         for dimension in range(ACTION_DIM):
-            logits = self._branches(visual, bins)[rows, chosen, dimension]
-            bins[rows, chosen, dimension] = logits.argmax(-1).clamp_max(254)
-        value = (bins[rows, chosen].double() - 127.0) / 127.5
+            logits = self._branches(visual, text, bins)[:, 0, dimension]
+            bins[:, 0, dimension] = logits.argmax(-1).clamp_max(254)
+        value = (bins[:, 0].double() - 127.0) / 127.5
         return (value * self.scale).cpu().numpy()
 
     def save(self, path: Path) -> None:

@@ -46,6 +46,8 @@ class Recipe:
         values = {**yaml.safe_load(path.read_text()), **changes}
         names = {field.name for field in fields(cls)}
         if wrong := sorted(names ^ set(values)):
-            raise ValueError(f"{path.name}: unknown or missing keys {', '.join(wrong)}; valid are {', '.join(sorted(names))}")
+            raise ValueError(
+                f"{path.name}: unknown or missing keys {', '.join(wrong)}; valid are {', '.join(sorted(names))}"
+            )
         values["dimension_weights"] = tuple(values["dimension_weights"])
         return cls(**values)

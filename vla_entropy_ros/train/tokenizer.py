@@ -6,10 +6,11 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 
 ACTION_BINS = 256
 SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")
-GRAMMAR = (
-    "pick up the cube red green blue yellow put on plate push to left right then and in of move place lift "
-    "block object it table from into between near next front behind middle stack top"
-).split()
+WORDS = """
+pick up the cube red green blue yellow put on plate push to left right then and in of move place lift
+block object it table from into between near next front behind middle stack top
+"""
+GRAMMAR = WORDS.split()
 TEXT_VOCABULARY = 64  # ids of words; the 256 action ids follow
 PADDING = 64  # unused ids at the end, as in OpenVLA (pad_to_multiple_of)
 VOCABULARY = TEXT_VOCABULARY + ACTION_BINS + PADDING

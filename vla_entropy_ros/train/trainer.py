@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 60.0
 LOG_STEPS = 50
+# glibc returns every large block to the system at once; a training step then spends a third of its time on page faults
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 PATIENCE = timedelta(hours=2)  # the other processes wait this long while one records a round
 SEED_STRIDE = 1_000_000  # seeds of training episodes start here; evaluation uses seeds below
 
@@ -40,6 +42,7 @@ def train(recipe: Recipe, folder: Path, device: str, processes: int) -> None:
     if workers == 1:
         Trainer(recipe, folder, device, processes).run()
         return
+    os.environ.update(KEEP_MEMORY)
     with tempfile.TemporaryDirectory() as meeting:
         store = f"file://{meeting}/store"
         spawn(_train_worker, (workers, store, recipe, folder, device, processes), nprocs=workers)
@@ -141,7 +144,9 @@ class Trainer:
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value
             if self.rank == 0 and self.step % LOG_STEPS == 0:
-                self._log({k: v / LOG_STEPS for k, v in sums.items()}, (self.step - first) / (time.monotonic() - started))
+                self._log(
+                    {k: v / LOG_STEPS for k, v in sums.items()}, (self.step - first) / (time.monotonic() - started)
+                )
                 sums.clear()
             if self.rank == 0 and (time.monotonic() - saved > CHECKPOINT_SECONDS or self.step >= until):
                 self._save()
@@ -163,7 +168,11 @@ class Trainer:
         """Learning rate of this step: warm-up, then a cosine over all phases down to a twentieth."""
         recipe = self.recipe
         share = min(1.0, self.step / self.total_steps)
-        return recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warmup) * (0.05 + 0.475 * (1 + math.cos(math.pi * share)))
+        return (
+            recipe.learning_rate
+            * min(1.0, (self.step + 1) / recipe.warmup)
+            * (0.05 + 0.475 * (1 + math.cos(math.pi * share)))
+        )
 
     def _batches(self, data: list[Demonstrations]) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """This process's share of endless random batches; half of each from the newest round, with brightness and noise varied."""

@@ -72,7 +72,7 @@ def test_motion_stops_when_chunks_cease() -> None:
     arm = commander()
     arm.offer(chunk([0.03, 0, 0, 0, 0, 0, 1]), now=10.0)
     arm.command(10.1, START)
-    moved = Pose(START.position + [0.025, 0, 0], DOWN)
+    moved = Pose(START.position + np.array([0.025, 0, 0]), DOWN)
     command = arm.command(10.0 + PERIOD + 0.2 + 0.01, moved)
     assert (command.state, command.reason) == ("holding", "chunks are stale")
     np.testing.assert_array_equal(command.pose.position, moved.position)
@@ -141,5 +141,5 @@ def test_no_sequence_of_actions_leaves_the_limits(actions: list[list[float]], la
 
 @pytest.mark.parametrize("change", [{"max_translation": 0.0}, {"max_rotation": np.nan}, {"workspace_low": (0.8, 0, 0)}])
 def test_impossible_limits_are_refused(change: dict) -> None:
-    with pytest.raises(ValueError, match="expected a positive number|must lie below"):
+    with pytest.raises(ValueError, match=r"expected a positive number|must lie below"):
         Limits(**change)

@@ -30,10 +30,8 @@ def data() -> Demonstrations:
 
 @pytest.fixture(scope="module")
 def tiny() -> Recipe:
-    changes = dict(width=32, tower_depth=1, stem_width=8, decoder_depth=1, heads=2, mlp_width=48, batch=8)
-    return replace(
-        Recipe.load(RECIPE), **changes, demonstrations=64, rounds=1, round_images=16, steps=30, round_steps=6
-    )
+    recipe = Recipe.load(RECIPE, width=32, tower_depth=1, stem_width=8, decoder_depth=1, heads=2, mlp_width=48)
+    return replace(recipe, batch=8, demonstrations=64, rounds=1, round_images=16, steps=30, round_steps=6)
 
 
 def test_demonstrations_label_every_cube_in_sight(data: Demonstrations) -> None:
@@ -116,5 +114,5 @@ def test_tokenizer_ignores_the_prompt_around_the_instruction() -> None:
 def test_unknown_recipe_key_is_named(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE.read_text() + "epochs: 3\n")
-    with pytest.raises(ValueError, match="unknown or missing keys epochs; valid are .*batch"):
+    with pytest.raises(ValueError, match=r"unknown or missing keys epochs; valid are .*batch"):
         Recipe.load(path)

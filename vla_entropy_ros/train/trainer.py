@@ -175,7 +175,7 @@ class Trainer:
         )
 
     def _batches(self, data: list[Demonstrations]) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """This process's share of endless random batches; half of each from the newest round, with brightness and noise varied."""
+        """Endless random batches (this process's share), half from the newest round; brightness and noise varied."""
         rng = np.random.default_rng([self.recipe.seed, self.step, self.rank])
         newest, older = data[-1], data[:-1]
         while True:

@@ -1,0 +1,35 @@
+# Everything runs in .venv, which the first target makes and keeps up to date. PYTHON chooses the interpreter it is made from.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo evaluate test lint format clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+
+setup: ## make .venv with everything pinned in requirements/
+	@$(PYTHON) tools/bootstrap.py
+
+demo: setup ## simulator, policy node and command node for a few episodes; writes output/demo-*/ (ARGS="--help" for options)
+	@$(BIN)/vla-entropy demo $(ARGS)
+
+evaluate: setup ## success rate, tick times and share of fresh tokens (ARGS="--mode all --episodes 50")
+	@$(BIN)/vla-entropy evaluate $(ARGS)
+
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup ## let ruff rewrite the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+test: lint ## ruff, mypy and all tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+
+clean: ## remove .venv, caches and outputs
+	rm -rf .venv build install log output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,48 @@
+"""Build of the ament_python package; pip and colcon both come through here."""
+
+import re
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "vla_entropy_ros"
+ROOT = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / NAME / "__init__.py").read_text())[1]
+
+setup(
+    name=NAME,
+    version=VERSION,
+    description="Entropy-accelerated vision-language-action policies for ROS 2",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["models/*/*", "sim/*.xml", "py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
+        (f"share/{NAME}/config", sorted(glob("config/*"))),
+        (f"lib/{NAME}", sorted(glob("scripts/*"))),
+    ],
+    install_requires=[
+        "click>=8.1",
+        "imageio>=2.31",
+        "imageio-ffmpeg>=0.5",
+        "mujoco>=3.2",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.9",
+        "pillow>=10",
+        "PyOpenGL>=3.1.7",
+        "PyYAML>=6",
+        "rich>=13",
+        "safetensors>=0.4",
+        "scipy>=1.11",
+        "tokenizers>=0.19",
+        "torch>=2.4",
+    ],
+    zip_safe=True,
+    entry_points={"console_scripts": [f"vla-entropy = {NAME}.cli:main"]},
+)

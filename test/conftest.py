@@ -1,0 +1,12 @@
+"""What every test runs under: checked message fields, DDS of its own on this machine, one thread."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"  # off by default, and then wrong types turn into garbage on the wire
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # two test runs on one machine don't hear each other
+os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="vla_entropy_ros_log_"))
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch loads; two cores shared by several processes

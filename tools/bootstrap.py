@@ -1,0 +1,217 @@
+"""Make or update the virtual environment of a checkout: `make` runs this first; it needs nothing but Python itself.
+
+ROS 2 comes from the sourced install if there is one (then the environment sees the system's packages), otherwise from
+PyPI. torch never brings CUDA libraries to a machine without an NVIDIA GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes.util
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "requirements"
+PYTHONS = ((3, 10), (3, 13))
+GL_LIBRARY, GL_PACKAGE = "OSMesa", "libosmesa6"
+UV = "uv==0.13.9"  # knows PyTorch's CPU builds by itself (--torch-backend)
+HEARTBEAT = 20.0  # seconds between lines when the output is not a terminal
+
+
+class SetupError(Exception):
+    """What stands in the way and what to do about it, in one line."""
+
+
+class Steps:
+    """Numbered steps with the time that each has taken so far."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.done = 0
+        self.began = time.monotonic()
+
+    def run(self, title: str, command: list[str]) -> str:
+        """Run `command` under a progress line; returns its output. SetupError carries the last line of a failure."""
+        self.done += 1
+        head = f"[{self.done}/{self.total}] {title}"
+        began = spoken = time.monotonic()
+        if sys.stdout.isatty():
+            self._write(head, began, end=False)
+        with tempfile.TemporaryFile("w+") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+            try:
+                while process.poll() is None:
+                    time.sleep(0.2)
+                    if sys.stdout.isatty() or time.monotonic() - spoken > HEARTBEAT:
+                        spoken = time.monotonic()
+                        self._write(head, began, end=False)
+            except BaseException:
+                process.terminate()
+                process.wait()
+                raise
+            log.seek(0)
+            output = log.read()
+        self._write(head, began, end=True)
+        if process.returncode != 0:
+            raise SetupError(f"{title} failed: {last_error(output)} (command: {' '.join(command)})")
+        return output
+
+    def skip(self, title: str) -> None:
+        """Count a step that has nothing to do."""
+        self.done += 1
+        self._write(f"[{self.done}/{self.total}] {title}", time.monotonic(), end=True)
+
+    def _write(self, head: str, began: float, end: bool) -> None:
+        elapsed = f"{time.monotonic() - began:4.0f} s"
+        if sys.stdout.isatty():
+            sys.stdout.write(f"\r{head} {elapsed}\033[K" + ("\n" if end else ""))
+        else:
+            sys.stdout.write(f"{head} {elapsed}{', done' if end else ' ...'}\n")
+        sys.stdout.flush()
+
+
+def last_error(output: str) -> str:
+    """The line of a command's output that most likely says what went wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(("error", "e:", "fatal"))]
+    return (errors or lines or ["no output"])[-1]
+
+
+def check_python() -> None:
+    """Refuse a Python that the pinned packages don't support, or one without venv."""
+    low, high = PYTHONS
+    if not low <= sys.version_info[:2] <= high:
+        found = platform.python_version()
+        raise SetupError(f"Python {found} found, 3.{low[1]} to 3.{high[1]} needed: make PYTHON=python3.{high[1]} ...")
+    if importlib.util.find_spec("ensurepip") is None:
+        raise SetupError("this Python has no venv: apt-get install python3-venv")
+
+
+def ros_source() -> str:
+    """'sourced' if a ROS 2 install is sourced and usable, else 'wheels'; SetupError where neither can work."""
+    distribution = os.environ.get("ROS_DISTRO")
+    if distribution:
+        if importlib.util.find_spec("rclpy") is None:
+            raise SetupError(
+                f"ROS_DISTRO={distribution} is set, but {sys.executable} can't import rclpy: "
+                "use ROS's own Python (make PYTHON=/usr/bin/python3 ...) or open a shell without ROS"
+            )
+        return "sourced"
+    if platform.machine() != "x86_64" or not sys.platform.startswith("linux"):
+        raise SetupError(f"no ROS 2 packages on PyPI for {sys.platform} {platform.machine()}: source a ROS 2 install")
+    return "wheels"
+
+
+def fingerprint(ros: str) -> str:
+    """Changes whenever the environment has to be made anew or updated."""
+    digest = hashlib.sha256(f"{sys.version} {ROOT} {ros} {os.environ.get('ROS_DISTRO')}".encode())
+    for path in sorted([*REQUIREMENTS.glob("*.txt"), ROOT / "setup.py", Path(__file__)]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def installs(names: list[str]) -> list[str]:
+    """pip's arguments for the given requirement files, pinned."""
+    files = [argument for name in names for argument in ("-r", str(REQUIREMENTS / f"{name}.txt"))]
+    return ["install", "--disable-pip-version-check", "-c", str(REQUIREMENTS / "constraints.txt"), *files]
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA GPU answers."""
+    tool = shutil.which("nvidia-smi")
+    return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0
+
+
+def brings_cuda(pip: list[str]) -> bool:
+    """Whether pip's choice of torch depends on CUDA libraries; reads the metadata of that one wheel only."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        options = ["--dry-run", "--no-deps", "--use-feature=fast-deps", "--quiet", "--report", str(report)]
+        subprocess.run([*pip, *installs(["torch"]), *options], capture_output=True, check=False, cwd=ROOT)
+        if not report.exists():
+            return True
+        wheel = json.loads(report.read_text())["install"][0]["metadata"]
+    return any(name.startswith(("nvidia-", "cuda-", "triton")) for name in wheel.get("requires_dist", []))
+
+
+def install_torch(steps: Steps, python: str) -> None:
+    """Install torch unless it is there; without a GPU, never with CUDA libraries."""
+    pip = [python, "-m", "pip"]
+    if subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode == 0:
+        steps.skip("torch is there")
+    elif has_gpu() or not brings_cuda(pip):
+        steps.run("Installing torch", [*pip, *installs(["torch"])])
+    else:
+        constraints = REQUIREMENTS / "constraints.txt"
+        pin = next(word for word in constraints.read_text().split() if word.startswith("torch=="))
+        uv = [python, "-m", "uv", "pip", "install", "--python", python, "--torch-backend=cpu", "-c", str(constraints)]
+        steps.total += 1
+        steps.run("Installing uv", [*pip, "install", "--disable-pip-version-check", UV])
+        steps.run("Installing torch (CPU build)", [*uv, pin])
+
+
+def install_gl(steps: Steps) -> None:
+    """The one system library: software OpenGL for the simulator's camera. Installed where that is allowed."""
+    command = ["apt-get", "install", "-y", "--no-install-recommends", GL_PACKAGE]
+    if ctypes.util.find_library(GL_LIBRARY) or os.environ.get("MUJOCO_GL", "osmesa") != "osmesa":
+        steps.skip(f"{GL_PACKAGE} is there")
+    elif os.geteuid() == 0 and shutil.which("apt-get"):
+        update = "apt-get update -qq; DEBIAN_FRONTEND=noninteractive exec " + " ".join(command)
+        steps.run(f"Installing {GL_PACKAGE}", ["sh", "-c", update])
+    else:
+        raise SetupError(f"the simulator's camera needs the library {GL_LIBRARY}: sudo {' '.join(command)}")
+
+
+def make(folder: Path, ros: str) -> None:
+    """Make the environment in `folder`, from scratch or on top of what is there."""
+    steps = Steps(total=6)
+    python = str(folder / "bin" / "python")
+    options = ["--system-site-packages"] if ros == "sourced" else []
+    source = f"the sourced ROS 2 {os.environ['ROS_DISTRO']}" if ros == "sourced" else "ROS 2 from PyPI"
+    steps.run(f"Virtual environment {folder.name} with {source}", [sys.executable, "-m", "venv", *options, str(folder)])
+    (folder / "COLCON_IGNORE").touch()
+    steps.run("Installing build tools", [python, "-m", "pip", *installs(["build"]), "--upgrade"])
+    install_torch(steps, python)
+    names = ["runtime", "dev", *(["ros"] if ros == "wheels" else [])]
+    steps.run(f"Installing {', '.join(names)} packages", [python, "-m", "pip", *installs(names)])
+    editable = ["install", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "-e", str(ROOT)]
+    steps.run("Installing vla_entropy_ros", [python, "-m", "pip", *editable])
+    install_gl(steps)
+    print(f"Ready after {time.monotonic() - steps.began:.0f} s.", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folder", nargs="?", default=".venv", help="the virtual environment (default: .venv)")
+    folder = ROOT / parser.parse_args().folder
+    try:
+        check_python()
+        ros = ros_source()
+        stamp, wanted = folder / ".complete", fingerprint(ros)
+        if stamp.exists() and stamp.read_text() == wanted:
+            return 0
+        if (folder / "bin").exists():
+            shutil.rmtree(folder)
+        make(folder, ros)
+        stamp.write_text(wanted)
+    except SetupError as error:
+        print(f"\nset-up: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nset-up: interrupted; run it again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

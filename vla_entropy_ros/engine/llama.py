@@ -148,7 +148,10 @@ class Llama(nn.Module):
         cos, sin = rotary(positions, self.config.head_dim, self.config.rope_theta)
         if positions.dim() == 2:
             cos, sin = cos[:, None], sin[:, None]  # [B, 1, S, hd]
-        cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+        return self.run(x, cos.to(x.dtype), sin.to(x.dtype), attend)
+
+    def run(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+        """`forward` with the rotary embedding given: cos and sin broadcast to [B, 1, S, hd], in the dtype of `x`."""
         for number, layer in enumerate(self.model.layers):
             x = layer(x, cos, sin, number, attend)
         return self.model.norm(x)

@@ -1,0 +1,23 @@
+"""The policy without ROS: load a checkpoint, infer actions from observations, reuse keys and values between ticks."""
+
+from ..settings import SettingError, Tunables
+from .errors import ActionError, CheckpointError, DeviceError, EngineError, ObservationError
+from .policy import Policy, PolicyInfo
+from .preprocess import Observation
+from .record import Result, Reuse, Timings
+
+__all__ = [
+    "ActionError",
+    "CheckpointError",
+    "DeviceError",
+    "EngineError",
+    "Observation",
+    "ObservationError",
+    "Policy",
+    "PolicyInfo",
+    "Result",
+    "Reuse",
+    "SettingError",
+    "Timings",
+    "Tunables",
+]

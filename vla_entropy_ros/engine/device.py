@@ -1,0 +1,26 @@
+"""Device and number type by name."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import DeviceError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def find_device(name: str) -> torch.device:
+    """Device called `name` ("cpu", "cuda", "cuda:<index>", "auto"); raises DeviceError that lists those here."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if name == "auto":
+        return torch.device("cuda" if cuda else "cpu")
+    if name in ("cpu", *cuda, *(["cuda"] if cuda else [])):
+        return torch.device(name)
+    raise DeviceError(f"device {name!r} is not available: available are {', '.join(['auto', 'cpu', *cuda])}")
+
+
+def find_dtype(name: str) -> torch.dtype:
+    """Number type called `name`; raises DeviceError that lists the valid ones."""
+    if name not in DTYPES:
+        raise DeviceError(f"dtype {name!r} is not valid: valid are {', '.join(DTYPES)}")
+    return DTYPES[name]

@@ -1,0 +1,44 @@
+"""Where in an episode the policy is, and what ends one."""
+
+from __future__ import annotations
+
+from .preprocess import Observation
+
+NEW_EPISODE = "new episode"
+
+
+class Episode:
+    """Ticks since the episode began, ticks of the schedule, and why the next tick computes everything, if it does."""
+
+    def __init__(self) -> None:
+        self.begin(NEW_EPISODE)
+
+    def begin(self, reason: str) -> None:
+        """Start over; the next tick computes everything because of `reason`."""
+        self.reason: str | None = reason
+        self.tick = 0
+        self.t = 0  # the paper's t: restarts with each instruction
+        self._last: tuple[float, tuple[int, ...], str] | None = None
+
+    def interruption(self, observation: Observation, max_gap: float) -> str | None:
+        """Why `observation` cannot continue the episode, or None; max_gap: longest time between two of them [s]."""
+        if self._last is None:
+            return None
+        stamp, size, _ = self._last
+        if observation.images[0].shape != size:
+            return "image size changed"
+        if observation.stamp < stamp:
+            return "time went backwards"
+        return "time jumped" if observation.stamp - stamp > max_gap else None
+
+    def follow(self, observation: Observation) -> None:
+        """Take note of an observation that continues the episode; a new instruction restarts the schedule."""
+        if self._last is not None and observation.instruction != self._last[2]:
+            self.t = 0
+        self._last = (observation.stamp, observation.images[0].shape, observation.instruction)
+
+    def advance(self) -> None:
+        """A tick is done."""
+        self.tick += 1
+        self.t += 1
+        self.reason = None

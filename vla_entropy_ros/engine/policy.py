@@ -1,0 +1,261 @@
+"""One tick of the policy, in order: image -> pixels -> visual tokens -> selection -> decoder -> action."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..settings import Tunables
+from .action import ACTION_NAMES, ActionSpace
+from .checkpoint import Checkpoint, load_checkpoint, parameters
+from .decode import greedy
+from .decoder import Decoder
+from .device import find_device, find_dtype
+from .entropy import Scores, attention_mass, attention_score, image_entropy
+from .episode import NEW_EPISODE, Episode
+from .errors import ActionError, CheckpointError
+from .preprocess import Observation, Preprocessor, check_observation, grey, patches
+from .prompt import MAX_TEXT, Encoder, Prompt, Prompter
+from .record import Choice, Result, Stopwatch, reuse
+from .select import Patches, Selection, all_fresh, choose, static_patches
+from .slots import Slots
+
+CAMERAS = 1
+PROBE_IDS = tuple(range(8))  # any text serves to see whether the image matters
+
+
+@dataclass(frozen=True)
+class PolicyInfo:
+    """What a loaded policy is: its backbone, sizes, action and statistics."""
+
+    vision_backbone_id: str
+    image_size: int
+    grid: tuple[int, int]  # rows, columns
+    visual_tokens: int
+    cameras: int
+    action_names: tuple[str, ...]
+    action_dim: int
+    chunk: int
+    unnorm_key: str
+    unnorm_keys: tuple[str, ...]
+    parameters: int
+    device: str
+    dtype: str
+
+
+class Policy:
+    """A vision-language-action policy whose visual keys and values live on between ticks. Not thread-safe."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        prompter: Prompter,
+        actions: ActionSpace,
+        preprocess: Preprocessor,
+        tunables: Tunables,
+    ) -> None:
+        network, config = checkpoint.network, checkpoint.config
+        self._network, self._prompter, self._actions, self._preprocess = network, prompter, actions, preprocess
+        self._tunables = tunables
+        weight = network.language_model.lm_head.weight
+        self._device = weight.device
+        tower = network.vision_backbone.featurizer.config
+        self._patch = tower.patch
+        others = 1 + MAX_TEXT + len(ACTION_NAMES)
+        self._slots = Slots(config.llama, tower.grid**2, others, 3 * tower.patch**2, weight.device, weight.dtype)
+        self._decoder = Decoder(network.language_model, self._slots, MAX_TEXT)
+        self.info = PolicyInfo(
+            vision_backbone_id=config.vision_backbone_id,
+            image_size=config.image_size,
+            grid=(tower.grid, tower.grid),
+            visual_tokens=tower.grid**2,
+            cameras=CAMERAS,
+            action_names=ACTION_NAMES,
+            action_dim=len(ACTION_NAMES),
+            chunk=1,
+            unnorm_key=actions.key,
+            unnorm_keys=actions.keys,
+            parameters=parameters(network),
+            device=str(weight.device),
+            dtype=str(weight.dtype).removeprefix("torch."),
+        )
+        with torch.inference_mode():
+            self._start = network.language_model.embed(torch.tensor([config.bos_id], device=weight.device))  # [1, D]
+        self._asked: tuple[str, Prompt] | None = None
+        self._attention: NDArray[np.float32] | None = None  # [M, N], of the tick before
+        self._unsettled = False
+        self._episode = Episode()
+        self._begin(NEW_EPISODE)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        unnorm_key: str | None = None,
+        preprocess: str = "resize",
+        tunables: Tunables | None = None,
+        encoder: Encoder | None = None,
+    ) -> Policy:
+        """Load an OpenVLA-layout folder; raises CheckpointError or DeviceError, each one line with the valid choices.
+
+        unnorm_key: data set of the action statistics, None or empty where there is one. encoder: prompt -> token ids
+        that begin with BOS, in place of the folder's tokenizer.json. tunables: None for those of config/policy.yaml.
+        """
+        path = Path(folder).expanduser()
+        where, kind = find_device(device), find_dtype(dtype)
+        checkpoint = load_checkpoint(path, where, kind)
+        config = checkpoint.config
+        return cls(
+            checkpoint,
+            Prompter(config, encoder, path),
+            ActionSpace(config.action_vocabulary, config.norm_stats, unnorm_key),
+            Preprocessor(config.image_size, checkpoint.towers, where, kind),
+            tunables or Tunables.default(),
+        )
+
+    def set_tunables(self, tunables: Tunables) -> None:
+        """Use `tunables` from the next tick on."""
+        self._tunables = tunables
+
+    def reset(self) -> None:
+        """Begin a new episode: the next tick computes everything."""
+        self._begin(NEW_EPISODE)
+
+    @torch.inference_mode()
+    def infer(self, observation: Observation) -> Result:
+        """Run one tick.
+
+        Raises ObservationError (the policy is as before) or ActionError (the next tick computes everything).
+        """
+        check_observation(observation, CAMERAS)
+        if self._asked is None or self._asked[0] != observation.instruction:
+            self._asked = (observation.instruction, self._prompter(observation.instruction))
+        try:
+            return self._tick(observation, self._asked[1])
+        except BaseException:  # whatever it was, the slots may be half written
+            self._slots.invalidate()
+            self._episode.reason, self._unsettled = "the tick before failed", False
+            raise
+
+    @torch.inference_mode()
+    def settle(self) -> None:
+        """Compute the attention scores for the next tick; call it after publishing, else the next `infer` does."""
+        if self._unsettled:
+            self._unsettled = False
+            self._attention = self._decoder.text_attention().mean(0).cpu().numpy()  # [M, N]
+
+    @torch.inference_mode()
+    def logits(self, image: NDArray[np.uint8], ids: tuple[int, ...]) -> Tensor:
+        """Logits [V] of the first action token for one image and text ids without BOS; begins a new episode."""
+        self._begin(NEW_EPISODE)
+        visual = self._network.visual_tokens(self._preprocess.pixels(self._preprocess.frame(image)))[0]
+        hidden = self._prefill(visual, all_fresh(len(visual)), ids)
+        self._begin(NEW_EPISODE)
+        return self._network.language_model.lm_head(hidden).float()
+
+    def self_test(self) -> None:
+        """Raise CheckpointError unless a black and a white image give different logits; begins a new episode."""
+        size = self.info.image_size
+        black, white = (self.logits(np.full((size, size, 3), level, np.uint8), PROBE_IDS) for level in (0, 255))
+        if not bool((black - white).abs().max() > 0):  # also when a logit is not a number
+            raise CheckpointError("a black and a white image give the same logits: the policy does not see")
+
+    @torch.inference_mode()
+    def warm_up(self, ticks: int = 2) -> None:
+        """Run ticks over noise so that the first real one is as fast as the others; begins a new episode."""
+        noise = np.random.default_rng(0)
+        size = self.info.image_size
+        self._begin(NEW_EPISODE)
+        for number in range(ticks):
+            image = noise.integers(0, 256, (size, size, 3), np.uint8)
+            with contextlib.suppress(ActionError):  # what it would do does not matter here
+                self._tick(Observation((image,), "", float(number)), Prompt(PROBE_IDS, ()))
+            self.settle()
+        self._begin(NEW_EPISODE)
+
+    def _begin(self, reason: str) -> None:
+        self._episode.begin(reason)
+        self._slots.invalidate()
+        self._attention = None
+        self._unsettled = False
+
+    def _tick(self, observation: Observation, prompt: Prompt) -> Result:
+        watch = Stopwatch(self._device)
+        if interruption := self._episode.interruption(observation, self._tunables.max_gap):
+            self._begin(interruption)
+        self._episode.follow(observation)
+        frame = self._preprocess.frame(observation.images[0])
+        pixels = self._preprocess.pixels(frame)
+        watch.lap("preprocess")
+        visual = self._network.visual_tokens(pixels)[0]  # [N, D]
+        watch.lap("vision")
+        self.settle()
+        now = patches(frame, self._patch).astype(np.float32)
+        choice = self._choose(frame, now)
+        watch.lap("select")
+        hidden = self._prefill(visual, choice.selection, prompt.ids)
+        watch.lap("prefill")
+        position = 1 + len(visual) + len(prompt.ids)
+        decoded = greedy(self._decoder, hidden, position, len(ACTION_NAMES), self._actions.first_id)
+        actions = self._actions.decode(decoded.tokens)
+        watch.lap("decode")
+        self._slots.commit(choice.selection.fresh, now)
+        result = Result(
+            actions=actions,
+            tokens=decoded.tokens,
+            token_entropy=decoded.entropy,
+            reuse=reuse(choice, self._slots.age),
+            timings=watch.timings(),
+            decoder_passes=decoded.passes,
+            unknown_words=prompt.unknown,
+            tick=self._episode.tick,
+        )
+        self._episode.advance()
+        self._unsettled = True
+        return result
+
+    def _choose(self, frame: NDArray[np.uint8], now: Patches) -> Choice:
+        """Choose the fresh visual tokens of a frame [S, S, 3] whose raw patches are `now`."""
+        tunables, slots = self._tunables, self._slots
+        count = slots.visual
+        nothing: Scores = np.zeros(count)
+        reason = self._episode.reason or ("mode full" if tunables.mode == "full" else None)
+        if reason:
+            return Choice(all_fresh(count), nothing, nothing, reason)
+        reference = slots.reference if tunables.static_reference == "anchor" else slots.previous
+        static = static_patches(now, reference, tunables.similarity_threshold, tunables.difference_threshold)
+        static &= slots.valid
+        if 1.0 - static.mean() > tunables.scene_cut:
+            return Choice(all_fresh(count, static), nothing, nothing, "scene cut")
+        seen = image_entropy(patches(grey(frame), self._patch), tunables.histogram_bins)
+        attended = self._attention_scores()
+        return Choice(choose(tunables, self._episode.t, seen, attended, static, slots.age), seen, attended, None)
+
+    def _attention_scores(self) -> Scores:
+        if self._attention is None:
+            return np.zeros(self._slots.visual)
+        if self._tunables.mode == "vla_cache":
+            return attention_mass(self._attention)
+        return attention_score(self._attention, self._tunables.mass_weighted)
+
+    def _prefill(self, visual: Tensor, selection: Selection, ids: tuple[int, ...]) -> Tensor:
+        """Run BOS (where it is not stored yet), the fresh ones of `visual` [N, D] and the text; last state [D]."""
+        fresh = np.flatnonzero(selection.fresh)
+        text = self._network.language_model.embed(torch.tensor(ids, device=self._device))
+        rows = [visual[torch.from_numpy(fresh).to(self._device)], text]
+        first_text = 1 + len(visual)
+        positions = [1 + fresh, np.arange(first_text, first_text + len(ids))]
+        if not self._slots.start_valid:
+            rows.insert(0, self._start)
+            positions.insert(0, np.zeros(1, np.int64))
+        where = torch.from_numpy(np.concatenate(positions)).to(self._device)
+        return self._decoder.step(torch.cat(rows), where, first_text + len(ids), keep=len(ids))[-1]

@@ -1,0 +1,125 @@
+"""What a tick returns: action, timings, reuse record."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .entropy import Scores
+from .select import Mask, Selection
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Duration of each stage of a tick and of the whole [s]."""
+
+    preprocess: float
+    vision: float
+    select: float
+    prefill: float
+    decode: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A selection, the scores [N] behind it, and why it is all fresh regardless of them, or None."""
+
+    selection: Selection
+    image_entropy: Scores
+    attention_score: Scores
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Which of the N visual tokens were computed, and why.
+
+    Masks, scores and age [ticks] are [N] in raster order; counts are those of the masks. age: how long ago the keys and
+    values used in this tick were computed. image_entropy and attention_score are 0 where the tick did not need them.
+    reason: why everything is fresh, None if the selection decided.
+    """
+
+    visual: int
+    fresh: int
+    reused: int
+    static: int
+    important_visual: int
+    important_attention: int
+    fresh_mask: Mask
+    static_mask: Mask
+    important_visual_mask: Mask
+    important_attention_mask: Mask
+    age: NDArray[np.int64]
+    image_entropy: Scores
+    attention_score: Scores
+    k_vis: int
+    k_attn: int
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One tick: actions [chunk, 7] (m, rad, gripper opening), token ids [7], entropy of each [7] (0 certain to 1 even).
+
+    unknown_words: words of the instruction that the tokenizer does not know; tick: ticks since the episode began.
+    """
+
+    actions: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    token_entropy: NDArray[np.float64]
+    timings: Timings
+    reuse: Reuse
+    decoder_passes: int
+    unknown_words: tuple[str, ...]
+    tick: int
+
+
+def reuse(choice: Choice, age: NDArray[np.int64]) -> Reuse:
+    """The record of one tick's choice; age [N] after it [ticks]."""
+    selection = choice.selection
+    fresh = int(selection.fresh.sum())
+    return Reuse(
+        visual=len(age),
+        fresh=fresh,
+        reused=len(age) - fresh,
+        static=int(selection.static.sum()),
+        important_visual=int(selection.important_visual.sum()),
+        important_attention=int(selection.important_attention.sum()),
+        fresh_mask=selection.fresh,
+        static_mask=selection.static,
+        important_visual_mask=selection.important_visual,
+        important_attention_mask=selection.important_attention,
+        age=age.copy(),
+        image_entropy=choice.image_entropy,
+        attention_score=choice.attention_score,
+        k_vis=selection.k_vis,
+        k_attn=selection.k_attn,
+        reason=choice.reason,
+    )
+
+
+class Stopwatch:
+    """Times the stages of a tick, waiting for the device at each boundary."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._laps: dict[str, float] = {}
+        self._start = self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """End the stage of that name."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        self._laps[stage] = now - self._last
+        self._last = now
+
+    def timings(self) -> Timings:
+        """All stages; `total` runs from construction to now."""
+        stages = {field.name: self._laps[field.name] for field in fields(Timings) if field.name != "total"}
+        return Timings(**stages, total=time.perf_counter() - self._start)

@@ -1,0 +1,97 @@
+"""Which visual tokens are computed afresh: schedule, static test, importance, age bound, row budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..settings import Tunables
+from .entropy import Scores
+
+Mask = NDArray[np.bool_]
+Patches = NDArray[np.float32]  # [N, P] raw pixels of each patch, 0..255
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Boolean masks [N] of one tick, and the budgets they were chosen with."""
+
+    fresh: Mask
+    static: Mask
+    important_visual: Mask
+    important_attention: Mask
+    k_vis: int
+    k_attn: int
+
+
+def budgets(mode: str, t: int, k1: int, k2: int, T: int) -> tuple[int, int]:
+    """(k_vis, k_attn) at tick t; their sum is k1 + k2 in every mode but `full`, so modes differ in the score alone.
+
+    info_entropy: the paper's schedule, k2 -> k1 by image entropy while k1 -> k2 by attention, over T ticks.
+    static_union: both at once with alpha fixed at one half (the paper leaves the value open).
+    """
+    total = k1 + k2
+    if mode == "full":
+        return 0, 0
+    if mode == "visual_only":
+        return total, 0
+    if mode in ("attention_only", "vla_cache"):
+        return 0, total
+    alpha = 0.5 if mode == "static_union" else min(t / T, 1.0)
+    k_vis = round(k2 - (k2 - k1) * alpha)
+    return k_vis, total - k_vis
+
+
+def static_patches(now: Patches, reference: Patches, similarity: float, difference: float) -> Mask:
+    """Patches [N] that look as in `reference`: cosine similarity of raw RGB, then mean absolute difference.
+
+    `similarity`: least cosine; `difference`: largest mean difference [grey levels], 0 to leave that test out.
+    """
+    product = np.einsum("np,np->n", now, reference)
+    lengths = np.einsum("np,np->n", now, now) * np.einsum("np,np->n", reference, reference)
+    # squared form: no square roots, and two black patches (0 >= 0) are alike
+    static = product * product >= similarity * similarity * lengths
+    if difference > 0:
+        static &= np.abs(now - reference).mean(1) <= difference
+    return static
+
+
+def top(score: Scores, count: int) -> Mask:
+    """The `count` highest scores as a mask [N]; ties go to the lower index."""
+    mask = np.zeros(len(score), np.bool_)
+    mask[np.argsort(-score, kind="stable")[:count]] = True
+    return mask
+
+
+def choose(
+    tunables: Tunables, t: int, image_entropy: Scores, attention: Scores, static: Mask, age: NDArray[np.int64]
+) -> Selection:
+    """Reuse what is static, unimportant and younger than `max_age`; everything else is fresh.
+
+    t: ticks since the schedule began; age [N]: ticks since each token's keys and values were computed, last tick.
+    """
+    k_vis, k_attn = budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
+    by_image, by_attention = top(image_entropy, k_vis), top(attention, k_attn)
+    reused = static & ~by_image & ~by_attention & (age + 1 <= tunables.max_age)
+    fresh = fill(~reused, age, tunables.row_budget)
+    return Selection(fresh, static, by_image, by_attention, k_vis, k_attn)
+
+
+def all_fresh(count: int, static: Mask | None = None) -> Selection:
+    """The selection that computes all `count` tokens."""
+    none = np.zeros(count, np.bool_)
+    return Selection(np.ones(count, np.bool_), none if static is None else static, none, none, 0, 0)
+
+
+def fill(fresh: Mask, age: NDArray[np.int64], row_budget: int) -> Mask:
+    """Add the oldest of the other tokens until `row_budget` are fresh; the row is cheap, the age is not."""
+    spare = row_budget - int(fresh.sum())
+    if spare <= 0:
+        return fresh
+    others = np.flatnonzero(~fresh)
+    oldest = others[np.argsort(-age[others], kind="stable")[:spare]]
+    filled = fresh.copy()
+    filled[oldest] = True
+    return filled

@@ -1,0 +1,64 @@
+"""The persistent key/value slots, one per position of the sequence, and what each visual slot was computed from."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .llama import LlamaConfig
+from .select import Mask, Patches
+
+NEVER = -1  # epoch of a slot that was not written yet
+
+
+class Slots:
+    """Buffers [layers, Hkv, slots, hd] for `BOS | visual | text | actions`; slot number = position.
+
+    A visual slot is valid while it carries the current epoch; `invalidate` begins a new one. Age [ticks] and reference
+    pixels tell when, and from what, each visual slot was computed.
+    """
+
+    def __init__(
+        self, config: LlamaConfig, visual: int, others: int, patch: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.visual, self.count = visual, visual + others
+        shape = (config.num_hidden_layers, config.num_key_value_heads, self.count, config.head_dim)
+        self.keys = torch.zeros(shape, device=device, dtype=dtype)
+        self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.age: NDArray[np.int64] = np.zeros(visual, np.int64)
+        self.reference: Patches = np.zeros((visual, patch), np.float32)
+        self.previous: Patches = np.zeros((visual, patch), np.float32)
+        self._epoch = 0
+        self._epochs: NDArray[np.int64] = np.full(visual, NEVER, np.int64)
+        self._start_epoch = NEVER
+
+    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Store keys and values [Hkv, S, hd] of one layer at `positions` [S]."""
+        self.keys[layer].index_copy_(1, positions, keys)
+        self.values[layer].index_copy_(1, positions, values)
+
+    @property
+    def valid(self) -> Mask:
+        """Visual slots [N] of the current epoch."""
+        return self._epochs == self._epoch
+
+    @property
+    def start_valid(self) -> bool:
+        """Whether the slot of BOS is of the current epoch."""
+        return self._start_epoch == self._epoch
+
+    def invalidate(self) -> None:
+        """Begin a new epoch: nothing stored so far may be reused."""
+        self._epoch += 1
+        self.age[:] = 0
+
+    def commit(self, fresh: Mask, patches: Patches) -> None:
+        """Note that a pass has written BOS and the `fresh` visual slots [N] from a frame with those `patches`."""
+        self.age += 1
+        self.age[fresh] = 0
+        self.reference[fresh] = patches[fresh]
+        self.previous = patches
+        self._epochs[fresh] = self._epoch
+        self._start_epoch = self._epoch

@@ -1,0 +1,126 @@
+"""One table of the policy's settings; their values come from config/policy.yaml alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from .resources import share_path
+
+Kind = Literal["bool", "int", "float", "str"]
+TYPES: dict[Kind, type] = {"bool": bool, "int": int, "float": float, "str": str}
+
+MODES = ("full", "vla_cache", "visual_only", "attention_only", "static_union", "info_entropy")
+
+
+class SettingError(ValueError):
+    """A setting that is unknown, of the wrong type or out of range; the message is one line with the valid choices."""
+
+
+def _is_a(value: object, kind: Kind) -> bool:
+    return type(value) is TYPES[kind]  # a bool is no int here
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Name, type and range of one setting; `choices` replaces a range where only some values make sense."""
+
+    name: str
+    kind: Kind
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str | int, ...] = ()
+    read_only: bool = False
+
+    def check(self, value: Any) -> Any:
+        """Return `value`, an int as float where a float is due; raise SettingError naming what is valid."""
+        if self.kind == "float" and _is_a(value, "int"):
+            value = float(value)
+        if not _is_a(value, self.kind):
+            raise SettingError(f"{self.name}: {value!r} is not of type {self.kind}{self._valid()}")
+        if self.choices and value not in self.choices:
+            raise SettingError(f"{self.name}: {value!r} is not valid{self._valid()}")
+        if self.low is not None and self.high is not None and not self.low <= value <= self.high:
+            raise SettingError(f"{self.name}: {value} is out of range{self._valid()}")
+        return value
+
+    def _valid(self) -> str:
+        if self.choices:
+            return f"; valid are {', '.join(map(str, self.choices))}"
+        return "" if self.low is None else f"; valid are {self.low:g} to {self.high:g}"
+
+
+ENGINE_SETTINGS: tuple[Setting, ...] = (
+    Setting("checkpoint", "str", "folder of the checkpoint; empty: the small policy of this package", read_only=True),
+    Setting("device", "str", "cpu, cuda, cuda:<index>, or auto: cuda where there is one", read_only=True),
+    Setting("dtype", "str", "type of weights and activations", choices=("float32", "bfloat16", "float16"),
+            read_only=True),
+    Setting("unnorm_key", "str", "data set whose action statistics are used; empty: the only one", read_only=True),
+    Setting("preprocess", "str", "resize: OpenVLA's; centre_crop: Lanczos and the crop LIBERO fine-tunes expect",
+            choices=("resize", "centre_crop"), read_only=True),
+    Setting("mode", "str", "which visual tokens are computed afresh: " + ", ".join(MODES), choices=MODES),
+    Setting("k1", "int", "smaller of the two token budgets (paper: 40 of 256)", 0, 256),
+    Setting("k2", "int", "larger of the two token budgets (paper: 60 of 256)", 0, 256),
+    Setting("T", "int", "ticks over which the budget moves from image entropy to attention entropy", 1, 1000),
+    Setting("max_age", "int", "ticks that a visual token's keys and values may be reused; 0: never", 0, 1000),
+    Setting("static_reference", "str", "compare a patch with the pixels its keys and values were computed from "
+            "(anchor), or with the previous frame (previous, the paper's)", choices=("anchor", "previous")),
+    Setting("similarity_threshold", "float", "cosine similarity from which on a patch counts as static", 0.0, 1.0),
+    Setting("difference_threshold", "float", "mean absolute difference [grey levels] up to which a patch counts as "
+            "static; 0: not tested", 0.0, 255.0),
+    Setting("row_budget", "int", "fresh visual tokens to fill up to, oldest first; 0: no filling", 0, 256),
+    Setting("histogram_bins", "int", "bins of the grey-level histogram behind image entropy", choices=(64, 256)),
+    Setting("mass_weighted", "bool", "weight the attention score by the attention a token receives"),
+    Setting("scene_cut", "float", "share of changed patches above which everything is fresh; 1: never", 0.0, 1.0),
+    Setting("max_gap", "float", "time between two observations [s] beyond which a new episode begins", 0.01, 3600.0),
+)  # fmt: skip
+SETTING = {setting.name: setting for setting in ENGINE_SETTINGS}
+
+
+@dataclass(frozen=True)
+class Tunables:
+    """What may change between two ticks; see ENGINE_SETTINGS for meanings and ranges. SettingError if out of range."""
+
+    mode: str
+    k1: int
+    k2: int
+    T: int
+    max_age: int
+    static_reference: str
+    similarity_threshold: float
+    difference_threshold: float
+    row_budget: int
+    histogram_bins: int
+    mass_weighted: bool
+    scene_cut: float
+    max_gap: float
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = SETTING[field.name].check(getattr(self, field.name))
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SettingError(f"{field.name}: {value} is not a finite number")
+            object.__setattr__(self, field.name, value)
+
+    @classmethod
+    def default(cls) -> Tunables:
+        """The values of config/policy.yaml."""
+        values = default_settings("policy")
+        names = [field.name for field in fields(cls)]
+        if missing := [name for name in names if name not in values]:
+            raise SettingError(f"config/policy.yaml: missing {', '.join(missing)}")
+        return cls(**{name: values[name] for name in names})
+
+
+def default_settings(node: str, path: Path | None = None) -> dict[str, Any]:
+    """Parameters of one node in config/policy.yaml (or `path`); raises SettingError that lists the nodes it has."""
+    path = path or share_path("config/policy.yaml")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if node not in content:
+        raise SettingError(f"{path.name}: no node '{node}'; valid are {', '.join(content)}")
+    return dict(content[node]["ros__parameters"])

@@ -1,0 +1,1 @@
+"""The ROS 2 nodes: wiring between messages and the engine, the commander and the simulator."""

@@ -1,0 +1,149 @@
+"""ROS messages to arrays and back; nothing here remembers anything."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import PoseStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from ..control import ActionChunk, ChunkError, Pose
+from ..control.chunk import ACTION_NAMES
+
+# encoding -> bytes per pixel, conversion to RGB (None: it is RGB)
+ENCODINGS: dict[str, tuple[int, int | None]] = {
+    "rgb8": (3, None),
+    "bgr8": (3, cv2.COLOR_BGR2RGB),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+}
+JPEG_QUALITY = 90
+PERIOD_TOLERANCE = 1e-3  # seconds between the spacings of a chunk's points
+
+
+class ImageError(ValueError):
+    """An image message that can't be read; the message is one line."""
+
+
+def seconds(stamp: Time | Duration) -> float:
+    """A ROS time or duration in seconds."""
+    return float(stamp.sec + stamp.nanosec * 1e-9)
+
+
+def duration(value: float) -> Duration:
+    """`value` seconds as a ROS duration."""
+    nanoseconds = round(value * 1e9)
+    return Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
+def decode_image(message: Image) -> NDArray[np.uint8]:
+    """RGB image [H, W, 3] of a raw image message; padding at the end of rows is skipped. Raises ImageError."""
+    if message.encoding not in ENCODINGS:
+        raise ImageError(f"image of unknown encoding '{message.encoding}': valid are {', '.join(ENCODINGS)}")
+    size, conversion = ENCODINGS[message.encoding]
+    height, width, step = message.height, message.width, message.step
+    if height == 0 or width == 0:
+        raise ImageError(f"image of zero size: {width} x {height}")
+    if step < width * size:
+        raise ImageError(f"image with rows of {step} bytes: {width} pixels of {message.encoding} need {width * size}")
+    needed = step * (height - 1) + width * size
+    data = np.frombuffer(message.data, np.uint8)
+    if len(data) < needed:
+        raise ImageError(f"image with {len(data)} bytes: {width} x {height} {message.encoding} needs {needed}")
+    pixels = np.lib.stride_tricks.as_strided(data, (height, width, size), (step, size, 1), writeable=False)
+    return np.ascontiguousarray(pixels if conversion is None else cv2.cvtColor(pixels, conversion))
+
+
+def decode_compressed(message: CompressedImage) -> NDArray[np.uint8]:
+    """RGB image [H, W, 3] of a compressed message (JPEG or PNG). Raises ImageError."""
+    data = np.frombuffer(message.data, np.uint8)
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise ImageError(f"compressed image of format '{message.format}' can't be decoded ({len(data)} bytes)")
+    return np.asarray(pixels, np.uint8)
+
+
+def decode(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    """RGB image [H, W, 3] of either kind of message. Raises ImageError."""
+    return decode_compressed(message) if isinstance(message, CompressedImage) else decode_image(message)
+
+
+def image_message(pixels: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
+    """Image message of `pixels`: [H, W, 3] as rgb8, [H, W] as mono8."""
+    height, width = pixels.shape[:2]
+    message = Image(height=height, width=width, encoding="rgb8" if pixels.ndim == 3 else "mono8")
+    message.header.stamp, message.header.frame_id = stamp, frame
+    message.step = pixels.strides[0] if pixels.flags.c_contiguous else pixels[0].size
+    message.data = array.array("B", pixels.tobytes())  # any other type costs tens of milliseconds
+    return message
+
+
+def jpeg_message(pixels: NDArray[np.uint8], stamp: Time, frame: str) -> CompressedImage:
+    """JPEG message of `pixels` [H, W, 3], RGB."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+    message = CompressedImage(format="rgb8; jpeg compressed bgr8")  # as image_transport writes it
+    message.header.stamp, message.header.frame_id = stamp, frame
+    message.data = array.array("B", data.tobytes())
+    return message
+
+
+def chunk_message(
+    actions: NDArray[np.float64], names: Sequence[str], period: float, stamp: Time, frame: str
+) -> JointTrajectory:
+    """Trajectory of `actions` [H, D]: point i is the i-th action, which is to be done (i + 1) periods after `stamp`."""
+    message = JointTrajectory(joint_names=list(names))
+    message.header.stamp, message.header.frame_id = stamp, frame
+    message.points = [
+        JointTrajectoryPoint(positions=[float(v) for v in action], time_from_start=duration(period * (number + 1)))
+        for number, action in enumerate(actions)
+    ]
+    return message
+
+
+def chunk_from(message: JointTrajectory) -> ActionChunk:
+    """Chunk of a trajectory message, its columns in the order of ACTION_NAMES. Raises ChunkError."""
+    names = list(message.joint_names)
+    if sorted(names) != sorted(ACTION_NAMES):
+        raise ChunkError(f"chunk refused: names {', '.join(names) or 'none'}; expected {', '.join(ACTION_NAMES)}")
+    if not message.points:
+        raise ChunkError("chunk refused: it has no points")
+    if any(len(point.positions) != len(names) for point in message.points):
+        raise ChunkError(f"chunk refused: a point without {len(names)} positions")
+    times = np.array([0.0, *(seconds(point.time_from_start) for point in message.points)])
+    period = float(times[1])
+    if np.abs(np.diff(times) - period).max() > PERIOD_TOLERANCE:
+        raise ChunkError("chunk refused: its points are not evenly spaced in time")
+    actions = np.array([point.positions for point in message.points])
+    columns = [names.index(name) for name in ACTION_NAMES]
+    return ActionChunk(seconds(message.header.stamp), period, actions[:, columns], message.header.frame_id)
+
+
+def pose_message(pose: Pose, stamp: Time, frame: str) -> PoseStamped:
+    """Pose message of `pose` in `frame`."""
+    message = PoseStamped()
+    message.header.stamp, message.header.frame_id = stamp, frame
+    point, turn = message.pose.position, message.pose.orientation
+    point.x, point.y, point.z = (float(v) for v in pose.position)
+    turn.x, turn.y, turn.z, turn.w = (float(v) for v in pose.quaternion)
+    return message
+
+
+def pose_from(message: PoseStamped) -> Pose:
+    """Pose of a message, its quaternion normalised; ValueError when it is not a pose."""
+    point, turn = message.pose.position, message.pose.orientation
+    position = np.array([point.x, point.y, point.z])
+    quaternion = np.array([turn.x, turn.y, turn.z, turn.w])
+    length = float(np.linalg.norm(quaternion))
+    if not (np.isfinite(position).all() and np.isfinite(length) and length > 0.5):
+        raise ValueError("pose refused: not finite, or its quaternion has no length")
+    return Pose(position, quaternion / length)

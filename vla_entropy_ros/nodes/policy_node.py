@@ -1,0 +1,214 @@
+"""The policy as a lifecycle node: images and an instruction in, action chunks out."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from ..engine import EngineError, Policy
+from ..settings import Tunables, default_settings
+from .diagnostics import ERROR, OK, Diagnostics, Report
+from .inference import Inference, Options, Tick
+from .messages import chunk_message
+from .parameters import Parameters, Values
+from .reports import cache_report, inference_report, observation_report
+from .settings import POLICY_SETTINGS, resolve_checkpoint
+from .spin import Stop, one_line, run
+from .telemetry import Telemetry
+
+RELIABILITY = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
+
+
+def options_of(values: Values) -> Options:
+    """Live options of all parameter values; ValueError in one line when they do not fit together."""
+    if values["k1"] > values["k2"]:
+        raise ValueError(
+            f"k1 {values['k1']} is above k2 {values['k2']}: valid is k1 <= k2, so change the other one first"
+        )
+    tunables = Tunables(**{field.name: values[field.name] for field in fields(Tunables)})
+    return Options(
+        tunables, values["control_period"], values["max_observation_age"], values["default_instruction"].strip()
+    )
+
+
+class PolicyNode(LifecycleNode):
+    """configure loads and tests the checkpoint, activate publishes, deactivate forgets, cleanup frees."""
+
+    def __init__(self, stop: Stop | None = None, **node_options: Any) -> None:
+        super().__init__("policy", **node_options)
+        self._inference: Inference | None = None
+        self._policy: Policy | None = None
+        self._failure = ""
+        self._subscriptions_of_camera: list[Subscription] = []
+        self._settings = Parameters(self, POLICY_SETTINGS, default_settings("policy"), options_of, self._apply)
+        values = self._settings.values
+        self._chunks = self.create_lifecycle_publisher(JointTrajectory, "action_chunk", 1)
+        self._telemetry = Telemetry(self)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self._jumps = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            post_callback=self._on_time_jump,
+        )
+        tasks = {
+            "inference": lambda: self._report(inference_report),
+            "observation": lambda: self._report(observation_report),
+            "cache": lambda: self._report(lambda inference: cache_report(inference, self._telemetry.reuse)),
+        }
+        self._diagnostics = Diagnostics(self, values["checkpoint"] or "small_policy", tasks)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the checkpoint, see that it looks at the image, warm up; FAILURE with one line if any of it fails."""
+        values = self._settings.values
+        began = time.monotonic()
+        inference = Inference(options_of(values), self._now, self._publish, self._observe, self.get_logger())
+        try:
+            policy = inference.load(lambda: self._load(values))
+        except Exception as error:  # noqa: BLE001  (FAILURE, not ERROR: the next configure may succeed)
+            inference.close()
+            name = "" if isinstance(error, EngineError) else f"{type(error).__name__}: "
+            self._failure = f"configure failed: {name}{one_line(error)}"
+            self.get_logger().error(self._failure)
+            self.get_logger().debug(traceback.format_exc())
+            return TransitionCallbackReturn.FAILURE
+        self._failure = ""
+        self._inference, self._policy = inference, policy
+        self._subscribe(values["image_reliability"])
+        info = policy.info
+        self.get_logger().info(
+            f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens, "
+            f"on {values['device']} in {values['dtype']}, ready after {time.monotonic() - began:.1f} s"
+        )
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publish from the next image on."""
+        done = super().on_activate(state)
+        if self._inference is not None:
+            self._inference.start()
+        return done
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publish nothing any more; drop the running tick, the cache and the instruction."""
+        if self._inference is not None:
+            self._inference.pause()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the policy."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As cleanup, from any state."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """End the inference thread."""
+        self._release()
+
+    def _load(self, values: Values) -> Policy:
+        policy = Policy.load(
+            resolve_checkpoint(values["checkpoint"]),
+            device=values["device"],
+            dtype=values["dtype"],
+            unnorm_key=values["unnorm_key"] or None,
+            preprocess=values["preprocess"],
+            tunables=options_of(values).tunables,
+        )
+        if policy.info.cameras != 1:
+            raise EngineError(f"the checkpoint takes {policy.info.cameras} cameras; this node has one")
+        return policy
+
+    def _subscribe(self, reliability: str) -> None:
+        assert self._inference is not None
+        newest = QoSProfile(depth=1, reliability=RELIABILITY[reliability])
+        lost = SubscriptionEventCallbacks(message_lost=self._on_lost)
+        offer = self._inference.offer
+        self._subscriptions_of_camera = [
+            self.create_subscription(Image, "image", offer, newest, event_callbacks=lost),
+            self.create_subscription(CompressedImage, "image/compressed", offer, newest, event_callbacks=lost),
+            self.create_subscription(String, "instruction", self._on_instruction, 1),
+        ]
+
+    def _release(self) -> None:
+        for subscription in self._subscriptions_of_camera:
+            self.destroy_subscription(subscription)
+        self._subscriptions_of_camera = []
+        if self._inference is not None and not self._inference.close():
+            self.get_logger().error("the inference thread is still busy; its result will not be published")
+        self._inference = self._policy = None
+
+    def _now(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _apply(self, values: Values) -> None:
+        if self._inference is not None:
+            self._inference.set_options(options_of(values))
+
+    def _publish(self, tick: Tick) -> None:
+        """Called on the inference thread, as soon as the action is known."""
+        assert self._policy is not None
+        frame = self._settings.values["action_frame"]
+        self._chunks.publish(
+            chunk_message(tick.result.actions, self._policy.info.action_names, tick.period, tick.stamp, frame)
+        )
+
+    def _observe(self, tick: Tick) -> None:
+        """Called on the inference thread, off the critical path."""
+        assert self._policy is not None
+        self._telemetry.publish(tick, columns=self._policy.info.grid[1])
+
+    def _on_instruction(self, message: String) -> None:
+        assert self._inference is not None
+        text = message.data.strip()
+        if not text:
+            self.get_logger().warning("empty instruction refused: no action until a valid one arrives")
+        elif text != self._inference.instruction:
+            self.get_logger().info(f"instruction: {text}")
+        self._inference.instruct(text)
+
+    def _on_lost(self, info: Any) -> None:
+        if self._inference is not None:
+            self._inference.counters.lost += info.total_count_change
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._inference is not None
+        response.message = "everything is fresh at the next tick" if response.success else "not configured"
+        if self._inference is not None:
+            self._inference.reset()
+        return response
+
+    def _on_time_jump(self, jump: TimeJump) -> None:
+        if self._inference is not None:
+            self.get_logger().warning("time jumped: everything is fresh at the next tick")
+            self._inference.reset()
+
+    def _report(self, report: Any) -> Report:
+        if self._inference is None:
+            return Report(ERROR, self._failure) if self._failure else Report(OK, "unconfigured")
+        return report(self._inference)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the policy node; returns the exit status."""
+    return run("policy", PolicyNode, PolicyNode.close, args)

@@ -1,0 +1,97 @@
+"""What the policy node says about itself on /diagnostics: inference, observation, cache."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from .diagnostics import ERROR, OK, STALE, WARN, Report
+from .inference import Inference
+from .telemetry import ReuseSamples
+
+SILENCE = 1.0  # seconds without an image, or inside one tick, that count as stale
+LOSS = 0.1  # share of images lost on the way that is worth a warning
+INACTIVE = Report(OK, "inactive")
+
+
+def inference_report(inference: Inference) -> Report:
+    """Is there an action every control period, and if not, why?"""
+    orders, counters = inference.orders, inference.counters
+    if not orders.active:
+        return INACTIVE
+    total, period = inference.total.recent(), orders.options.control_period
+    values: dict[str, object] = {
+        "instruction": inference.instruction,
+        "ticks": counters.ticks,
+        "rate [Hz]": f"{inference.total.rate:.1f}",
+        **inference.total.summary("tick", "ms", 1e3),
+        "faults": counters.faults,
+        "dropped results": counters.dropped,
+        "resets": counters.resets,
+    }
+    busy = inference.busy_since
+    if inference.fault:
+        return Report(ERROR, inference.fault, values)
+    if not inference.instruction:
+        return Report(WARN, "no instruction: publish one (std_msgs/String, not empty) on 'instruction'", values)
+    if busy is not None and time.monotonic() - busy > SILENCE:
+        return Report(STALE, f"a tick has been running for {time.monotonic() - busy:.1f} s", values)
+    if not len(total):
+        return Report(STALE, "no tick for lack of usable images", values)
+    if (slow := float(np.percentile(total, 95))) > period:
+        return Report(WARN, f"slower than the control period: p95 {slow * 1e3:.0f} of {period * 1e3:.0f} ms", values)
+    if inference.last_tick is not None and (unknown := inference.last_tick.result.unknown_words):
+        return Report(WARN, f"words of the instruction that the policy does not know: {', '.join(unknown)}", values)
+    return Report(OK, f"{inference.total.rate:.1f} Hz, {np.median(total) * 1e3:.0f} ms", values)
+
+
+def observation_report(inference: Inference) -> Report:
+    """Do usable images arrive?"""
+    orders, counters = inference.orders, inference.counters
+    if not orders.active:
+        return INACTIVE
+    values: dict[str, object] = {
+        "rate [Hz]": f"{inference.received.rate:.1f}",
+        **inference.capture_age.summary("age at tick", "ms", 1e3),
+        "received": counters.received,
+        "replaced by a newer one before a tick": counters.displaced,
+        "between two ticks": counters.early,
+        "out of order": counters.late,
+        "too old": counters.too_old,
+        "refused": counters.refused,
+        "lost in transport": counters.lost,
+    }
+    if inference.last_received is None:
+        return Report(STALE, "no image yet on 'image' or 'image/compressed'", values)
+    if (silence := time.monotonic() - inference.last_received) > SILENCE:
+        return Report(STALE, f"no image for {silence:.1f} s", values)
+    if inference.observation_fault:
+        return Report(ERROR if inference.observation_refused else WARN, inference.observation_fault, values)
+    if counters.lost > LOSS * counters.received:
+        return Report(WARN, f"{counters.lost} images lost in transport: see config/fastdds.xml", values)
+    return Report(OK, f"{inference.received.rate:.1f} Hz", values)
+
+
+def cache_report(inference: Inference, record: ReuseSamples) -> Report:
+    """How much of the K/V cache is reused, and how old is it?"""
+    tick = inference.last_tick
+    if not inference.orders.active:
+        return INACTIVE
+    mode = inference.orders.options.tunables.mode
+    if tick is None:
+        return Report(OK, "empty", {"mode": mode})
+    fresh, reused = record.fresh.recent(), record.reused.recent()
+    values: dict[str, object] = {
+        "mode": mode,
+        **record.fresh.summary("fresh tokens", "1"),
+        **record.reused.summary("reused tokens", "1"),
+        **record.oldest.summary("oldest token", "ticks"),
+        "last time all fresh because": tick.result.reuse.reason or "-",
+    }
+    visual = tick.result.reuse.visual
+    share = float(reused.mean()) / visual if len(reused) else 0.0
+    if mode != "full" and len(fresh) > 10 and not reused.any():
+        why = tick.result.reuse.reason or "every token has changed or is important"
+        return Report(WARN, f"nothing reused: {why}", values)
+    return Report(OK, f"{share:.0%} of {visual} visual tokens reused", values)

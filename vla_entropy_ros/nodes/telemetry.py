@@ -1,0 +1,59 @@
+"""Numbers of every tick as topics that tools can plot: stage latencies, token counts, the selection as an image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float64, Int32
+
+from ..engine import Result
+from .diagnostics import Samples
+from .inference import Tick
+from .messages import image_message
+
+STAGES = ("capture_age", "preprocess", "vision", "select", "prefill", "decode", "total")
+DEPTH = 10
+
+
+class ReuseSamples:
+    """Reuse of the last ticks, for the diagnostics."""
+
+    def __init__(self) -> None:
+        self.reused, self.fresh, self.oldest = Samples(), Samples(), Samples()
+
+    def add(self, result: Result) -> None:
+        """Add one tick."""
+        self.reused.add(result.reuse.reused)
+        self.fresh.add(result.reuse.fresh)
+        self.oldest.add(float(result.reuse.age.max()))
+
+
+class Telemetry:
+    """Publishes latencies [ms], token counts and the selection of a tick."""
+
+    def __init__(self, node: Node) -> None:
+        self.reuse = ReuseSamples()
+        self._latency = {stage: node.create_publisher(Float64, f"~/latency/{stage}", DEPTH) for stage in STAGES}
+        self._fresh = node.create_publisher(Int32, "~/tokens/fresh", DEPTH)
+        self._reused = node.create_publisher(Int32, "~/tokens/reused", DEPTH)
+        self._selection = node.create_publisher(Image, "~/selection", DEPTH)
+
+    def publish(self, tick: Tick, columns: int) -> None:
+        """Publish one tick; `columns`: visual tokens in a row of the image."""
+        result = tick.result
+        self.reuse.add(result)
+        for stage, publisher in self._latency.items():
+            value = tick.capture_age if stage == "capture_age" else getattr(result.timings, stage)
+            publisher.publish(Float64(data=float(value * 1e3)))
+        self._fresh.publish(Int32(data=int(result.reuse.fresh)))
+        self._reused.publish(Int32(data=int(result.reuse.reused)))
+        self._selection.publish(image_message(selection(result).reshape(-1, columns), tick.stamp, ""))
+
+
+def selection(result: Result) -> NDArray[np.uint8]:
+    """Per visual token [N]: 0 reused, 1 fresh, 2 fresh by image entropy, 3 by attention, 4 by both."""
+    reuse = result.reuse
+    why = 1 + reuse.important_visual_mask.astype(np.uint8) + 2 * reuse.important_attention_mask.astype(np.uint8)
+    return np.where(reuse.fresh_mask, why, 0).astype(np.uint8)

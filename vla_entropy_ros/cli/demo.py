@@ -1,0 +1,73 @@
+"""`vla-entropy demo`: simulator, policy and command node for a few episodes, watched live, then a video."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@click.command()
+@click.option("--episodes", type=click.IntRange(1, 1000), default=4, show_default=True, help="Episodes, tasks in turn.")
+@click.option("--mode", help="Which visual tokens are computed afresh. Default: as in config/policy.yaml.")
+@options.tasks
+@options.seed
+@options.limit
+@options.checkpoint
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder. Default: output/demo-<time>.")
+@click.option("--domain-id", type=click.IntRange(0, 101), help="DDS domain. Default: one of its own.")
+@options.as_json
+def demo(
+    episodes: int,
+    mode: str | None,
+    tasks: tuple[str, ...],
+    seed: int,
+    limit: float,
+    checkpoint: Path | None,
+    output: Path | None,
+    domain_id: int | None,
+    as_json: bool,
+) -> None:
+    """Run a simulated arm under the policy node, over real DDS, and film it.
+
+    Starts simulator, policy and command node as processes of their own, shows each tick live, and writes demo.mp4,
+    demo.png, summary.json and the nodes' logs to the output folder. Ctrl-C ends it early and in order.
+    """
+    from ..settings import SettingError, default_settings
+
+    with options.one_line(SettingError):
+        modes = options.valid_modes([mode or str(default_settings("policy")["mode"])])
+    names = options.valid_tasks(tasks)
+    try:
+        from ..runner import demo as runner
+    except ImportError as error:
+        raise click.ClickException(f"no ROS 2 here ({error}): source an install, or `make setup`") from error
+    from rich.console import Console
+
+    from ..runner.episodes import Session, free_domain
+    from ..runner.plan import RunError, plan
+    from ..runner.processes import interruptible
+    from ..runner.view import View
+
+    folder = (output or Path("output") / time.strftime("demo-%Y%m%d-%H%M%S")).resolve()
+    session = Session(
+        folder / "logs",
+        free_domain() if domain_id is None else domain_id,
+        limit,
+        {"policy": {"checkpoint": str(checkpoint.resolve()) if checkpoint else "", "mode": modes[0]}},
+        keep_images=True,
+    )
+    trials = plan(modes, names, episodes, seed)
+    console = Console(stderr=as_json)
+    with interruptible(), options.one_line(RunError, OSError):
+        finished = runner.run_demo(session, trials, View(len(trials), console))
+        console.print(f"writing to {folder} ...", highlight=False)
+        written = runner.write_results(folder, finished, len(trials), runner.command_line())
+    if as_json:
+        click.echo(json.dumps(json.loads(Path(written["summary"]).read_text()), indent=2))
+    for kind, path in written.items():
+        console.print(f"  {kind:8} {path}", highlight=False, soft_wrap=True)

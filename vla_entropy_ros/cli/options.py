@@ -1,0 +1,82 @@
+"""Options and habits that sub-commands share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..settings import MODES
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# far above every seed the training uses, so that these episodes are fresh
+FRESH_SEED = 1_000_000_000
+LIMIT = 12.0  # seconds
+
+
+def checkpoint(function: F) -> F:
+    """--checkpoint"""
+    kind = click.Path(exists=True, file_okay=False, path_type=Path)
+    return click.option("--checkpoint", type=kind, help="Folder of the policy. Default: the small policy shipped.")(
+        function
+    )
+
+
+def tasks(function: F) -> F:
+    """--task"""
+    return click.option(
+        "--task", "tasks", multiple=True, help="Task, such as pick_red; may be repeated. Default: all."
+    )(function)
+
+
+def seed(function: F) -> F:
+    """--seed"""
+    kind = click.IntRange(0, 2**31 - 1)
+    text = "Seed of the first episode; the default lies outside the training's range."
+    return click.option("--seed", type=kind, default=FRESH_SEED, show_default=True, help=text)(function)
+
+
+def limit(function: F) -> F:
+    """--limit"""
+    kind = click.FloatRange(0.1, 600.0)
+    return click.option("--limit", type=kind, default=LIMIT, show_default=True, help="Seconds an episode may take.")(
+        function
+    )
+
+
+def as_json(function: F) -> F:
+    """--json"""
+    return click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")(function)
+
+
+def valid_modes(names: Sequence[str]) -> list[str]:
+    """The modes meant by `names`, `all` being every one; click's error lists the valid ones."""
+    if "all" in names:
+        return list(MODES)
+    for name in names:
+        if name not in MODES:
+            raise click.BadParameter(f"'{name}': valid are {', '.join(MODES)}, all", param_hint="--mode")
+    return list(dict.fromkeys(names))
+
+
+def valid_tasks(names: Sequence[str]) -> list[str]:
+    """The tasks meant by `names`, all where there are none; click's error lists the valid ones."""
+    from ..sim import TASKS
+
+    for name in names:
+        if name not in TASKS:
+            raise click.BadParameter(f"'{name}': valid are {', '.join(TASKS)}", param_hint="--task")
+    return list(dict.fromkeys(names)) or list(TASKS)
+
+
+@contextlib.contextmanager
+def one_line(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn these errors into click's one-line message and exit status 1."""
+    try:
+        yield
+    except kinds as error:
+        raise click.ClickException(" ".join(str(error).split())) from error

@@ -1,0 +1,47 @@
+"""The demo: a few episodes over ROS topics, then a video, a picture and a summary in one folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import episodes as ros
+from .about import about
+from .plan import Trial
+from .records import Episode, summary
+from .view import View
+
+
+def run_demo(session: ros.Session, trials: Sequence[Trial], view: View) -> list[Episode]:
+    """Run the trials and return the finished episodes; Ctrl-C ends the run early and is no error."""
+    done: list[Episode] = []
+    try:
+        with view:
+            view.note("starting simulator, policy and command node ...")
+            with ros.connected(session) as client:
+                for episode in ros.run(client, trials, session.limit, view):
+                    done.append(episode)
+    except KeyboardInterrupt:
+        view.console.print(f"interrupted after {len(done)} of {len(trials)} episodes")
+    return done
+
+
+def write_results(folder: Path, episodes: Sequence[Episode], planned: int, command: Sequence[str]) -> dict[str, str]:
+    """Write demo.mp4, demo.png and summary.json into `folder`; returns what was written, by kind."""
+    from . import video  # brings OpenCV and the encoder
+
+    written = {}
+    if video.write_video(episodes, folder / "demo.mp4"):
+        written["video"] = str(folder / "demo.mp4")
+    if video.write_sheet(episodes, folder / "demo.png"):
+        written["picture"] = str(folder / "demo.png")
+    content = {"about": about(), "command": list(command), "planned_episodes": planned, **summary(episodes)}
+    (folder / "summary.json").write_text(json.dumps(content, indent=2) + "\n")
+    return {**written, "summary": str(folder / "summary.json"), "logs": str(folder / "logs")}
+
+
+def command_line() -> list[str]:
+    """How this program was called."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -1,0 +1,113 @@
+"""The same episodes inside one process, without ROS: simulated time, so that nothing depends on the machine's speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..control import ActionChunk, Commander, Limits
+from ..engine import ActionError, Observation, Policy, Result, Reuse, Tunables
+from ..settings import default_settings
+from ..sim import Environment
+from .plan import Observer, Trial
+from .records import Episode, Tick
+
+STEP = 0.02  # seconds between two commands, as at the command node's rate
+LATENCY = 0.02  # seconds of simulated time from image to the first command that follows its action
+
+
+class Arm:
+    """Simulator, commander and policy wired together as the nodes are, with the defaults of config/policy.yaml."""
+
+    def __init__(self, policy: Policy, tunables: Tunables) -> None:
+        command, simulator = default_settings("command"), default_settings("simulator")
+        self.policy, self.tunables = policy, tunables
+        self.env = Environment(image_size=simulator["image_size"])
+        self.frame = str(command["action_frame"])
+        self.period = float(default_settings("policy")["control_period"])
+        self._limits = limits(command)
+        self._stale_after = float(command["stale_after"])
+
+    def start(self, trial: Trial) -> Episode:
+        """Set the scene of a trial."""
+        self.policy.set_tunables(replace(self.tunables, mode=trial.mode))
+        self.policy.reset()
+        self.env.reset(trial.task, trial.seed)
+        self._commander = Commander(self._limits, self.frame, self._stale_after)
+        self._commander.anchor(self.env.pose)
+        return Episode(trial.mode, trial.task, trial.seed, self.env.instruction)
+
+    def tick(self, keep_image: bool) -> Tick | None:
+        """Look, think, and let one control period pass; None when the policy had no valid action."""
+        stamp, image = self.env.time, self.env.render()
+        try:
+            result = self.policy.infer(Observation((image,), self.env.instruction, stamp))
+        except ActionError:
+            self._advance(None)
+            return None
+        self.policy.settle()
+        self._advance(ActionChunk(stamp, self.period, result.actions, self.frame))
+        grid = self.policy.info.grid
+        return Tick(stamp, latencies(result), codes(result.reuse).reshape(grid), image if keep_image else None)
+
+    def _advance(self, chunk: ActionChunk | None) -> None:
+        """Let one control period pass; the action, if any, arrives a little late."""
+        steps, late = round(self.period / STEP), round(LATENCY / STEP)
+        for step in range(steps):
+            if chunk is not None and step == late:
+                self._commander.offer(chunk, self.env.time)
+            command = self._commander.command(self.env.time, self.env.pose)
+            self.env.set_target(command.pose, command.opening)
+            self.env.advance(STEP)
+
+
+def limits(command: dict[str, Any]) -> Limits:
+    """Limits that the command node's parameters stand for."""
+    sides = {"workspace_low": "low", "workspace_high": "high"}
+    bounds: dict[str, Any] = {n: tuple(command[f"workspace_{axis}_{s}"] for axis in "xyz") for n, s in sides.items()}
+    steps: dict[str, Any] = {field.name: command[field.name] for field in fields(Limits) if field.name in command}
+    return Limits(**bounds, **steps)
+
+
+def codes(reuse: Reuse) -> NDArray[np.uint8]:
+    """Per visual token [N]: 0 reused, 1 fresh, 2 fresh by image entropy, 3 by attention, 4 by both."""
+    why = 1 + reuse.important_visual_mask.astype(np.uint8) + 2 * reuse.important_attention_mask.astype(np.uint8)
+    return np.where(reuse.fresh_mask, why, np.uint8(0)).astype(np.uint8)
+
+
+def latencies(result: Result) -> dict[str, float]:
+    """Stage latencies [ms]."""
+    return {field.name: getattr(result.timings, field.name) * 1e3 for field in fields(result.timings)}
+
+
+def run(
+    policy: Policy,
+    tunables: Tunables,
+    trials: Sequence[Trial],
+    limit: float,
+    observer: Observer,
+    keep_images: bool = False,
+) -> Iterator[Episode]:
+    """Run the trials one after the other; yields each episode as it ends. `limit`: simulated seconds per episode."""
+    arm = Arm(policy, tunables)
+    try:
+        for trial in trials:
+            episode = arm.start(trial)
+            observer.begin(episode)
+            while arm.env.time < limit and not arm.env.success:
+                tick = arm.tick(keep_images)
+                if tick is None:
+                    episode.faults += 1
+                else:
+                    episode.ticks.append(tick)
+                    observer.tick(episode, tick)
+                observer.idle(episode)
+            episode.success, episode.duration = bool(arm.env.success), arm.env.time
+            observer.end(episode)
+            yield episode
+    finally:
+        arm.env.close()

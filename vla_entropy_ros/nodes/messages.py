@@ -65,12 +65,12 @@ def decode_compressed(message: CompressedImage) -> NDArray[np.uint8]:
     """RGB image [H, W, 3] of a compressed message (JPEG or PNG). Raises ImageError."""
     data = np.frombuffer(message.data, np.uint8)
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     except cv2.error:
         pixels = None
     if pixels is None:
         raise ImageError(f"compressed image of format '{message.format}' can't be decoded ({len(data)} bytes)")
-    return np.asarray(pixels, np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def decode(message: Image | CompressedImage) -> NDArray[np.uint8]:

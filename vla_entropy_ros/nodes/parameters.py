@@ -10,10 +10,11 @@ from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ..settings import Setting
+from ..settings import TYPES, Setting
 from .spin import StartError, one_line
 
 Values = dict[str, Any]
+NUMBERS = ("int", "float")
 
 
 class Parameters:
@@ -32,6 +33,7 @@ class Parameters:
         apply: Callable[[Values], object] = lambda values: None,
     ) -> None:
         self._settings = {setting.name: setting for setting in settings}
+        self._warn = node.get_logger().warning
         self._check = check
         self._apply = apply
         self.values: Values = {setting.name: _declare(node, setting, defaults) for setting in settings}
@@ -42,7 +44,13 @@ class Parameters:
         node.add_post_set_parameters_callback(self._adopt)
 
     def _convert(self, parameters: list[Parameter[Any]]) -> list[Parameter[Any]]:
-        return [_as_declared(self._settings.get(parameter.name), parameter) for parameter in parameters]
+        """Numbers of the declared type; what rclpy then refuses by its type alone is said clearly in the log."""
+        converted = [_as_declared(self._settings.get(parameter.name), parameter) for parameter in parameters]
+        for parameter in converted:
+            setting = self._settings.get(parameter.name)
+            if setting is not None and type(parameter.value) is not TYPES[setting.kind]:
+                self._warn(f"parameter refused: {self._refusal({**self.values, setting.name: parameter.value})}")
+        return converted
 
     def _changed(self, parameters: Iterable[Parameter[Any]]) -> Values:
         """All values after `parameters` are set; names of other owners (use_sim_time) are left out."""
@@ -107,11 +115,14 @@ def _describe(setting: Setting) -> ParameterDescriptor:
 
 
 def _as_declared(setting: Setting | None, parameter: Parameter[Any]) -> Parameter[Any]:
-    """Turn `2` and `1e-3`, which the command line reads as an integer and a string, into floats where one is due."""
+    """Turn what the command line takes for another type, `2` and `1e-3` or `1e2`, into the number that is due."""
     value = parameter.value
-    if setting is None or setting.kind != "float" or isinstance(value, (bool, float)):
+    if setting is None or setting.kind not in NUMBERS or isinstance(value, bool):
         return parameter
     try:
-        return Parameter(parameter.name, Parameter.Type.DOUBLE, float(value))
+        number = float(value)
+        if setting.kind == "float":
+            return Parameter(parameter.name, Parameter.Type.DOUBLE, number)
+        return Parameter(parameter.name, Parameter.Type.INTEGER, int(number)) if number.is_integer() else parameter
     except (TypeError, ValueError):
         return parameter  # refused by its type

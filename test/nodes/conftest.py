@@ -1,0 +1,142 @@
+"""A checkpoint with random weights, and a stage on which nodes meet over DDS."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from vla_entropy_ros.nodes.spin import make_executor
+from vla_entropy_ros.train.export import export
+from vla_entropy_ros.train.network import LAST_ACTION_ID, SmallPolicy
+from vla_entropy_ros.train.settings import Recipe
+
+RECIPE = Path(__file__).parents[2] / "config" / "train.yaml"
+PATIENCE = 10.0  # seconds until something counts as never happening
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small policy with random weights that always decodes to actions."""
+    torch.manual_seed(3)
+    sizes = {"image_size": 56, "width": 32, "tower_depth": 1, "stem_width": 8, "decoder_depth": 2, "heads": 2}
+    policy = SmallPolicy(Recipe.load(RECIPE, mlp_width=48, **sizes))
+    head = policy.language_model.lm_head.weight.data
+    head.normal_()
+    head[: LAST_ACTION_ID - 255] = 0.0
+    head[LAST_ACTION_ID + 1 :] = 0.0
+    return export(policy, tmp_path_factory.mktemp("models") / "random_policy", images=0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ros() -> Iterator[None]:
+    """ROS, once for all tests."""
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+class Stage:
+    """Spins nodes on a thread of its own; `tester` is the node that tests speak through."""
+
+    def __init__(self) -> None:
+        self.tester = Node("tester")
+        self.received: dict[str, list[Any]] = {}
+        self.status: dict[str, DiagnosticStatus] = {}
+        self._executor = make_executor()
+        self._closables: list[Any] = []
+        self._nodes: list[Node] = []
+        self._ending = threading.Event()
+        self.add(self.tester)
+        self.tester.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    def add(self, node: Any) -> Any:
+        """Spin `node` too, and end it with the stage."""
+        self._nodes.append(node)
+        self._executor.add_node(node)
+        return node
+
+    def end(self) -> None:
+        """Stop spinning, then end the nodes as their processes would."""
+        self._ending.set()
+        self._thread.join()
+        for node in self._nodes:
+            if hasattr(node, "close"):
+                node.close()
+        self._executor.shutdown()
+        for node in self._nodes:
+            node.destroy_node()
+
+    def listen(self, kind: type, topic: str, reliable: bool = True) -> list[Any]:
+        """List that grows with the messages of `topic`."""
+        messages: list[Any] = []
+        reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        self.tester.create_subscription(kind, topic, messages.append, QoSProfile(depth=50, reliability=reliability))
+        return messages
+
+    def publisher(self, kind: type, topic: str) -> Any:
+        """Publisher that has met its subscriber."""
+        publisher: Any = self.tester.create_publisher(kind, topic, 10)
+        self.until(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}")
+        return publisher
+
+    def call(self, kind: type, name: str, request: Any = None) -> Any:
+        """Answer of a service."""
+        client: Any = self.tester.create_client(kind, name)
+        assert client.wait_for_service(PATIENCE), f"no service {name}"
+        answered = threading.Event()
+        future = client.call_async(request or kind.Request())  # type: ignore[attr-defined]
+        future.add_done_callback(lambda _: answered.set())
+        assert answered.wait(PATIENCE), f"no answer from {name}"
+        self.tester.destroy_client(client)
+        return future.result()
+
+    def set_parameter(self, node: str, name: str, value: Any) -> Any:
+        """What a node answers to a new value, as `ros2 param set` would ask."""
+        message: ParameterMessage = Parameter(name, value=value).to_parameter_msg()
+        answer = self.call(SetParameters, f"/{node}/set_parameters", SetParameters.Request(parameters=[message]))
+        return answer.results[0]
+
+    def diagnostic(self, task: str, accept: Callable[[DiagnosticStatus], bool]) -> DiagnosticStatus:
+        """First status of `task` ("policy: cache") that `accept` likes."""
+        self.until(lambda: task in self.status and accept(self.status[task]), f"{task} in the expected state")
+        return self.status[task]
+
+    def until(self, condition: Callable[[], bool], what: str = "it", patience: float = PATIENCE) -> None:
+        """Wait for `condition`."""
+        end = time.monotonic() + patience
+        while not condition():
+            assert time.monotonic() < end, f"waited {patience} s for {what}; diagnostics: {self._said()}"
+            time.sleep(0.005)
+
+    def _said(self) -> str:
+        return "; ".join(f"{name} {status.level!r} {status.message}" for name, status in self.status.items())
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.status.update({status.name: status for status in message.status})
+
+    def _spin(self) -> None:
+        while not self._ending.is_set():
+            self._executor.spin_once(timeout_sec=0.05)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """A fresh stage."""
+    one = Stage()
+    yield one
+    one.end()

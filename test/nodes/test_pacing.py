@@ -1,0 +1,51 @@
+"""Which images become ticks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vla_entropy_ros.nodes.pacing import Pacer, Verdict
+
+PERIOD = 0.1
+
+
+def ticks(stamps: np.ndarray) -> list[float]:
+    """Stamps of the images that become ticks."""
+    pacer = Pacer()
+    return [stamp for stamp in stamps if pacer.judge(stamp, PERIOD) is Verdict.TICK]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_camera_at_the_control_rate_gives_a_tick_per_image(seed: int) -> None:
+    stamps = 1e9 + np.arange(100) * PERIOD + np.random.default_rng(seed).uniform(-0.01, 0.01, 100)
+    assert len(ticks(stamps)) == 100
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_camera_three_times_as_fast_gives_ten_ticks_a_second(seed: int) -> None:
+    stamps = 1e9 + np.arange(301) / 30 + np.random.default_rng(seed).uniform(-0.003, 0.003, 301)
+    chosen = ticks(stamps)
+    assert len(chosen) == 101
+    assert np.diff(chosen) == pytest.approx(PERIOD, abs=0.007)
+
+
+def test_a_slow_camera_gives_a_tick_per_image() -> None:
+    assert len(ticks(np.arange(10) * 0.5)) == 10
+
+
+def test_late_images_are_left_out_and_a_jump_back_begins_anew() -> None:
+    pacer = Pacer()
+    assert pacer.judge(100.0, PERIOD) is Verdict.TICK
+    assert pacer.judge(99.95, PERIOD) is Verdict.LATE
+    assert pacer.judge(100.05, PERIOD) is Verdict.EARLY
+    assert pacer.judge(100.0, PERIOD) is Verdict.EARLY  # the same image, compressed
+    assert pacer.judge(50.0, PERIOD) is Verdict.JUMP
+    assert pacer.judge(50.1, PERIOD) is Verdict.TICK
+
+
+def test_after_forgetting_any_image_is_due() -> None:
+    pacer = Pacer()
+    pacer.judge(100.0, PERIOD)
+    pacer.forget()
+    assert pacer.judge(99.99, PERIOD) is Verdict.TICK

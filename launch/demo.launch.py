@@ -1,0 +1,50 @@
+"""Start the simulated arm together with the policy; every argument of policy.launch.py may be given too."""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+PACKAGE = "vla_entropy_ros"
+SHARE = Path(get_package_share_directory(PACKAGE))
+
+# argument: (default, what it is for)
+ARGUMENTS = {
+    "params_file": (str(SHARE / "config" / "policy.yaml"), "file with the parameters of all nodes"),
+    "task": ("pick_red", "task of the first episode; `ros2 param describe simulator task` lists them"),
+    "seed": ("0", "seed of the first episode: fixes where everything stands"),
+    "instruction": ("pick up the red cube", "what the policy is asked to do from the start on"),
+    "enabled": ("true", "true: the command node moves the simulated arm at once"),
+    "namespace": ("", "namespace of the nodes"),
+}
+
+
+def generate_launch_description():
+    """Return the launch description."""
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, (default, text) in ARGUMENTS.items()
+    ]
+    value = {name: LaunchConfiguration(name) for name in ARGUMENTS}
+    episode = {
+        "task": ParameterValue(value["task"], value_type=str),
+        "seed": ParameterValue(value["seed"], value_type=int),
+    }
+    simulator = Node(
+        package=PACKAGE,
+        executable="simulator_node",
+        name="simulator",
+        namespace=value["namespace"],
+        output="screen",
+        parameters=[value["params_file"], episode],
+    )
+    passed = {name: value[name] for name in ("params_file", "instruction", "enabled", "namespace")}
+    policy = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(SHARE / "launch" / "policy.launch.py")), launch_arguments=passed.items()
+    )
+    return LaunchDescription([*arguments, simulator, policy])

@@ -1,0 +1,124 @@
+"""Start the policy node and the command node; configures and activates the policy.
+
+Every argument is optional: one that is left empty leaves the value of the parameter file as it is.
+"""
+
+import os
+from pathlib import Path
+
+import lifecycle_msgs.msg
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.event_handlers import OnProcessStart
+from launch.events import matches_action
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+
+PACKAGE = "vla_entropy_ros"
+SHARE = Path(get_package_share_directory(PACKAGE))
+PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+
+# argument: (default, what it is for)
+ARGUMENTS = {
+    "params_file": (str(SHARE / "config" / "policy.yaml"), "file with the parameters of all nodes"),
+    "checkpoint": ("", "folder of an OpenVLA-layout checkpoint (the small policy of this package if unset)"),
+    "unnorm_key": ("", "data set whose action statistics are used (the only one of the checkpoint if unset)"),
+    "device": ("", "cpu, cuda, cuda:<index> or auto"),
+    "dtype": ("", "float32, bfloat16 or float16"),
+    "mode": ("", "full, vla_cache, visual_only, attention_only, static_union or info_entropy"),
+    "instruction": ("", "instruction to follow from the start on (otherwise the topic `instruction` gives it)"),
+    "action_frame": ("", "frame in which actions and poses are expressed"),
+    "image": ("image", "image topic; compressed images are read from <image>/compressed"),
+    "enabled": ("false", "true: the command node moves the arm at once; false: after a call of command/enable"),
+    "namespace": ("", "namespace of the nodes"),
+    "use_sim_time": ("false", "true: time comes from /clock"),
+    "log_level": ("info", "debug, info, warn, error or fatal"),
+}
+POLICY_PARAMETERS = {  # launch argument: parameter of the policy node
+    "checkpoint": "checkpoint",
+    "unnorm_key": "unnorm_key",
+    "device": "device",
+    "dtype": "dtype",
+    "mode": "mode",
+    "instruction": "default_instruction",
+    "action_frame": "action_frame",
+}
+
+
+def nodes(context):
+    """Build both nodes, with the arguments that are set, and the handlers that bring the policy up."""
+    value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    common = {
+        "package": PACKAGE,
+        "namespace": value["namespace"],
+        "output": "screen",
+        "arguments": ["--ros-args", "--log-level", value["log_level"]],
+    }
+    clock = {"use_sim_time": _flag(value, "use_sim_time")}
+    frame = {"action_frame": value["action_frame"]} if value["action_frame"] else {}
+    given = {parameter: value[name] for name, parameter in POLICY_PARAMETERS.items() if value[name]}
+    policy = LifecycleNode(
+        **common,
+        executable="policy_node",
+        name="policy",
+        parameters=[value["params_file"], clock, given],
+        remappings=[("image", value["image"]), ("image/compressed", value["image"] + "/compressed")],
+    )
+    command = Node(
+        **common,
+        executable="command_node",
+        name="command",
+        parameters=[value["params_file"], clock, {"enabled": _flag(value, "enabled"), **frame}],
+    )
+    return [*_bring_up(policy), policy, command]
+
+
+def _flag(value, name):
+    """Return the argument `name` as a bool; RuntimeError unless it is true or false."""
+    if value[name].lower() not in ("true", "false"):
+        raise RuntimeError(f"{name}:={value[name]}: valid are true, false")
+    return value[name].lower() == "true"
+
+
+def _bring_up(policy):
+    """Return the handlers: configure once it runs, then activate; shut all down if the policy can't be configured."""
+    transition = lifecycle_msgs.msg.Transition
+
+    def change(transition_id):
+        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(policy), transition_id=transition_id))
+
+    def after(goal_state, actions):
+        handler = OnStateTransition(
+            target_lifecycle_node=policy, start_state="configuring", goal_state=goal_state, entities=actions
+        )
+        return RegisterEventHandler(handler)
+
+    reason = "the policy could not be configured; its log says why"
+    return [
+        RegisterEventHandler(
+            OnProcessStart(target_action=policy, on_start=[change(transition.TRANSITION_CONFIGURE)])
+        ),
+        after("inactive", [change(transition.TRANSITION_ACTIVATE)]),
+        after("unconfigured", [LogInfo(msg=reason), Shutdown(reason=reason)]),
+    ]
+
+
+def generate_launch_description():
+    """Return the launch description."""
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, (default, text) in ARGUMENTS.items()
+    ]
+    profile = os.environ.get(PROFILE) or str(SHARE / "config" / "fastdds.xml")
+    return LaunchDescription([*arguments, SetEnvironmentVariable(PROFILE, profile), OpaqueFunction(function=nodes)])

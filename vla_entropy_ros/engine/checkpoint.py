@@ -69,6 +69,7 @@ def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> C
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     _check(folder, wanted, stored, unused)
     network.load_state_dict(stored.load(wanted, device, dtype), assign=True)
+    network.language_model.fuse()
     return Checkpoint(config, kinds, network.requires_grad_(False).eval())
 
 

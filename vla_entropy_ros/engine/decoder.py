@@ -31,6 +31,7 @@ class Decoder:
         self._grouped = config.num_key_value_heads != config.num_attention_heads
         layers, heads = config.num_hidden_layers, config.num_attention_heads
         self._queries = torch.zeros(layers, heads, text, config.head_dim, device=device, dtype=dtype)
+        self._layers = [(slots.keys[i, None], slots.values[i, None]) for i in range(layers)]
         self._text = (0, 0)
 
     def step(self, rows: Tensor, positions: Tensor, visible: int, keep: int = 0) -> Tensor:
@@ -50,13 +51,14 @@ class Decoder:
             where = F.pad(positions, (0, spare), value=visible - 1)
             cos, sin = self._cos.index_select(0, where), self._sin.index_select(0, where)
             mask = self._mask.index_select(0, where)[:, :visible]
-        slots = self.slots
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            slots.write(layer, positions, k[0, :, :count], v[0, :, :count])
+            keys, values = self._layers[layer]  # [1, Hkv, slots, hd]
+            keys.index_copy_(2, positions, k[:, :, :count])
+            values.index_copy_(2, positions, v[:, :, :count])
             if keep:
                 self._queries[layer, :, :keep] = q[0, :, count - keep : count]
-            keys, values = slots.keys[layer, None, :, :visible], slots.values[layer, None, :, :visible]
+            keys, values = keys[:, :, :visible], values[:, :, :visible]
             return F.scaled_dot_product_attention(q, keys, values, mask, enable_gqa=self._grouped)
 
         if keep:

@@ -36,17 +36,28 @@ class LlamaConfig:
 
 
 def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the rotary embedding at `positions` [...]; each [..., head_dim], float32."""
+    """Cosine and sine of the rotary embedding at `positions` [...]; each [..., head_dim], float32.
+
+    The first half of the sine is negated, as `rotate` needs it.
+    """
     exponent = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
     angle = positions.to(torch.float32)[..., None] * theta**-exponent  # [..., head_dim / 2]
-    angle = torch.cat((angle, angle), dim=-1)
-    return angle.cos(), angle.sin()
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply rotary embedding to `x` [B, H, S, hd]; cos and sin broadcast to [B, 1, S, hd]."""
     first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
+    return x * cos + torch.cat((second, first), dim=-1) * sin
+
+
+def _stack(*layers: nn.Linear) -> Tensor:
+    """One weight made of the layers' weights, which become views of it, so that nothing is stored twice."""
+    fused = torch.cat([layer.weight.detach() for layer in layers])
+    for layer, part in zip(layers, fused.split([len(layer.weight) for layer in layers]), strict=True):
+        layer.weight = nn.Parameter(part, requires_grad=False)
+    return fused
 
 
 class RMSNorm(nn.Module):
@@ -79,14 +90,23 @@ class LlamaAttention(nn.Module):
         self.k_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=False)
         self.v_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=False)
         self.o_proj = nn.Linear(self.heads * self.head_dim, width, bias=False)
+        self._fused: Tensor | None = None
+
+    def fuse(self) -> None:
+        """Project q, k and v by one product from now on; for inference, the weights keep their names."""
+        self._fused = _stack(self.q_proj, self.k_proj, self.v_proj)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int, attend: Attend) -> Tensor:
         """Project `x` [B, S, D], rotate, attend, project back to [B, S, D]."""
         batch, rows, _ = x.shape
-        q = self.q_proj(x).view(batch, rows, self.heads, self.head_dim).transpose(1, 2)
-        k = self.k_proj(x).view(batch, rows, self.kv_heads, self.head_dim).transpose(1, 2)
-        v = self.v_proj(x).view(batch, rows, self.kv_heads, self.head_dim).transpose(1, 2)
-        out = attend(layer, rotate(q, cos, sin), rotate(k, cos, sin), v)
+        if self._fused is None:
+            qkv = torch.cat((self.q_proj(x), self.k_proj(x), self.v_proj(x)), dim=-1)
+        else:
+            qkv = F.linear(x, self._fused)
+        qkv = qkv.view(batch, rows, -1, self.head_dim).transpose(1, 2)  # [B, H + 2 Hkv, S, hd]
+        turned = self.heads + self.kv_heads
+        qk = rotate(qkv[:, :turned], cos, sin)
+        out = attend(layer, qk[:, : self.heads], qk[:, self.heads :], qkv[:, turned:])
         return self.o_proj(out.transpose(1, 2).reshape(batch, rows, -1))
 
 
@@ -98,10 +118,18 @@ class LlamaMLP(nn.Module):
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self._fused: Tensor | None = None
+
+    def fuse(self) -> None:
+        """Compute gate and up by one product from now on; for inference, the weights keep their names."""
+        self._fused = _stack(self.gate_proj, self.up_proj)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` [..., D] to [..., D]."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        if self._fused is None:
+            return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = F.linear(x, self._fused).chunk(2, dim=-1)
+        return self.down_proj(F.silu(gate) * up)
 
 
 class LlamaLayer(nn.Module):
@@ -138,6 +166,13 @@ class Llama(nn.Module):
         self.config = config
         self.model = LlamaBody(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    def fuse(self) -> Llama:
+        """Compute with fewer, larger products from now on; for inference only, after the weights are loaded."""
+        for module in self.modules():
+            if isinstance(module, (LlamaAttention, LlamaMLP)):
+                module.fuse()
+        return self
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embeddings [..., D] of token ids [...]."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from .llama import LlamaConfig
 from .select import Mask, Patches
@@ -33,11 +32,6 @@ class Slots:
         self._epoch = 0
         self._epochs: NDArray[np.int64] = np.full(visual, NEVER, np.int64)
         self._start_epoch = NEVER
-
-    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor) -> None:
-        """Store keys and values [Hkv, S, hd] of one layer at `positions` [S]."""
-        self.keys[layer].index_copy_(1, positions, keys)
-        self.values[layer].index_copy_(1, positions, values)
 
     @property
     def valid(self) -> Mask:

@@ -106,9 +106,7 @@ def _bring_up(policy):
 
     reason = "the policy could not be configured; its log says why"
     return [
-        RegisterEventHandler(
-            OnProcessStart(target_action=policy, on_start=[change(transition.TRANSITION_CONFIGURE)])
-        ),
+        RegisterEventHandler(OnProcessStart(target_action=policy, on_start=[change(transition.TRANSITION_CONFIGURE)])),
         after("inactive", [change(transition.TRANSITION_ACTIVATE)]),
         after("unconfigured", [LogInfo(msg=reason), Shutdown(reason=reason)]),
     ]

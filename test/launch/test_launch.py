@@ -1,0 +1,163 @@
+"""The launch files start the executables that exist, with parameters that exist, and bring the policy up."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from .standins import Recorded, standins
+
+ROOT = Path(__file__).parents[2]
+FILES = ("policy", "demo")
+SETTINGS = ("POLICY_SETTINGS", "COMMAND_SETTINGS", "SIMULATOR_SETTINGS")
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{name}_launch", ROOT / "launch" / f"{name}.launch.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def policy_actions(monkeypatch: pytest.MonkeyPatch, **arguments: str) -> list[Any]:
+    """What policy.launch.py starts when it is given `arguments`."""
+    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
+    with standins(str(ROOT)):
+        module = load("policy")
+        (description,) = module.generate_launch_description().args
+        context = {a.args[0]: a.options["default_value"] for a in of(description, "DeclareLaunchArgument")}
+        (build,) = of(description, "OpaqueFunction")
+        return [*description, *build.options["function"]({**context, **arguments})]
+
+
+def of(actions: list[Any], kind: str) -> list[Any]:
+    return [action for action in actions if type(action).__name__ == kind]
+
+
+def parameters(node: Recorded) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for source in node.options["parameters"]:
+        if isinstance(source, dict):
+            merged.update(source)
+    return merged
+
+
+def node(actions: list[Any], name: str) -> Recorded:
+    (found,) = (a for a in [*of(actions, "Node"), *of(actions, "LifecycleNode")] if a.options["name"] == name)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_argument_has_a_default_and_a_description(file: str) -> None:
+    with standins(str(ROOT)):
+        (description,) = load(file).generate_launch_description().args
+    arguments = of(description, "DeclareLaunchArgument")
+    assert len(arguments) >= 6
+    for argument in arguments:
+        assert isinstance(argument.options["default_value"], str)
+        assert len(argument.options["description"]) > 10
+
+
+def test_unset_arguments_leave_the_parameter_file_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    actions = policy_actions(monkeypatch)
+    policy = node(actions, "policy")
+    assert policy.options["parameters"][0] == str(ROOT / "config" / "policy.yaml")
+    assert parameters(policy) == {"use_sim_time": False}
+    assert parameters(node(actions, "command")) == {"use_sim_time": False, "enabled": False}
+
+
+def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    actions = policy_actions(
+        monkeypatch, checkpoint="7b", instruction="pick up the red cube", image="/cam/rgb", action_frame="arm",
+        enabled="True", namespace="left",
+    )  # fmt: skip
+    policy, command = node(actions, "policy"), node(actions, "command")
+    wanted = {"checkpoint": "7b", "default_instruction": "pick up the red cube", "action_frame": "arm"}
+    assert parameters(policy) == {"use_sim_time": False, **wanted}
+    assert parameters(command) == {"use_sim_time": False, "enabled": True, "action_frame": "arm"}
+    assert ("image/compressed", "/cam/rgb/compressed") in policy.options["remappings"]
+    assert {policy.options["namespace"], command.options["namespace"]} == {"left"}
+
+
+def test_a_flag_that_is_neither_true_nor_false_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="enabled:=yes: valid are true, false"):
+        policy_actions(monkeypatch, enabled="yes")
+
+
+def test_policy_is_configured_then_activated_and_a_failure_ends_the_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lifecycle_msgs.msg import Transition
+
+    actions = policy_actions(monkeypatch)
+    handlers = [action.args[0] for action in of(actions, "RegisterEventHandler")]
+    assert all(action in actions for action in of(actions, "LifecycleNode"))
+    (start,) = of(handlers, "OnProcessStart")
+    (configure,) = start.options["on_start"]
+    assert configure.options["event"].options["transition_id"] == Transition.TRANSITION_CONFIGURE
+    goals = {
+        handler.options["goal_state"]: handler.options["entities"] for handler in of(handlers, "OnStateTransition")
+    }
+    (activate,) = goals["inactive"]
+    assert activate.options["event"].options["transition_id"] == Transition.TRANSITION_ACTIVATE
+    assert [type(action).__name__ for action in goals["unconfigured"]] == ["LogInfo", "Shutdown"]
+
+
+def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
+    with standins(str(ROOT)):
+        (description,) = load("demo").generate_launch_description().args
+        known = load("policy").ARGUMENTS
+    types = {name: value.options["value_type"] for name, value in parameters(node(description, "simulator")).items()}
+    assert types == {"task": str, "seed": int}
+    (include,) = of(description, "IncludeLaunchDescription")
+    assert {name for name, _ in include.options["launch_arguments"]} <= set(known)
+
+
+def test_executables_and_parameters_exist() -> None:
+    from vla_entropy_ros.nodes import settings
+
+    text = "".join((ROOT / "launch" / f"{file}.launch.py").read_text() for file in FILES)
+    for executable in re.findall(r'executable="(\w+)"', text):
+        assert os.access(ROOT / "scripts" / executable, os.X_OK), executable
+    known = {setting.name for table in SETTINGS for setting in getattr(settings, table)}
+    with standins(str(ROOT)):
+        given = set(load("policy").POLICY_PARAMETERS.values())
+    assert given | {"enabled", "task", "seed"} <= known
+
+
+def test_large_image_profile_is_set_unless_the_user_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    (profile,) = of(policy_actions(monkeypatch), "SetEnvironmentVariable")
+    assert Path(profile.args[1]).samefile(ROOT / "config" / "fastdds.xml")
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "mine.xml")
+    with standins(str(ROOT)):
+        (description,) = load("policy").generate_launch_description().args
+    assert of(description, "SetEnvironmentVariable")[0].args[1] == "mine.xml"
+    tree = ElementTree.parse(ROOT / "config" / "fastdds.xml")
+    sizes = [int(str(e.text)) for e in tree.iter() if e.tag.endswith("segment_size")]
+    assert sizes == [32 * 1024 * 1024]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_launch_files_know_only_ros(file: str) -> None:
+    tree = ast.parse((ROOT / "launch" / f"{file}.launch.py").read_text())
+    modules = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert not any(str(module).startswith("vla_entropy_ros") for module in modules)
+
+
+def test_real_launch_builds_the_description() -> None:
+    """Only where ROS 2's launch is installed."""
+    pytest.importorskip("launch_ros")
+    from launch import LaunchContext
+
+    description = load("policy").generate_launch_description()
+    assert description.get_launch_arguments()
+    context = LaunchContext()
+    for entity in description.entities:
+        entity.visit(context)

@@ -154,10 +154,8 @@ def test_launch_files_know_only_ros(file: str) -> None:
 def test_real_launch_builds_the_description() -> None:
     """Only where ROS 2's launch is installed."""
     pytest.importorskip("launch_ros")
-    from launch import LaunchContext
-
     description = load("policy").generate_launch_description()
     assert description.get_launch_arguments()
-    context = LaunchContext()
+    context = importlib.import_module("launch").LaunchContext()
     for entity in description.entities:
         entity.visit(context)

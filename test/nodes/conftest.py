@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import rclpy
-import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParameters
@@ -19,9 +18,6 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from vla_entropy_ros.nodes.spin import make_executor
-from vla_entropy_ros.train.export import export
-from vla_entropy_ros.train.network import LAST_ACTION_ID, SmallPolicy
-from vla_entropy_ros.train.settings import Recipe
 
 RECIPE = Path(__file__).parents[2] / "config" / "train.yaml"
 PATIENCE = 10.0  # seconds until something counts as never happening
@@ -30,6 +26,12 @@ PATIENCE = 10.0  # seconds until something counts as never happening
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small policy with random weights that always decodes to actions."""
+    import torch  # here: most tests of this folder need neither torch nor the simulator
+
+    from vla_entropy_ros.train.export import export
+    from vla_entropy_ros.train.network import LAST_ACTION_ID, SmallPolicy
+    from vla_entropy_ros.train.settings import Recipe
+
     torch.manual_seed(3)
     sizes = {"image_size": 56, "width": 32, "tower_depth": 1, "stem_width": 8, "decoder_depth": 2, "heads": 2}
     policy = SmallPolicy(Recipe.load(RECIPE, mlp_width=48, **sizes))

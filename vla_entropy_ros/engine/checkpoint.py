@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from .backbones import TOWER_NAMES, TowerKind, find_backbone, tower_config, unused_tensors
-from .config import PolicyConfig, read_config
+from .backbones import TOWER_NAMES, find_backbone, tower_config, unused_tensors
+from .config import PolicyConfig
 from .errors import CheckpointError
 from .llama import Llama
 from .vision import Projector, VisionBackbone
@@ -42,16 +42,14 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded folder: its configuration, the kinds of its towers, its network."""
+    """A loaded folder: its configuration and its network."""
 
     config: PolicyConfig
-    towers: tuple[TowerKind, ...]
     network: Network
 
 
-def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> Checkpoint:
+def load_checkpoint(folder: Path, config: PolicyConfig, device: torch.device, dtype: torch.dtype) -> Checkpoint:
     """Load `folder` onto `device` as `dtype`; raises CheckpointError that lists every tensor that does not fit."""
-    config = read_config(folder)
     kinds = find_backbone(config.vision_backbone_id)
     stored = StoredTensors(folder)
     prefixes = [f"vision_backbone.{name}." for name in TOWER_NAMES[: len(kinds)]]
@@ -70,7 +68,7 @@ def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> C
     _check(folder, wanted, stored, unused)
     network.load_state_dict(stored.load(wanted, device, dtype), assign=True)
     network.language_model.fuse()
-    return Checkpoint(config, kinds, network.requires_grad_(False).eval())
+    return Checkpoint(config, network.requires_grad_(False).eval())
 
 
 class StoredTensors:

@@ -44,6 +44,9 @@ def read_config(folder: Path) -> PolicyConfig:
     padding = raw.get("pad_to_multiple_of", 64)
     if not isinstance(padding, int) or not 0 <= padding <= llama.vocab_size - BINS:
         raise CheckpointError(f"config.json: pad_to_multiple_of {padding!r} leaves no room for {BINS} action ids")
+    bos = text.get("bos_token_id", 1)
+    if not isinstance(bos, int) or not 0 <= bos < llama.vocab_size:
+        raise CheckpointError(f"config.json: text_config.bos_token_id {bos!r}: valid are 0 to {llama.vocab_size - 1}")
     backbone = str(raw.get("llm_backbone_id", ""))
     statistics = folder / "dataset_statistics.json"
     return PolicyConfig(
@@ -51,7 +54,7 @@ def read_config(folder: Path) -> PolicyConfig:
         image_size=_image_size(raw.get("image_sizes")),
         llama=llama,
         action_vocabulary=llama.vocab_size - padding,
-        bos_id=text.get("bos_token_id", 1),
+        bos_id=bos,
         vicuna_prompt=backbone.startswith("vicuna") or "openvla-v01" in folder.name,
         norm_stats=_read_json(statistics) if statistics.is_file() else raw.get("norm_stats") or {},
         described_tower=raw.get("vision_config"),

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ..settings import Tunables
 from .action import ACTION_NAMES, ActionSpace
+from .backbones import find_backbone
 from .checkpoint import Checkpoint, load_checkpoint, parameters
+from .config import read_config
 from .decode import greedy
 from .decoder import Decoder
 from .device import find_device, find_dtype
@@ -54,11 +56,11 @@ class Policy:
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        preprocess: Preprocessor,
         prompter: Prompter,
         actions: ActionSpace,
-        preprocess: Preprocessor,
         tunables: Tunables,
+        checkpoint: Checkpoint,
     ) -> None:
         network, config = checkpoint.network, checkpoint.config
         self._network, self._prompter, self._actions, self._preprocess = network, prompter, actions, preprocess
@@ -105,21 +107,21 @@ class Policy:
         tunables: Tunables | None = None,
         encoder: Encoder | None = None,
     ) -> Policy:
-        """Load an OpenVLA-layout folder; raises CheckpointError or DeviceError, each one line with the valid choices.
+        """Load an OpenVLA-layout folder; raises CheckpointError, DeviceError or SettingError: one line, valid choices.
 
         unnorm_key: data set of the action statistics, None or empty where there is one. encoder: prompt -> token ids
         that begin with BOS, in place of the folder's tokenizer.json. tunables: None for those of config/policy.yaml.
         """
         path = Path(folder).expanduser()
         where, kind = find_device(device), find_dtype(dtype)
-        checkpoint = load_checkpoint(path, where, kind)
-        config = checkpoint.config
-        return cls(
-            checkpoint,
-            Prompter(config, encoder, path),
-            ActionSpace(config.action_vocabulary, config.norm_stats, unnorm_key),
-            Preprocessor(config.image_size, checkpoint.towers, where, kind),
-            tunables or Tunables.default(),
+        config = read_config(path)
+        towers = find_backbone(config.vision_backbone_id)
+        return cls(  # what is cheap to check comes before the weights are read
+            preprocess=Preprocessor(config.image_size, towers, preprocess, where, kind),
+            prompter=Prompter(config, encoder, path),
+            actions=ActionSpace(config.action_vocabulary, config.norm_stats, unnorm_key),
+            tunables=tunables or Tunables.default(),
+            checkpoint=load_checkpoint(path, config, where, kind),
         )
 
     def set_tunables(self, tunables: Tunables) -> None:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..settings import SETTING
 from .backbones import TowerKind
+from .crop import centre_crop, lanczos
 from .errors import ObservationError
 
 
@@ -42,17 +44,25 @@ def check_observation(observation: Observation, cameras: int) -> None:
 
 
 class Preprocessor:
-    """Resizes a camera image as OpenVLA does and normalises it once per tower."""
+    """Brings a camera image to the policy's size and normalises it once per tower.
 
-    def __init__(self, size: int, towers: tuple[TowerKind, ...], device: torch.device, dtype: torch.dtype) -> None:
+    kind: "resize" for OpenVLA's bicubic resize, "centre_crop" for what LIBERO fine-tunes were evaluated with.
+    """
+
+    def __init__(
+        self, size: int, towers: tuple[TowerKind, ...], kind: str, device: torch.device, dtype: torch.dtype
+    ) -> None:
         self.size = size
+        self._crop = SETTING["preprocess"].check(kind) == "centre_crop"
         self._device, self._dtype = device, dtype
         values = [[kind.mean for kind in towers], [kind.std for kind in towers]]
         self._mean, self._std = torch.tensor(values, device=device).view(2, -1, 1, 1)  # [3 * towers, 1, 1]
         self._towers = len(towers)
 
     def frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Image [H, W, 3] resized to [S, S, 3], bicubic; the aspect ratio is not kept ("resize-naive")."""
+        """Image [H, W, 3] as [S, S, 3]; the aspect ratio is not kept ("resize-naive")."""
+        if self._crop:
+            return centre_crop(lanczos(image, self.size))
         picture = Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BICUBIC)
         return np.array(picture)
 

@@ -130,9 +130,13 @@ class CommandNode(Node):
             return
         assert self._pose is not None
         if jumped_back or not self._anchored:
-            self._commander.anchor(self._pose, not_before=now)
-            self._anchored = True
+            self._anchor(self._pose, now)
         self._send(self._commander.command(now, self._pose))
+
+    def _anchor(self, pose: Pose, now: float) -> None:
+        """Start from `pose`, with chunks observed from `now` on."""
+        self._commander.anchor(pose, not_before=now)
+        self._anchored = True
 
     def _send(self, command: Command) -> None:
         self._command = command
@@ -150,12 +154,15 @@ class CommandNode(Node):
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Start from where the arm is, with chunks observed from now on; or hold it there and fall silent."""
-        problem = self._pose_problem(self._now())
+        now = self._now()
+        problem = self._pose_problem(now)
         response.success = not (request.data and problem)
         response.message = f"not enabled: {problem}" if not response.success else ""
         if request.data:
             self._enabled, self._anchored = response.success, False
             self._refusal = ""
+            if self._enabled and self._pose is not None:
+                self._anchor(self._pose, now)
         elif self._enabled:
             self._hold("disabled")
             self._enabled, self._command = False, None

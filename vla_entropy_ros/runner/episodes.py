@@ -103,10 +103,9 @@ def _run_one(client: Client, trial: Trial, limit: float, observer: Observer) -> 
     assert client.asked is not None
     episode = Episode(trial.mode, trial.task, trial.seed, client.asked)
     observer.begin(episode)
-    client.trigger("policy/reset")
     client.instruct(client.asked)
-    client.take_ticks()
     begin = client.now()
+    client.trigger("policy/reset")
     if not client.enable(True):
         raise RunError("the command node refused to be enabled: it has no current pose of the arm")
     while client.now() - begin < limit and not client.success:

@@ -22,6 +22,7 @@ from .plan import RunError
 # how to end a process, and how long it may take [s]; together they bound the end of a run
 ENDINGS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 POLL = 0.05  # seconds
+ENDED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOG_TAIL = 65536  # bytes
 
@@ -89,7 +90,7 @@ class Processes:
 
     def stop(self) -> None:
         """End all nodes; takes no longer than the sum of ENDINGS. Ctrl-C in the meantime changes nothing."""
-        with ignored(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with ignored(*ENDED_BY):
             left = self._running
             for number, patience in ENDINGS:
                 for running in left:
@@ -133,12 +134,12 @@ def ignored(*numbers: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a run the way Ctrl-C does."""
+    """Let SIGTERM and SIGHUP end a run the way Ctrl-C does, and Ctrl-C itself where a shell had it ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in ENDED_BY}
     try:
         yield
     finally:

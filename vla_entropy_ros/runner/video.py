@@ -19,7 +19,8 @@ STRIP = 96  # pixels of text below it
 RATE = 10  # frames per second: one per tick
 HOLD = 8  # frames that the last picture of an episode stays
 DIM = 0.45  # brightness of a reused token
-TINT = 0.28  # share of its colour in a fresh token
+LINE = 2  # pixels of a fresh token's frame
+TINT = 0.14  # share of its colour in a fresh token
 COLOURS = {1: (88, 166, 255), 2: (63, 200, 100), 3: (255, 90, 80), 4: (255, 190, 40)}  # RGB, by selection code
 NAMES = {1: "changed / old", 2: "image entropy", 3: "attention", 4: "both", 0: "reused"}
 INK, FAINT, GOOD, BACK = (235, 238, 242), (150, 158, 168), (90, 210, 120), (20, 24, 30)
@@ -37,8 +38,11 @@ def overlay(image: Picture, selection: NDArray[np.uint8], size: int = SIZE) -> P
         picture[mask] = (1 - TINT) * picture[mask] + TINT * np.asarray(colour, np.float32)
     drawn = np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8))
     for row, column in np.argwhere(selection > 0):
-        corners = [(round(size * (column + d) / columns) - d, round(size * (row + d) / rows) - d) for d in (0, 1)]
-        cv2.rectangle(drawn, corners[0], corners[1], COLOURS[int(selection[row, column])], 1)
+        (left, top), (right, bottom) = (
+            (round(size * (column + d) / columns), round(size * (row + d) / rows)) for d in (0, 1)
+        )
+        colour = COLOURS[int(selection[row, column])]
+        cv2.rectangle(drawn, (left + 1, top + 1), (right - 2, bottom - 2), colour, LINE)
     return drawn
 
 

@@ -207,7 +207,7 @@ class Trainer:
         state = {"step": self.step, "policy": self.policy.state_dict(), "optimiser": self.optimiser.state_dict()}
         temporary = self.folder / "state.tmp"
         torch.save(state, temporary)
-        os.replace(temporary, self.folder / "state.pt")
+        temporary.replace(self.folder / "state.pt")
 
     def _resume(self) -> None:
         path = self.folder / "state.pt"

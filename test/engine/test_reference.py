@@ -1,0 +1,77 @@
+"""A tiny OpenVLA computes what the original model code computes, within 2e-5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from vla_entropy_ros.engine import Observation, Policy
+
+TOLERANCE = 2e-5
+Reference = dict[str, NDArray]
+
+
+@pytest.fixture(params=["a", "b"])
+def view(request: pytest.FixtureRequest, tiny_reference: Reference) -> Reference:
+    """The reference outputs for one of the two images."""
+    return {name[:-2]: value for name, value in tiny_reference.items() if name.endswith(request.param)}
+
+
+def pixels(policy: Policy, view: Reference) -> torch.Tensor:
+    return policy._preprocess.pixels(policy._preprocess.frame(view["image"]))
+
+
+def test_pixel_values_are_identical(tiny_policy: Policy, view: Reference) -> None:
+    np.testing.assert_array_equal(pixels(tiny_policy, view)[0, :, ::16, ::16], view["pixel_values"])
+
+
+@torch.inference_mode()
+def test_features_and_visual_tokens(tiny_policy: Policy, view: Reference) -> None:
+    values = pixels(tiny_policy, view)
+    np.testing.assert_allclose(tiny_policy._network.features(values)[0, ::8], view["features"], atol=TOLERANCE)
+    np.testing.assert_allclose(tiny_policy._network.visual_tokens(values)[0, ::8], view["projected"], atol=TOLERANCE)
+
+
+def test_logits_of_the_last_prompt_position(tiny_policy: Policy, view: Reference, tiny_spec: dict[str, Any]) -> None:
+    logits = tiny_policy.logits(view["image"], (*tiny_spec["input_ids"][1:], 29871))
+    np.testing.assert_allclose(logits[::16], view["logits_last"], atol=TOLERANCE)
+
+
+@torch.inference_mode()
+def test_action_logits_of_other_positions(tiny_policy: Policy, view: Reference, tiny_spec: dict[str, Any]) -> None:
+    tiny_policy.reset()
+    llama = tiny_policy._network.language_model
+    visual = tiny_policy._network.visual_tokens(pixels(tiny_policy, view))[0]
+    text = llama.embed(torch.tensor([*tiny_spec["input_ids"][1:], 29871]))
+    rows = torch.cat((tiny_policy._start, visual, text))
+    hidden = tiny_policy._decoder.step(rows, torch.arange(len(rows)), len(rows))
+    np.testing.assert_allclose(llama.lm_head(hidden[::37])[:, 31744:32000], view["action_logits"], atol=TOLERANCE)
+
+
+def test_tokens_action_and_attention(tiny_policy: Policy, view: Reference, tiny_spec: dict[str, Any]) -> None:
+    tiny_policy.reset()
+    result = tiny_policy.infer(Observation((view["image"],), tiny_spec["instruction"], 0.0))
+    np.testing.assert_array_equal(result.tokens, view["tokens"])
+    np.testing.assert_allclose(result.actions[0], view["action"], atol=1e-12)
+    attention = tiny_policy._decoder.text_attention()
+    np.testing.assert_allclose(attention[:, :, ::8], view["text_to_vision"], atol=TOLERANCE)
+
+
+def test_reused_keys_and_values_change_nothing_on_a_still_image(
+    tiny_policy: Policy, view: Reference, tiny_spec: dict[str, Any]
+) -> None:
+    tiny_policy.reset()
+    for tick in range(3):
+        result = tiny_policy.infer(Observation((view["image"],), tiny_spec["instruction"], 0.1 * tick))
+    assert result.reuse.reused > 100
+    np.testing.assert_array_equal(result.tokens, view["tokens"])
+
+
+def test_never_used_tensors_are_not_loaded(tiny_policy: Policy, tiny_folder: Path) -> None:
+    names = set(tiny_policy._network.state_dict())
+    assert not [n for n in names if "blocks.3." in n or "attn_pool" in n or n.endswith("featurizer.norm.weight")]

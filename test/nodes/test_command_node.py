@@ -1,0 +1,242 @@
+"""The command node over DDS: it tracks valid chunks, and holds in every other case."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
+from rclpy.parameter import Parameter
+from std_msgs.msg import Float64
+from std_srvs.srv import SetBool
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_entropy_ros.control import Pose
+from vla_entropy_ros.control.chunk import ACTION_NAMES
+from vla_entropy_ros.nodes.command_node import CommandNode
+from vla_entropy_ros.nodes.messages import chunk_message, pose_from, pose_message, seconds
+
+ERROR, OK, STALE, WARN = DiagnosticStatus.ERROR, DiagnosticStatus.OK, DiagnosticStatus.STALE, DiagnosticStatus.WARN
+HOME = Pose(np.array([0.45, 0.0, 0.2]), np.array([1.0, 0.0, 0.0, 0.0]))
+FORWARD = (0.02, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25)
+PERIOD = 0.1  # seconds an action lasts
+PAUSE = 0.3  # seconds in which nothing may happen
+
+
+@dataclass
+class Arm:
+    """The command node on a stage, and the arm it commands, which is where its last target was."""
+
+    stage: Any
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Generous times: on a busy machine the poses of this test come late.
+        values = {"pose_timeout": 5.0, "stale_after": 0.1, **self.overrides}
+        parameters = [Parameter(name, value=value) for name, value in values.items()]
+        self.node: CommandNode = self.stage.add(CommandNode(parameter_overrides=parameters))
+        self.targets: list[PoseStamped] = self.stage.listen(PoseStamped, "target_pose")
+        self.openings: list[Float64] = self.stage.listen(Float64, "gripper_command")
+        self.poses = self.stage.publisher(PoseStamped, "current_pose")
+        self.chunks = self.stage.publisher(JointTrajectory, "action_chunk")
+        self.pose = HOME
+
+    def measure(self, pose: Pose = HOME, age: float = 0.0, frame: str = "base_link") -> None:
+        """Publish where the arm is, as measured `age` seconds ago."""
+        self.poses.publish(pose_message(pose, self.time(-age), frame))
+
+    def time(self, offset: float = 0.0) -> Time:
+        """ROS time `offset` seconds from now."""
+        nanoseconds = self.node.get_clock().now().nanoseconds + round(offset * 1e9)
+        return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+    def enable(self, on: bool = True) -> Any:
+        """Call ~/enable."""
+        return self.stage.call(SetBool, "/command/enable", SetBool.Request(data=on))
+
+    def ready(self) -> Arm:
+        """Measured and enabled."""
+        self.measure()
+        self.stage.until(lambda: self.node._pose is not None, "the pose")
+        assert self.enable().success
+        return self
+
+    def offer(self, actions: Any = (FORWARD,), frame: str = "base_link", age: float = 0.0, **changes: Any) -> None:
+        """Publish a chunk."""
+        message = chunk_message(np.array(actions, float), ACTION_NAMES, PERIOD, self.time(-age), frame)
+        for name, value in changes.items():
+            setattr(message, name, value)
+        self.chunks.publish(message)
+
+    def state(self) -> str:
+        """State of the last command."""
+        return self.node._command.state if self.node._command else ""
+
+    def safety(self, level: bytes, said: str) -> None:
+        """Wait for a diagnostic."""
+        self.node._diagnostics.publish()
+        self.stage.diagnostic("command: safety", lambda status: status.level == level and said in status.message)
+
+    def silent(self, messages: list[Any] | None = None) -> bool:
+        """Whether nothing is commanded for a while."""
+        messages = self.targets if messages is None else messages
+        time.sleep(0.05)  # what is on its way already
+        before = len(messages)
+        time.sleep(PAUSE)
+        return len(messages) == before
+
+
+def farthest(targets: list[PoseStamped]) -> float:
+    """Largest distance of a target from HOME."""
+    return max(float(np.linalg.norm(pose_from(target).position - HOME.position)) for target in targets)
+
+
+def test_nothing_is_sent_before_it_is_enabled(stage: Any) -> None:
+    arm = Arm(stage)
+    arm.measure()
+    arm.offer()
+    assert arm.silent()
+    arm.safety(OK, "disabled")
+
+
+def test_it_can_not_be_enabled_blindly(stage: Any) -> None:
+    arm = Arm(stage)
+    answer = arm.enable()
+    assert (answer.success, answer.message) == (False, "not enabled: no current pose yet")
+    arm.measure(frame="elsewhere")
+    stage.until(lambda: "frame" in arm.enable().message, "a refusal")
+    assert arm.silent()
+    arm.measure()
+    stage.until(lambda: bool(arm.enable().success), "the service's consent")
+
+
+def test_enabled_it_holds_the_pose_at_the_rate(stage: Any) -> None:
+    arm = Arm(stage, {"rate": 50.0}).ready()
+    stage.until(lambda: len(arm.targets) > 20, "targets")
+    stamps = [seconds(target.header.stamp) for target in arm.targets]
+    assert np.median(np.diff(stamps)) == pytest.approx(0.02, abs=0.005)
+    assert farthest(arm.targets) < 1e-9
+    assert {target.header.frame_id for target in arm.targets} == {"base_link"}
+    assert arm.openings == []  # no action has said anything about the gripper
+    arm.safety(OK, "waiting for a chunk")
+
+
+def test_a_chunk_moves_the_target_by_its_action_and_then_it_holds(stage: Any) -> None:
+    arm = Arm(stage, {"stale_after": 1.0}).ready()
+    arm.offer()
+    stage.until(lambda: farthest(arm.targets[-1:] or [pose_message(HOME, Time(), "")]) > 0.0199, "motion")
+    assert pose_from(arm.targets[-1]).position == pytest.approx([0.47, 0.0, 0.2], abs=1e-6)
+    assert arm.openings[-1].data == pytest.approx(0.25)
+    arm.safety(OK, "tracking")
+    stage.until(lambda: arm.state() == "holding", "a hold")
+    arm.safety(WARN, "chunks are stale")
+    assert pose_from(arm.targets[-1]).position == pytest.approx(HOME.position)  # where the arm is
+
+
+def test_a_stale_chunk_is_held_within_two_periods(stage: Any) -> None:
+    arm = Arm(stage, {"stale_after": 0.05}).ready()
+    began = seconds(arm.time())
+    arm.offer()
+    stage.until(lambda: arm.state() == "tracking", "motion")
+    stage.until(lambda: arm.state() == "holding", "a hold")
+    stage.until(lambda: farthest(arm.targets[-1:]) < 1e-9, "the hold on the wire")
+    moving = [seconds(t.header.stamp) for t in arm.targets if farthest([t]) > 1e-9]
+    assert moving[-1] - began < 2 * PERIOD + 0.25  # 0.25: the chunk's way on a busy machine
+
+
+@pytest.mark.parametrize(
+    ("chunk", "said"),
+    [
+        ({"actions": [(np.nan, *FORWARD[1:])]}, "not a finite number in x"),
+        ({"frame": "elsewhere"}, "frame 'elsewhere', expected 'base_link'"),
+        ({"joint_names": ["j1"]}, "expected x, y, z, roll, pitch, yaw, gripper"),
+        ({"points": []}, "no points"),
+    ],
+)
+def test_a_malformed_chunk_stops_the_arm(stage: Any, chunk: dict[str, Any], said: str) -> None:
+    arm = Arm(stage, {"stale_after": 5.0}).ready()
+    arm.offer()
+    stage.until(lambda: arm.state() == "tracking", "motion")
+    time.sleep(0.01)
+    arm.offer(**chunk)
+    stage.until(lambda: arm.state() == "holding", "a hold")
+    stage.until(lambda: farthest(arm.targets[-1:]) < 1e-9, "the hold on the wire")
+    arm.safety(ERROR, said)
+    arm.offer()
+    stage.until(lambda: arm.state() == "tracking", "motion")
+    arm.safety(OK, "tracking")
+
+
+def test_a_chunk_from_before_it_was_enabled_is_refused(stage: Any) -> None:
+    arm = Arm(stage, {"stale_after": 5.0}).ready()
+    arm.offer(age=2.0)
+    stage.until(lambda: arm.node._refused == 1, "a refusal")
+    stage.until(lambda: len(arm.targets) > 3, "targets")
+    assert farthest(arm.targets) < 1e-9
+    assert arm.state() == "idle"
+
+
+def test_steps_and_workspace_are_limited_live(stage: Any) -> None:
+    arm = Arm(stage, {"stale_after": 5.0, "max_translation": 0.01}).ready()
+    arm.offer([(0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)])
+    stage.until(lambda: farthest(arm.targets[-1:] or [pose_message(HOME, Time(), "")]) > 0.0099, "motion")
+    time.sleep(PAUSE)
+    assert farthest(arm.targets) == pytest.approx(0.01)
+    for name, value in (("workspace_x_high", 0.465), ("max_translation", 0.04)):
+        assert stage.set_parameter("command", name, value).successful
+    answer = stage.set_parameter("command", "workspace_x_low", 0.5)
+    assert not answer.successful
+    assert "must lie below" in answer.reason
+    arm.offer([(0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)])
+    stage.until(lambda: farthest(arm.targets[-1:]) > 0.0149, "motion")
+    time.sleep(PAUSE)
+    assert max(target.pose.position.x for target in arm.targets) == pytest.approx(0.465)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda arm: arm.measure(age=30.0), "s old"),
+        (lambda arm: arm.measure(frame="elsewhere"), "is in frame 'elsewhere', expected 'base_link'"),
+        (lambda arm: arm.measure(Pose(HOME.position * np.nan, HOME.quaternion)), "pose refused"),
+    ],
+    ids=["old", "frame", "nan"],
+)
+def test_without_a_good_pose_nothing_is_sent(stage: Any, spoil: Callable[[Arm], None], said: str) -> None:
+    arm = Arm(stage, {"stale_after": 5.0}).ready()
+    stage.until(lambda: len(arm.targets) > 0, "a target")
+    spoil(arm)
+    stage.until(lambda: arm.node._command is None, "the silence")
+    assert arm.silent()
+    arm.safety(STALE, said)
+    arm.measure()
+    stage.until(lambda: arm.node._command is not None, "the commands")
+    assert farthest(arm.targets) < 1e-9
+
+
+def test_disabled_it_holds_once_and_falls_silent(stage: Any) -> None:
+    arm = Arm(stage, {"stale_after": 5.0}).ready()
+    arm.offer()
+    stage.until(lambda: farthest(arm.targets[-1:] or [pose_message(HOME, Time(), "")]) > 0.01, "motion")
+    assert arm.enable(False).success
+    assert arm.silent()
+    assert farthest(arm.targets[-1:]) < 1e-9
+    arm.safety(OK, "disabled")
+
+
+def test_the_last_word_is_a_hold(stage: Any) -> None:
+    arm = Arm(stage, {"stale_after": 5.0, "rate": 1.0}).ready()  # a rate too low to hide what is said at the end
+    arm.offer()
+    arm.measure()
+    stage.until(lambda: arm.node._accepted == 1, "a chunk")
+    said: list[PoseStamped] = []
+    arm.node._targets.publish = said.append  # type: ignore[assignment,method-assign]
+    arm.node.close()
+    assert farthest(said[-1:]) < 1e-9
+    assert said[-1].header.frame_id == "base_link"

@@ -1,0 +1,127 @@
+"""Checkpoints that can't be loaded as they are: one line each, naming every tensor at fault and the valid choices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vla_entropy_ros.engine import CheckpointError, DeviceError, Observation, Policy
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (56, 56, 3), np.uint8)
+
+
+def refusal(folder: Path, kind: type[Exception] = CheckpointError, **arguments: Any) -> str:
+    """The one line with which loading `folder` is refused."""
+    with pytest.raises(kind) as caught:
+        Policy.load(folder, **arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def change_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    tensors = {name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()}
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def change_config(folder: Path, **values: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    for name, value in values.items():
+        (config["text_config"] if name in config["text_config"] else config)[name] = value
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_every_faulty_tensor_is_listed(broken_folder: Path) -> None:
+    def spoil(tensors: dict[str, torch.Tensor]) -> None:
+        del tensors["language_model.model.norm.weight"]
+        tensors["extra.weight"] = torch.zeros(1)
+        tensors["projector.fc1.bias"] = torch.zeros(3)
+        tensors["projector.fc2.bias"] = torch.zeros(32, dtype=torch.int32)
+
+    change_tensors(broken_folder, spoil)
+    said = refusal(broken_folder)
+    assert "1 missing: language_model.model.norm.weight" in said
+    assert "1 unexpected: extra.weight" in said
+    assert "1 misshaped: projector.fc1.bias [3] instead of [32]" in said
+    assert "1 of another type than float: projector.fc2.bias I32" in said
+
+
+def test_a_path_that_is_no_folder(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "nowhere") == f"no checkpoint folder at {tmp_path / 'nowhere'}"
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_missing_or_truncated_file_is_named(broken_folder: Path, name: str) -> None:
+    path = broken_folder / name
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert name in refusal(broken_folder)
+    path.unlink()
+    assert name in refusal(broken_folder)
+
+
+def test_a_missing_shard_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors"):
+        (tmp_path / name).write_bytes((tiny_folder / name).read_bytes())
+    said = refusal(tmp_path, encoder=lambda prompt: [1, 2])
+    assert "model-00002-of-00002.safetensors" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"vision_backbone_id": "resnet"}, "valid are dinosiglip-vit-so-224px"),
+        ({"image_resize_strategy": "letterbox"}, "valid is resize-naive"),
+        ({"n_action_bins": 128}, "valid is 256"),
+        ({"image_sizes": [56, 70]}, "two equal whole numbers"),
+        ({"image_sizes": [57, 57]}, "no multiple of the patch size 14"),
+        ({"num_attention_heads": 5}, "do not divide evenly"),
+        ({"text_config": None}, "text_config is missing"),
+        ({"vision_config": {"width": 16}}, "exactly the keys width, depth, heads, mlp_width, stem_width"),
+        ({"norm_stats": {}}, "no action statistics"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_the_valid_choices(
+    broken_folder: Path, values: dict[str, Any], said: str
+) -> None:
+    change_config(broken_folder, **values)
+    assert said in refusal(broken_folder)
+
+
+def test_wrong_choices_at_loading(small_folder: Path) -> None:
+    assert "valid are tabletop" in refusal(small_folder, unnorm_key="bridge")
+    assert "available are auto, cpu" in refusal(small_folder, DeviceError, device="tpu")
+    assert "valid are float32, bfloat16, float16" in refusal(small_folder, DeviceError, dtype="int3")
+
+
+def test_a_policy_that_does_not_see_is_refused(broken_folder: Path) -> None:
+    change_tensors(broken_folder, lambda t: t.update({n: v * 0 for n, v in t.items() if n.startswith("projector.")}))
+    with pytest.raises(CheckpointError, match="does not see"):
+        Policy.load(broken_folder).self_test()
+
+
+def test_no_pickle_is_opened(broken_folder: Path) -> None:
+    (broken_folder / "model.safetensors").rename(broken_folder / "pytorch_model.bin")
+    assert "model.safetensors" in refusal(broken_folder)
+
+
+def test_statistics_file_wins_over_the_configuration(broken_folder: Path) -> None:
+    config = json.loads((broken_folder / "config.json").read_text())
+    statistics = {"elsewhere": config["norm_stats"]["tabletop"]}
+    (broken_folder / "dataset_statistics.json").write_text(json.dumps(statistics))
+    assert Policy.load(broken_folder).info.unnorm_keys == ("elsewhere",)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_other_number_types_run(small_folder: Path, dtype: str) -> None:
+    policy = Policy.load(small_folder, dtype=dtype)
+    result = policy.infer(Observation((PICTURE,), "pick up the red cube", 0.0))
+    assert policy.info.dtype == dtype
+    assert np.isfinite(result.actions).all()

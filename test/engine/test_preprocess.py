@@ -1,0 +1,66 @@
+"""Images and actions at the engine's two ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vla_entropy_ros.engine import ActionError, CheckpointError, Policy
+from vla_entropy_ros.engine.action import ActionSpace
+from vla_entropy_ros.engine.crop import centre_crop, lanczos
+from vla_entropy_ros.engine.preprocess import grey, patches
+
+from .conftest import DATA
+
+LIMITS = [0.03] * 6
+STATISTICS = {"arm": {"action": {"q01": [-0.03] * 6 + [0.0], "q99": [*LIMITS, 1.0], "mask": [True] * 6 + [False]}}}
+
+
+def test_libero_preparation_is_that_of_its_fine_tunes() -> None:
+    with np.load(DATA / "centre_crop.npz") as stored:
+        data = dict(stored)
+    for made, kept in ((centre_crop(data["image"]), "cropped_rows"), (lanczos(data["camera"], 224), "lanczos_rows")):
+        np.testing.assert_array_equal(made[::8], data[kept])
+
+
+def test_centre_crop_is_an_option_of_loading(small_folder: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (100, 120, 3), np.uint8)
+    plain, cropped = (Policy.load(small_folder, preprocess=kind)._preprocess for kind in ("resize", "centre_crop"))
+    np.testing.assert_array_equal(cropped.frame(image), centre_crop(lanczos(image, 56)))
+    assert np.abs(plain.frame(image).astype(int) - cropped.frame(image)).max() > 0
+
+
+def test_patches_are_in_raster_order() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (42, 42, 3), np.uint8)
+    cut = patches(image, 14)
+    assert cut.shape == (9, 588)
+    np.testing.assert_array_equal(cut[5].reshape(14, 14, 3), image[14:28, 28:42])
+    assert patches(grey(image), 14).shape == (9, 196)
+
+
+def test_actions_are_bin_centres_in_si_units() -> None:
+    space = ActionSpace(320, STATISTICS, None)
+    (low,) = space.decode([319] * 7)
+    (high,) = space.decode([64] * 7)
+    centre = 1 - 1 / 255  # of the outermost bin
+    np.testing.assert_allclose(low[:6], -0.03 * centre)
+    np.testing.assert_allclose(high[:6], 0.03 * centre)
+    assert (low[6], high[6]) == (pytest.approx(-centre), pytest.approx(centre))  # not scaled
+    with pytest.raises(ActionError, match="64 to 319"):
+        space.decode([320] + [64] * 6)
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ({"q01": [0.0] * 6, "q99": [1.0] * 6}, "6 action dimensions: valid is 7"),
+        ({"q99": [1.0] * 7}, "lack action.q01"),
+        ({"q01": [2.0] * 7, "q99": [1.0] * 7}, "no ranges"),
+        ({"q01": [float("nan")] * 7, "q99": [1.0] * 7}, "no ranges"),
+    ],
+)
+def test_unusable_statistics_are_refused(action: dict[str, list[float]], said: str) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        ActionSpace(320, {"arm": {"action": action}}, "arm")

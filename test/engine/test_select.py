@@ -1,0 +1,84 @@
+"""Which visual tokens are fresh: the rules of the method, over random inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vla_entropy_ros.engine.select import budgets, choose, fill, static_patches, top
+from vla_entropy_ros.settings import MODES, Tunables
+
+DEFAULT = Tunables.default()
+PARTIAL = [mode for mode in MODES if mode != "full"]
+
+
+def test_the_schedule_of_the_paper() -> None:
+    assert budgets("info_entropy", 0, 40, 60, 100) == (60, 40)
+    assert budgets("info_entropy", 50, 40, 60, 100) == (50, 50)
+    assert budgets("info_entropy", 100, 40, 60, 100) == (40, 60)
+    assert budgets("info_entropy", 9999, 40, 60, 100) == (40, 60)
+    assert budgets("static_union", 0, 40, 60, 100) == (50, 50)
+    assert budgets("visual_only", 7, 40, 60, 100) == (100, 0)
+    assert budgets("attention_only", 7, 40, 60, 100) == budgets("vla_cache", 7, 40, 60, 100) == (0, 100)
+
+
+@given(st.sampled_from(PARTIAL), st.integers(0, 500), st.integers(0, 128), st.integers(0, 128), st.integers(1, 300))
+def test_all_modes_spend_the_same(mode: str, t: int, a: int, b: int, T: int) -> None:
+    k1, k2 = sorted((a, b))
+    k_vis, k_attn = budgets(mode, t, k1, k2, T)
+    assert k_vis + k_attn == k1 + k2
+    assert min(k_vis, k_attn) >= 0
+
+
+def test_static_patches_against_the_definition() -> None:
+    random = np.random.default_rng(1)
+    before = random.integers(0, 256, (200, 588)).astype(np.float32)
+    now = np.clip(before + random.normal(0, np.linspace(0, 40, 200)[:, None], before.shape), 0, 255).astype(np.float32)
+    cosine = (now * before).sum(1) / (np.linalg.norm(now, axis=1) * np.linalg.norm(before, axis=1))
+    apart = np.abs(now - before).mean(1)
+    np.testing.assert_array_equal(static_patches(now, before, 0.996, 0.0), cosine >= 0.996)
+    np.testing.assert_array_equal(static_patches(now, before, 0.996, 6.0), (cosine >= 0.996) & (apart <= 6.0))
+    assert 0 < (cosine >= 0.996).sum() < 200
+
+
+def test_the_difference_test_sees_what_cosine_does_not() -> None:
+    dim = np.full((1, 588), 60, np.float32)
+    assert static_patches(2 * dim, dim, 0.996, 0.0)
+    assert not static_patches(2 * dim, dim, 0.996, 6.0)
+    assert static_patches(0 * dim, 0 * dim, 0.996, 6.0)  # black stays black
+
+
+def test_top_breaks_ties_by_position() -> None:
+    assert np.flatnonzero(top(np.array([0.1, 0.5, 0.5, 0.5, 0.2]), 2)).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("mode", PARTIAL)
+@given(seed=st.integers(0, 2**32 - 1), row_budget=st.integers(0, 64), max_age=st.integers(0, 12), t=st.integers(0, 200))
+def test_what_is_reused_is_static_unimportant_and_young(
+    mode: str, seed: int, row_budget: int, max_age: int, t: int
+) -> None:
+    random = np.random.default_rng(seed)
+    tunables = replace(DEFAULT, mode=mode, row_budget=row_budget, max_age=max_age)
+    static, age = random.random(64) < 0.8, random.integers(0, 13, 64)
+    image, attention = random.random(64), random.random(64)
+    chosen = choose(tunables, t, image, attention, static, age)
+    reused = ~chosen.fresh
+    assert not (reused & ~static).any()
+    assert not (reused & (chosen.important_visual | chosen.important_attention)).any()
+    assert (age[reused] + 1 <= max_age).all()
+    assert chosen.fresh.sum() >= min(row_budget, 64)
+    assert chosen.important_visual.sum() == chosen.k_vis
+    assert chosen.important_attention.sum() == chosen.k_attn
+    if chosen.important_visual.any() and not chosen.important_visual.all():
+        assert image[chosen.important_visual].min() >= image[~chosen.important_visual].max()
+
+
+def test_spare_rows_go_to_the_oldest() -> None:
+    fresh = np.array([True, False, False, False, False])
+    assert np.flatnonzero(fill(fresh, np.array([0, 3, 9, 1, 9]), 3)).tolist() == [0, 2, 4]
+    assert fill(fresh, np.arange(5), 1).tolist() == fresh.tolist()
+    assert fill(fresh, np.arange(5), 99).all()

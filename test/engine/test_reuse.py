@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import ActionError, Observation, ObservationError, Policy, Result
 from vla_entropy_ros.engine.policy import PROBE_IDS
-from vla_entropy_ros.engine.select import Selection, all_fresh
+from vla_entropy_ros.engine.select import all_fresh
 from vla_entropy_ros.settings import MODES, Tunables
 
 from .conftest import write_small
@@ -48,8 +48,7 @@ def policy(load_small: Callable[[], Policy]) -> Policy:
 def prefill(policy: Policy, image: Image, fresh: NDArray[np.bool_]) -> torch.Tensor:
     """Logits after a prefill that computes `fresh` of the visual tokens of `image`."""
     visual = policy._network.visual_tokens(policy._preprocess.pixels(policy._preprocess.frame(image)))[0]
-    whole = all_fresh(len(visual))
-    hidden = policy._prefill(visual, Selection(fresh, *[whole.static] * 3, 0, 0), PROBE_IDS)
+    hidden = policy._prefill(visual, replace(all_fresh(len(visual)), fresh=fresh), PROBE_IDS)
     return policy._network.language_model.lm_head(hidden)
 
 
@@ -220,7 +219,7 @@ def test_what_makes_everything_fresh(policy: Policy, image: Image, stamp: float,
     ("observation", "said"),
     [
         (Observation((picture(0)[:0],), PICK, 0.1), r"\[height, width, 3\] pixels, got \[0, 56, 3\]"),
-        (Observation((picture(0).astype(np.float32),), PICK, 0.1), "expected an array of uint8, got float32"),  # type: ignore[arg-type]
+        (Observation((picture(0).astype(np.float32),), PICK, 0.1), "expected an array of uint8, got float32"),
         (Observation((picture(0)[..., :1],), PICK, 0.1), "pixels"),
         (Observation((), PICK, 0.1), "1 camera image"),
         (Observation((picture(0),), " ", 0.1), "instruction"),

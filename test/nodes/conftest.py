@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,27 +18,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from vla_entropy_ros.nodes.spin import make_executor
 
-RECIPE = Path(__file__).parents[2] / "config" / "train.yaml"
 PATIENCE = 10.0  # seconds until something counts as never happening
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a small policy with random weights that always decodes to actions."""
-    import torch  # here: most tests of this folder need neither torch nor the simulator
-
-    from vla_entropy_ros.train.export import export
-    from vla_entropy_ros.train.network import LAST_ACTION_ID, SmallPolicy
-    from vla_entropy_ros.train.settings import Recipe
-
-    torch.manual_seed(3)
-    sizes = {"image_size": 56, "width": 32, "tower_depth": 1, "stem_width": 8, "decoder_depth": 2, "heads": 2}
-    policy = SmallPolicy(Recipe.load(RECIPE, mlp_width=48, **sizes))
-    head = policy.language_model.lm_head.weight.data
-    head.normal_()
-    head[: LAST_ACTION_ID - 255] = 0.0
-    head[LAST_ACTION_ID + 1 :] = 0.0
-    return export(policy, tmp_path_factory.mktemp("models") / "random_policy", images=0)
 
 
 @pytest.fixture(scope="session", autouse=True)

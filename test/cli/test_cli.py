@@ -1,0 +1,78 @@
+"""The command line as a person uses it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from vla_entropy_ros.cli import COMMANDS, main
+
+
+def call(*arguments: str) -> Result:
+    """Run `vla-entropy` with these arguments."""
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_offers_json(command: str) -> None:
+    result = call(command, "--help")
+    assert result.exit_code == 0
+    assert "--json" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frolic"], f"no command 'frolic': valid are {', '.join(COMMANDS)}"),
+        (["evaluate", "--mode", "fast"], "valid are full, vla_cache, visual_only"),
+        (["evaluate", "--task", "pick_pink"], "valid are pick_red, pick_green"),
+        (["evaluate", "--episodes", "0"], "0 is not in the range"),
+        (["demo", "--mode", "fast"], "valid are full, vla_cache"),
+        (["train", "--device", "abacus"], "'abacus': valid are"),
+        (["inspect", "nowhere"], "does not exist"),
+    ],
+)
+def test_a_wrong_argument_is_answered_with_the_valid_ones(arguments: list[str], said: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code != 0
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_inspect_tells_what_the_shipped_policy_is() -> None:
+    facts = json.loads(call("inspect", "--json").output)
+    assert facts["vision_backbone_id"] == "vla-entropy-vit"
+    assert facts["visual_tokens"] == facts["grid"][0] * facts["grid"][1]
+    assert facts["weights_mib"] <= 16
+
+
+def test_inspect_refuses_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
+    result = call("inspect", str(tmp_path))
+    assert (result.exit_code, result.output) == (1, f"Error: config.json is missing in {tmp_path}\n")
+
+
+def test_evaluate_measures_in_closed_loop() -> None:
+    modes = ("--mode", "full", "--mode", "info_entropy")
+    result = call("evaluate", *modes, "--episodes", "2", "--limit", "0.5", "--json")
+    figures = json.loads(result.stdout)
+    assert set(figures["modes"]) == {"full", "info_entropy"}
+    for record in figures["modes"].values():
+        assert record["episodes"] == 2
+        assert record["ticks"] == 10
+    assert figures["modes"]["full"]["fresh_share"] == 1.0 > figures["modes"]["info_entropy"]["fresh_share"]
+
+
+def test_evaluate_prints_a_table(checkpoint: Path) -> None:
+    result = call("evaluate", "--checkpoint", str(checkpoint), "--episodes", "1", "--limit", "0.2")
+    assert result.exit_code == 0
+    assert "success" in result.stdout
+    assert "info_entropy" in result.stdout
+
+
+def test_evaluate_names_a_broken_checkpoint(tmp_path: Path) -> None:
+    result = call("evaluate", "--checkpoint", str(tmp_path), "--episodes", "1")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1] == f"Error: config.json is missing in {tmp_path}"

@@ -1,0 +1,64 @@
+"""An installed package holds all that runs: models, scene, launch files, defaults, executables."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NODES = ("policy_node", "command_node", "simulator_node")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The package as pip builds it, from a copy: a build leaves folders behind."""
+    import shutil
+
+    source, folder = tmp_path_factory.mktemp("source") / "package", tmp_path_factory.mktemp("wheel")
+    skipped = shutil.ignore_patterns(".*", "build", "output", "*.egg-info", "__pycache__", "install", "log")
+    shutil.copytree(ROOT, source, ignore=skipped)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(folder)]
+    subprocess.run([*command, str(source)], check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_is_complete(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    for file in [*(ROOT / "vla_entropy_ros").rglob("*.py"), *(ROOT / "vla_entropy_ros" / "models").glob("*/*")]:
+        assert str(file.relative_to(ROOT)) in names
+    assert "vla_entropy_ros/sim/scene.xml" in names
+    data = {name.partition(".data/data/")[2]: name for name in names if ".data/data/" in name}
+    assert "share/ament_index/resource_index/packages/vla_entropy_ros" in data
+    for file in [ROOT / "package.xml", *(ROOT / "launch").iterdir(), *(ROOT / "config").iterdir()]:
+        if file.is_file():
+            assert f"share/vla_entropy_ros/{file.relative_to(ROOT)}" in data
+    for node in NODES:
+        assert wheel.getinfo(data[f"lib/vla_entropy_ros/{node}"]).external_attr >> 16 & 0o111
+
+
+def test_the_shipped_policy_is_small(wheel: zipfile.ZipFile) -> None:
+    assert sum(info.file_size for info in wheel.infolist() if "/models/" in info.filename) <= 16 * 10**6
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_executables_refuse_a_wrong_value_in_one_line(node: str) -> None:
+    name = {"policy_node": "T", "command_node": "rate", "simulator_node": "camera_rate"}[node]
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / node), "--ros-args", "-p", f"{name}:=-1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert run.returncode == 1
+    (line,) = run.stderr.splitlines()
+    assert name in line
+    assert "FATAL" in line
+    assert "Traceback" not in run.stderr

@@ -1,0 +1,78 @@
+"""The whole pipeline as a user starts it: three processes, real DDS, the shipped policy, a moving arm."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+DEMO = [sys.executable, "-c", "from vla_entropy_ros.cli import main; main()", "demo"]
+MARK = "VLA_ENTROPY_TEST_RUN"
+
+
+def start(output: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start the demo as a program of its own, marked in its environment."""
+    return subprocess.Popen(
+        [*DEMO, "--output", str(output), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, MARK: str(output)},
+        start_new_session=True,
+    )
+
+
+def survivors(output: Path) -> list[str]:
+    """Command lines of processes that the run of `output` started and that still live."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={output}".encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+def test_the_demo_moves_the_arm_and_tells_what_happened(tmp_path: Path) -> None:
+    run = start(tmp_path, "--episodes", "2", "--mode", "info_entropy", "--json")
+    said, errors = run.communicate(timeout=300)
+    assert run.returncode == 0, errors
+    figures = json.loads(said)
+    assert figures == json.loads((tmp_path / "summary.json").read_text())
+    record = figures["modes"]["info_entropy"]
+    assert record["successes"] >= 1, errors
+    assert 0.0 < record["fresh_share"] < 1.0
+    assert record["ticks"] >= 10
+    assert set(record["latency_ms"]) >= {"capture_age", "vision", "prefill", "decode", "total"}
+    instructions = [episode["instruction"] for episode in figures["episodes"]]
+    assert len(set(instructions)) == 2
+    for name in ("demo.mp4", "demo.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
+    assert survivors(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    run = start(tmp_path, "--episodes", "50")
+    log = tmp_path / "logs" / "policy.log"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and "instruction:" in log.read_text()):
+        assert time.monotonic() < deadline and run.poll() is None, "the first episode did not begin"
+        time.sleep(0.1)
+    time.sleep(float(np.random.default_rng().uniform(0, 2)))
+    os.kill(run.pid, number)
+    said, errors = run.communicate(timeout=30)
+    assert run.returncode == 0, errors
+    assert "interrupted after" in said
+    assert survivors(tmp_path) == []
+    assert json.loads((tmp_path / "summary.json").read_text())["planned_episodes"] == 50

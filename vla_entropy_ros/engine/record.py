@@ -61,6 +61,12 @@ class Reuse:
     k_attn: int
     reason: str | None
 
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """Per visual token [N]: 0 reused, 1 fresh, 2 fresh by image entropy, 3 by attention, 4 by both."""
+        why = 1 + self.important_visual_mask.astype(np.uint8) + 2 * self.important_attention_mask.astype(np.uint8)
+        return np.where(self.fresh_mask, why, np.uint8(0)).astype(np.uint8)
+
 
 @dataclass(frozen=True)
 class Result:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64, Int32
@@ -49,11 +47,4 @@ class Telemetry:
             publisher.publish(Float64(data=float(value * 1e3)))
         self._fresh.publish(Int32(data=int(result.reuse.fresh)))
         self._reused.publish(Int32(data=int(result.reuse.reused)))
-        self._selection.publish(image_message(selection(result).reshape(-1, columns), tick.stamp, ""))
-
-
-def selection(result: Result) -> NDArray[np.uint8]:
-    """Per visual token [N]: 0 reused, 1 fresh, 2 fresh by image entropy, 3 by attention, 4 by both."""
-    reuse = result.reuse
-    why = 1 + reuse.important_visual_mask.astype(np.uint8) + 2 * reuse.important_attention_mask.astype(np.uint8)
-    return np.where(reuse.fresh_mask, why, 0).astype(np.uint8)
+        self._selection.publish(image_message(result.reuse.codes.reshape(-1, columns), tick.stamp, ""))

@@ -6,11 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..control import ActionChunk, Commander, Limits
-from ..engine import ActionError, Observation, Policy, Result, Reuse, Tunables
+from ..engine import ActionError, Observation, Policy, Result, Tunables
 from ..settings import default_settings
 from ..sim import Environment
 from .plan import Observer, Trial
@@ -52,7 +49,7 @@ class Arm:
         self.policy.settle()
         self._advance(ActionChunk(stamp, self.period, result.actions, self.frame))
         grid = self.policy.info.grid
-        return Tick(stamp, latencies(result), codes(result.reuse).reshape(grid), image if keep_image else None)
+        return Tick(stamp, latencies(result), result.reuse.codes.reshape(grid), image if keep_image else None)
 
     def _advance(self, chunk: ActionChunk | None) -> None:
         """Let one control period pass; the action, if any, arrives a little late."""
@@ -71,12 +68,6 @@ def limits(command: dict[str, Any]) -> Limits:
     bounds: dict[str, Any] = {n: tuple(command[f"workspace_{axis}_{s}"] for axis in "xyz") for n, s in sides.items()}
     steps: dict[str, Any] = {field.name: command[field.name] for field in fields(Limits) if field.name in command}
     return Limits(**bounds, **steps)
-
-
-def codes(reuse: Reuse) -> NDArray[np.uint8]:
-    """Per visual token [N]: 0 reused, 1 fresh, 2 fresh by image entropy, 3 by attention, 4 by both."""
-    why = 1 + reuse.important_visual_mask.astype(np.uint8) + 2 * reuse.important_attention_mask.astype(np.uint8)
-    return np.where(reuse.fresh_mask, why, np.uint8(0)).astype(np.uint8)
 
 
 def latencies(result: Result) -> dict[str, float]:

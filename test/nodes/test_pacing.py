@@ -30,6 +30,14 @@ def test_a_camera_three_times_as_fast_gives_ten_ticks_a_second(seed: int) -> Non
     assert np.diff(chosen) == pytest.approx(PERIOD, abs=0.007)
 
 
+@pytest.mark.parametrize(("rate", "period"), [(10.0, 1.0), (30.0, 0.5), (50.0, 0.1), (24.0, 0.1)])
+def test_a_faster_camera_gives_ticks_at_the_control_rate(rate: float, period: float) -> None:
+    stamps = 1e9 + np.arange(2000) / rate + np.random.default_rng(0).uniform(-0.001, 0.001, 2000)
+    pacer = Pacer()
+    chosen = [stamp for stamp in stamps if pacer.judge(stamp, period) is Verdict.TICK]
+    assert np.diff(chosen) == pytest.approx(period, abs=0.5 / rate + 0.003)
+
+
 def test_a_slow_camera_gives_a_tick_per_image() -> None:
     assert len(ticks(np.arange(10) * 0.5)) == 10
 

@@ -70,3 +70,24 @@ def test_a_killed_runner_takes_its_nodes_along(tmp_path: Path) -> None:
     runner.kill()
     runner.communicate()
     wait(lambda: not alive(node))
+
+
+@pytest.mark.parametrize("node", ["command", "policy", "simulator"])
+def test_repeated_signals_end_a_node_in_order(node: str, tmp_path: Path) -> None:
+    with Processes(tmp_path, dict(os.environ)) as group:
+        running = group.start(node, {})
+        wait(lambda: "ready" in running.log.read_text() or ros_threads(running.process.pid) > 3)
+        time.sleep(1.0)
+        for _ in range(200):
+            running.signal(signal.SIGINT)
+            time.sleep(0.01)
+            if running.process.poll() is not None:
+                break
+        wait(lambda: running.process.poll() is not None)
+        assert running.process.returncode == 0
+        assert "Traceback" not in running.log.read_text()
+
+
+def ros_threads(pid: int) -> int:
+    """Threads of a process: DDS brings several."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))

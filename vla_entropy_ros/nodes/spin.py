@@ -79,6 +79,7 @@ def run(name: str, make: Callable[[Stop], N], close: Callable[[N], None], args: 
         logger.debug(traceback.format_exc())
         stop.request(1)
     finally:
+        _ignore_signals()
         close(node)
         node.destroy_node()
         rclpy.try_shutdown()
@@ -88,6 +89,12 @@ def run(name: str, make: Callable[[Stop], N], close: Callable[[N], None], args: 
 def _catch_signals(stop: Stop) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.request())
+
+
+def _ignore_signals() -> None:
+    """From here on the process ends anyway: Ctrl-C reaches it twice under `ros2 launch`, from terminal and launch."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _spin(node: Node, stop: Stop) -> None:

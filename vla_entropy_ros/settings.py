@@ -14,6 +14,7 @@ from .resources import share_path
 Kind = Literal["bool", "int", "float", "str"]
 TYPES: dict[Kind, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
+DRAFTS = ("off", "exact", "bounded", "anytime")
 MODES = ("full", "vla_cache", "visual_only", "attention_only", "static_union", "info_entropy")
 
 
@@ -76,6 +77,12 @@ ENGINE_SETTINGS: tuple[Setting, ...] = (
     Setting("row_budget", "int", "fresh visual tokens to fill up to, oldest first; 0: no filling", 0, 256),
     Setting("histogram_bins", "int", "bins of the grey-level histogram behind image entropy", choices=(64, 256)),
     Setting("mass_weighted", "bool", "weight the attention score by the attention a token receives"),
+    Setting("drafts", "str", "use of drafted action tokens: off, exact (same tokens as without), bounded (a draft "
+            "within draft_tolerance counts), anytime (publish what is there at the deadline)", choices=DRAFTS),
+    Setting("draft_tolerance", "int", "bins by which a draft may differ from its token in drafts: bounded", 0, 64),
+    Setting("draft_margin", "float", "difference of the two best logits below which a token drafted in bfloat16 or "
+            "float16 is looked at again alone", 0.0, 10.0),
+    Setting("deadline", "float", "time from image in to action out [s] in drafts: anytime", 0.001, 10.0),
     Setting("scene_cut", "float", "share of changed patches above which everything is fresh; 1: never", 0.0, 1.0),
     Setting("max_gap", "float", "time between two observations [s] beyond which a new episode begins", 0.01, 3600.0),
 )  # fmt: skip
@@ -97,6 +104,10 @@ class Tunables:
     row_budget: int
     histogram_bins: int
     mass_weighted: bool
+    drafts: str
+    draft_tolerance: int
+    draft_margin: float
+    deadline: float
     scene_cut: float
     max_gap: float
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import ActionError, Observation, ObservationError, Policy, Result
+from vla_entropy_ros.engine.drafts import NO_DRAFT
 from vla_entropy_ros.engine.policy import PROBE_IDS
 from vla_entropy_ros.engine.select import all_fresh
 from vla_entropy_ros.settings import MODES, Tunables
@@ -48,7 +49,7 @@ def policy(load_small: Callable[[], Policy]) -> Policy:
 def prefill(policy: Policy, image: Image, fresh: NDArray[np.bool_]) -> torch.Tensor:
     """Logits after a prefill that computes `fresh` of the visual tokens of `image`."""
     visual = policy._network.visual_tokens(policy._preprocess.pixels(policy._preprocess.frame(image)))[0]
-    hidden = policy._prefill(visual, replace(all_fresh(len(visual)), fresh=fresh), PROBE_IDS)
+    hidden = policy._prefill(visual, replace(all_fresh(len(visual)), fresh=fresh), PROBE_IDS, NO_DRAFT)[0]
     return policy._network.language_model.lm_head(hidden)
 
 

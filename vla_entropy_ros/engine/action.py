@@ -26,7 +26,8 @@ class ActionSpace:
     def __init__(self, vocabulary: int, norm_stats: Mapping[str, Any], unnorm_key: str | None) -> None:
         self.keys = tuple(norm_stats)
         self.key = self._choose(unnorm_key)
-        self.first_id, self._vocabulary = vocabulary - BINS, vocabulary
+        self.first_id, self.last_id = vocabulary - BINS, vocabulary - 1
+        self._vocabulary = vocabulary
         self._q01, self._q99, self._mask = _ranges(self.key, norm_stats[self.key])
 
     def _choose(self, key: str | None) -> str:

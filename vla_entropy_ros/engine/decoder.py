@@ -34,11 +34,12 @@ class Decoder:
         self._layers = [(slots.keys[i, None], slots.values[i, None]) for i in range(layers)]
         self._text = (0, 0)
 
-    def step(self, rows: Tensor, positions: Tensor, visible: int, keep: int = 0) -> Tensor:
+    def step(self, rows: Tensor, positions: Tensor, visible: int, keep: int = 0, behind: int = 0) -> Tensor:
         """Hidden states [S, D] of `rows` [S, D] at ascending `positions` [S], of which the last is `visible` - 1.
 
-        Keys and values are written into the slots of `positions` and no others. The queries of the last `keep` rows are
-        kept for `text_attention`. Every slot below a row's position must hold something by then.
+        Keys and values are written into the slots of `positions` and no others. The queries of `keep` rows, with
+        `behind` rows behind them, are kept for `text_attention`. Every slot below a row's position must hold something
+        by then.
         """
         count = len(positions)
         if count == 1 and not keep:
@@ -57,12 +58,12 @@ class Decoder:
             keys.index_copy_(2, positions, k[:, :, :count])
             values.index_copy_(2, positions, v[:, :, :count])
             if keep:
-                self._queries[layer, :, :keep] = q[0, :, count - keep : count]
+                self._queries[layer, :, :keep] = q[0, :, count - behind - keep : count - behind]
             keys, values = keys[:, :, :visible], values[:, :, :visible]
             return F.scaled_dot_product_attention(q, keys, values, mask, enable_gqa=self._grouped)
 
         if keep:
-            self._text = (visible - keep, keep)
+            self._text = (visible - behind - keep, keep)
         return self.llama.run(padded[None], cos, sin, attend)[0, :count]
 
     def text_attention(self) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +17,16 @@ from .action import ACTION_NAMES, ActionSpace
 from .backbones import find_backbone
 from .checkpoint import Checkpoint, load_checkpoint, parameters
 from .config import read_config
-from .decode import greedy
+from .decode import Decoded, Rules, plain, verified
 from .decoder import Decoder
 from .device import find_device, find_dtype
+from .drafts import NO_DRAFT, Draft, Drafter, exact, within
 from .entropy import Scores, attention_mass, attention_score, image_entropy
 from .episode import NEW_EPISODE, Episode
 from .errors import ActionError, CheckpointError
 from .preprocess import Observation, Preprocessor, check_observation, grey, patches
 from .prompt import MAX_TEXT, Encoder, Prompt, Prompter
-from .record import Choice, Result, Stopwatch, reuse
+from .record import Choice, Result, Stopwatch, drafts, reuse
 from .select import Patches, Selection, all_fresh, choose, static_patches
 from .slots import Slots
 
@@ -89,6 +91,7 @@ class Policy:
         )
         with torch.inference_mode():
             self._start = network.language_model.embed(torch.tensor([config.bos_id], device=weight.device))  # [1, D]
+        self._drafter = Drafter(len(ACTION_NAMES), actions.first_id, actions.last_id)
         self._asked: tuple[str, Prompt] | None = None
         self._attention: NDArray[np.float32] | None = None  # [M, N], of the tick before
         self._unsettled = False
@@ -160,7 +163,7 @@ class Policy:
         """Logits [V] of the first action token for one image and text ids without BOS; begins a new episode."""
         self._begin(NEW_EPISODE)
         visual = self._network.visual_tokens(self._preprocess.pixels(self._preprocess.frame(image)))[0]
-        hidden = self._prefill(visual, all_fresh(len(visual)), ids)
+        hidden = self._prefill(visual, all_fresh(len(visual)), ids, NO_DRAFT)[0]
         self._begin(NEW_EPISODE)
         return self._network.language_model.lm_head(hidden).float()
 
@@ -187,6 +190,7 @@ class Policy:
     def _begin(self, reason: str) -> None:
         self._episode.begin(reason)
         self._slots.invalidate()
+        self._drafter.forget()
         self._attention = None
         self._unsettled = False
 
@@ -204,10 +208,10 @@ class Policy:
         now = patches(frame, self._patch).astype(np.float32)
         choice = self._choose(frame, now)
         watch.lap("select")
-        hidden = self._prefill(visual, choice.selection, prompt.ids)
+        draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
+        hidden = self._prefill(visual, choice.selection, prompt.ids, draft)
         watch.lap("prefill")
-        position = 1 + len(visual) + len(prompt.ids)
-        decoded = greedy(self._decoder, hidden, position, len(ACTION_NAMES), self._actions.first_id)
+        decoded = self._decode(hidden, prompt.ids, draft, watch.start)
         actions = self._actions.decode(decoded.tokens)
         watch.lap("decode")
         self._slots.commit(choice.selection.fresh, now)
@@ -215,6 +219,7 @@ class Policy:
             actions=actions,
             tokens=decoded.tokens,
             token_entropy=decoded.entropy,
+            drafts=drafts(decoded),
             reuse=reuse(choice, self._slots.age),
             timings=watch.timings(),
             decoder_passes=decoded.passes,
@@ -249,15 +254,33 @@ class Policy:
             return attention_mass(self._attention)
         return attention_score(self._attention, self._tunables.mass_weighted)
 
-    def _prefill(self, visual: Tensor, selection: Selection, ids: tuple[int, ...]) -> Tensor:
-        """Run BOS (where it is not stored yet), the fresh ones of `visual` [N, D] and the text; last state [D]."""
+    def _decode(self, hidden: Tensor, ids: tuple[int, ...], draft: Draft, began: float) -> Decoded:
+        """Decode the tokens from `hidden` [1 + n, D]: states of the last prompt row and of the drafts behind it."""
+        tunables, first = self._tunables, self._actions.first_id
+        position = 1 + self._slots.visual + len(ids)
+        if tunables.drafts == "off":
+            return plain(self._decoder, hidden[0], position, len(ACTION_NAMES), first)
+        rules = Rules(
+            match=within(tunables.draft_tolerance) if tunables.drafts == "bounded" else exact,
+            margin=0.0 if hidden.dtype == torch.float32 else tunables.draft_margin,
+            deadline=began + tunables.deadline if tunables.drafts == "anytime" else math.inf,
+        )
+        prompt = self._network.language_model.embed(torch.tensor(ids[-1:], device=self._device))
+        return verified(self._decoder, hidden, prompt, position, self._drafter, draft, rules, first)
+
+    def _prefill(self, visual: Tensor, selection: Selection, ids: tuple[int, ...], draft: Draft) -> Tensor:
+        """Run BOS (where it is not stored yet), the fresh ones of `visual` [N, D], the text and the draft behind it.
+
+        Returns the states [1 + n, D] of the last text row and of the n drafts.
+        """
         fresh = np.flatnonzero(selection.fresh)
-        text = self._network.language_model.embed(torch.tensor(ids, device=self._device))
+        text = self._network.language_model.embed(torch.tensor([*ids, *draft.ids.tolist()], device=self._device))
         rows = [visual[torch.from_numpy(fresh).to(self._device)], text]
         first_text = 1 + len(visual)
-        positions = [1 + fresh, np.arange(first_text, first_text + len(ids))]
+        positions = [1 + fresh, np.arange(first_text, first_text + len(text))]
         if not self._slots.start_valid:
             rows.insert(0, self._start)
             positions.insert(0, np.zeros(1, np.int64))
         where = torch.from_numpy(np.concatenate(positions)).to(self._device)
-        return self._decoder.step(torch.cat(rows), where, first_text + len(ids), keep=len(ids))[-1]
+        end, behind = first_text + len(text), len(draft)
+        return self._decoder.step(torch.cat(rows), where, end, keep=len(ids), behind=behind)[-1 - behind :]

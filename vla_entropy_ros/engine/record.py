@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .decode import Decoded
 from .entropy import Scores
 from .select import Mask, Selection
 
@@ -69,6 +70,19 @@ class Reuse:
 
 
 @dataclass(frozen=True)
+class Drafts:
+    """How a tick's drafts fared: tried, right, sources of the right ones, tokens that are those of plain decoding.
+
+    certified is less than 7 only where a deadline cut decoding short.
+    """
+
+    tried: int
+    accepted: int
+    sources: tuple[str, ...]
+    certified: int
+
+
+@dataclass(frozen=True)
 class Result:
     """One tick: actions [chunk, 7] (m, rad, gripper opening), token ids [7], entropy of each [7] (0 certain to 1 even).
 
@@ -80,9 +94,15 @@ class Result:
     token_entropy: NDArray[np.float64]
     timings: Timings
     reuse: Reuse
+    drafts: Drafts
     decoder_passes: int
     unknown_words: tuple[str, ...]
     tick: int
+
+
+def drafts(decoded: Decoded) -> Drafts:
+    """The record of one tick's drafts."""
+    return Drafts(decoded.drafted, decoded.accepted, decoded.sources, decoded.certified)
 
 
 def reuse(choice: Choice, age: NDArray[np.int64]) -> Reuse:
@@ -115,7 +135,7 @@ class Stopwatch:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._laps: dict[str, float] = {}
-        self._start = self._last = time.perf_counter()
+        self.start = self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         """End the stage of that name."""
@@ -128,4 +148,4 @@ class Stopwatch:
     def timings(self) -> Timings:
         """All stages; `total` runs from construction to now."""
         stages = {field.name: self._laps[field.name] for field in fields(Timings) if field.name != "total"}
-        return Timings(**stages, total=time.perf_counter() - self._start)
+        return Timings(**stages, total=time.perf_counter() - self.start)

@@ -31,6 +31,7 @@ setup(
         "click>=8.1",
         "imageio>=2.31",
         "imageio-ffmpeg>=0.5",
+        "matplotlib>=3.8",
         "mujoco>=3.2",
         "numpy>=1.26",
         "opencv-python-headless>=4.9",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_entropy_ros.engine.select import budgets, choose, fill, static_patches, top
+from vla_entropy_ros.engine.select import budgets, fill, select, static_patches, top
 from vla_entropy_ros.settings import MODES, Tunables
 
 DEFAULT = Tunables.default()
@@ -65,7 +65,7 @@ def test_what_is_reused_is_static_unimportant_and_young(
     tunables = replace(DEFAULT, mode=mode, row_budget=row_budget, max_age=max_age)
     static, age = random.random(64) < 0.8, random.integers(0, 13, 64)
     image, attention = random.random(64), random.random(64)
-    chosen = choose(tunables, t, image, attention, static, age)
+    chosen = select(tunables, t, image, attention, static, age)
     reused = ~chosen.fresh
     assert not (reused & ~static).any()
     assert not (reused & (chosen.important_visual | chosen.important_attention)).any()

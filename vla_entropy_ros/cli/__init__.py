@@ -8,7 +8,7 @@ import click
 
 from .. import __version__
 
-COMMANDS = ("demo", "evaluate", "inspect", "train")
+COMMANDS = ("bench", "demo", "evaluate", "inspect", "train")
 
 
 class Lazy(click.Group):

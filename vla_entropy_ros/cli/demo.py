@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import click
@@ -18,7 +17,7 @@ from . import options
 @options.seed
 @options.limit
 @options.checkpoint
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder. Default: output/demo-<time>.")
+@options.output("demo")
 @click.option("--domain-id", type=click.IntRange(0, 101), help="DDS domain. Default: one of its own.")
 @options.as_json
 def demo(
@@ -53,7 +52,7 @@ def demo(
     from ..runner.processes import interruptible
     from ..runner.view import View
 
-    folder = (output or Path("output") / time.strftime("demo-%Y%m%d-%H%M%S")).resolve()
+    folder = options.output_folder(output, "demo")
     session = Session(
         folder / "logs",
         free_domain() if domain_id is None else domain_id,

@@ -100,11 +100,8 @@ def _in_process(trials: Sequence[Trial], limit: float, checkpoint: Path | None, 
 @contextmanager
 def progress(total: int, console: Console) -> Iterator[Observer]:
     """An observer that moves a progress bar; a line per episode where the output is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield _BarObserver(bar, bar.add_task("starting ...", total=total), total, console)
+    with options.bar(console, "starting ...", total) as (bar, task):
+        yield _BarObserver(bar, task, total, console)
 
 
 class _BarObserver:

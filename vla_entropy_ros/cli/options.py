@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..settings import MODES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,6 +53,17 @@ def limit(function: F) -> F:
     )
 
 
+def output(command: str) -> Callable[[F], F]:
+    """--output, of a sub-command that writes files."""
+    kind = click.Path(file_okay=False, path_type=Path)
+    return click.option("--output", type=kind, help=f"Folder. Default: output/{command}-<time>.")
+
+
+def output_folder(chosen: Path | None, command: str) -> Path:
+    """The folder meant by --output."""
+    return (chosen or Path("output") / time.strftime(f"{command}-%Y%m%d-%H%M%S")).resolve()
+
+
 def as_json(function: F) -> F:
     """--json"""
     return click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")(function)
@@ -71,6 +87,16 @@ def valid_tasks(names: Sequence[str]) -> list[str]:
         if name not in TASKS:
             raise click.BadParameter(f"'{name}': valid are {', '.join(TASKS)}", param_hint="--task")
     return list(dict.fromkeys(names)) or list(TASKS)
+
+
+@contextlib.contextmanager
+def bar(console: Console, title: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
+    """A progress bar, hidden where the output is no terminal; yields it with its task."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        yield shown, shown.add_task(title, total=total)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ class Decoder:
         self._queries = torch.zeros(layers, heads, text, config.head_dim, device=device, dtype=dtype)
         self._layers = [(slots.keys[i, None], slots.values[i, None]) for i in range(layers)]
         self._text = (0, 0)
+        self.rows: list[int] = []  # of each pass since it was last emptied
 
     def step(self, rows: Tensor, positions: Tensor, visible: int, keep: int = 0, behind: int = 0) -> Tensor:
         """Hidden states [S, D] of `rows` [S, D] at ascending `positions` [S], of which the last is `visible` - 1.
@@ -42,6 +43,7 @@ class Decoder:
         by then.
         """
         count = len(positions)
+        self.rows.append(count)
         if count == 1 and not keep:
             cos, sin = self._cos[visible - 1 : visible], self._sin[visible - 1 : visible]
             mask = None  # the last position sees all that is visible

@@ -16,18 +16,18 @@ from ..settings import Tunables
 from .action import ACTION_NAMES, ActionSpace
 from .backbones import find_backbone
 from .checkpoint import Checkpoint, load_checkpoint, parameters
+from .choice import choose
 from .config import read_config
 from .decode import Decoded, Rules, plain, verified
 from .decoder import Decoder
 from .device import find_device, find_dtype
 from .drafts import NO_DRAFT, Draft, Drafter, exact, within
-from .entropy import Scores, attention_mass, attention_score, image_entropy
 from .episode import NEW_EPISODE, Episode
 from .errors import ActionError, CheckpointError
-from .preprocess import Observation, Preprocessor, check_observation, grey, patches
+from .preprocess import Observation, Preprocessor, check_observation, patches
 from .prompt import MAX_TEXT, Encoder, Prompt, Prompter
-from .record import Choice, Result, Stopwatch, drafts, reuse
-from .select import Patches, Selection, all_fresh, choose, static_patches
+from .record import Result, Stopwatch, drafts, reuse
+from .select import Selection, all_fresh
 from .slots import Slots
 
 CAMERAS = 1
@@ -70,6 +70,7 @@ class Policy:
         weight = network.language_model.lm_head.weight
         self._device = weight.device
         tower = network.vision_backbone.featurizer.config
+        self.llama, self.towers = config.llama, network.vision_backbone.configs
         self._patch = tower.patch
         others = 1 + MAX_TEXT + len(ACTION_NAMES)
         self._slots = Slots(config.llama, tower.grid**2, others, 3 * tower.patch**2, weight.device, weight.dtype)
@@ -196,6 +197,7 @@ class Policy:
 
     def _tick(self, observation: Observation, prompt: Prompt) -> Result:
         watch = Stopwatch(self._device)
+        self._decoder.rows.clear()
         if interruption := self._episode.interruption(observation, self._tunables.max_gap):
             self._begin(interruption)
         self._episode.follow(observation)
@@ -206,7 +208,7 @@ class Policy:
         watch.lap("vision")
         self.settle()
         now = patches(frame, self._patch).astype(np.float32)
-        choice = self._choose(frame, now)
+        choice = choose(frame, now, self._slots, self._attention, self._episode, self._tunables)
         watch.lap("select")
         draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
         hidden = self._prefill(visual, choice.selection, prompt.ids, draft)
@@ -223,36 +225,13 @@ class Policy:
             reuse=reuse(choice, self._slots.age),
             timings=watch.timings(),
             decoder_passes=decoded.passes,
+            decoder_rows=tuple(self._decoder.rows),
             unknown_words=prompt.unknown,
             tick=self._episode.tick,
         )
         self._episode.advance()
         self._unsettled = True
         return result
-
-    def _choose(self, frame: NDArray[np.uint8], now: Patches) -> Choice:
-        """Choose the fresh visual tokens of a frame [S, S, 3] whose raw patches are `now`."""
-        tunables, slots = self._tunables, self._slots
-        count = slots.visual
-        nothing: Scores = np.zeros(count)
-        reason = self._episode.reason or ("mode full" if tunables.mode == "full" else None)
-        if reason:
-            return Choice(all_fresh(count), nothing, nothing, reason)
-        reference = slots.reference if tunables.static_reference == "anchor" else slots.previous
-        static = static_patches(now, reference, tunables.similarity_threshold, tunables.difference_threshold)
-        static &= slots.valid
-        if 1.0 - static.mean() > tunables.scene_cut:
-            return Choice(all_fresh(count, static), nothing, nothing, "scene cut")
-        seen = image_entropy(patches(grey(frame), self._patch), tunables.histogram_bins)
-        attended = self._attention_scores()
-        return Choice(choose(tunables, self._episode.t, seen, attended, static, slots.age), seen, attended, None)
-
-    def _attention_scores(self) -> Scores:
-        if self._attention is None:
-            return np.zeros(self._slots.visual)
-        if self._tunables.mode == "vla_cache":
-            return attention_mass(self._attention)
-        return attention_score(self._attention, self._tunables.mass_weighted)
 
     def _decode(self, hidden: Tensor, ids: tuple[int, ...], draft: Draft, began: float) -> Decoded:
         """Decode the tokens from `hidden` [1 + n, D]: states of the last prompt row and of the drafts behind it."""

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .choice import Choice
 from .decode import Decoded
 from .entropy import Scores
-from .select import Mask, Selection
+from .select import Mask
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,6 @@ class Timings:
     prefill: float
     decode: float
     total: float
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A selection, the scores [N] behind it, and why it is all fresh regardless of them, or None."""
-
-    selection: Selection
-    image_entropy: Scores
-    attention_score: Scores
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +77,8 @@ class Drafts:
 class Result:
     """One tick: actions [chunk, 7] (m, rad, gripper opening), token ids [7], entropy of each [7] (0 certain to 1 even).
 
-    unknown_words: words of the instruction that the tokenizer does not know; tick: ticks since the episode began.
+    decoder_rows: rows of each decoder pass, the prefill first; unknown_words: words of the instruction that the
+    tokenizer does not know; tick: ticks since the episode began.
     """
 
     actions: NDArray[np.float64]
@@ -96,6 +88,7 @@ class Result:
     reuse: Reuse
     drafts: Drafts
     decoder_passes: int
+    decoder_rows: tuple[int, ...]
     unknown_words: tuple[str, ...]
     tick: int
 

@@ -65,7 +65,7 @@ def top(score: Scores, count: int) -> Mask:
     return mask
 
 
-def choose(
+def select(
     tunables: Tunables, t: int, image_entropy: Scores, attention: Scores, static: Mask, age: NDArray[np.int64]
 ) -> Selection:
     """Reuse what is static, unimportant and younger than `max_age`; everything else is fresh.

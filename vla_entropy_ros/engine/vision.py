@@ -147,6 +147,7 @@ class VisionBackbone(nn.Module):
 
     def __init__(self, featurizer: TowerConfig, fused_featurizer: TowerConfig | None = None) -> None:
         super().__init__()
+        self.configs = (featurizer,) if fused_featurizer is None else (featurizer, fused_featurizer)
         self.featurizer = Tower(featurizer)
         self.fused_featurizer = Tower(fused_featurizer) if fused_featurizer else None
 

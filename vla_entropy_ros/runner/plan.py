@@ -41,3 +41,19 @@ class Observer(Protocol):
 
     def end(self, episode: Episode) -> None:
         """An episode is over."""
+
+
+class Silent:
+    """An observer that lets everything pass."""
+
+    def begin(self, episode: Episode) -> None:
+        """Nothing to do."""
+
+    def tick(self, episode: Episode, tick: Tick) -> None:
+        """Nothing to do."""
+
+    def idle(self, episode: Episode) -> None:
+        """Nothing to do."""
+
+    def end(self, episode: Episode) -> None:
+        """Nothing to do."""

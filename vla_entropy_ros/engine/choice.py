@@ -1,0 +1,59 @@
+"""The choice of one tick: what to compare, what to score, and when everything is fresh regardless."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..settings import Tunables
+from .entropy import Scores, attention_mass, attention_score, image_entropy
+from .episode import Episode
+from .preprocess import grey, patches
+from .select import Patches, Selection, all_fresh, select, static_patches
+from .slots import Slots
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A selection, the scores [N] behind it, and why it is all fresh regardless of them, or None."""
+
+    selection: Selection
+    image_entropy: Scores
+    attention_score: Scores
+    reason: str | None
+
+
+def choose(
+    frame: NDArray[np.uint8],
+    now: Patches,
+    slots: Slots,
+    attention: NDArray[np.float32] | None,
+    episode: Episode,
+    tunables: Tunables,
+) -> Choice:
+    """Choose the fresh visual tokens of a frame [S, S, 3] whose raw patches are `now`.
+
+    attention [M, N]: of the text of the tick before on the visual tokens, None if there was none.
+    """
+    count = slots.visual
+    nothing: Scores = np.zeros(count)
+    reason = episode.reason or ("mode full" if tunables.mode == "full" else None)
+    if reason:
+        return Choice(all_fresh(count), nothing, nothing, reason)
+    reference = slots.reference if tunables.static_reference == "anchor" else slots.previous
+    static = static_patches(now, reference, tunables.similarity_threshold, tunables.difference_threshold)
+    static &= slots.valid
+    if 1.0 - static.mean() > tunables.scene_cut:
+        return Choice(all_fresh(count, static), nothing, nothing, "scene cut")
+    side = len(frame) * len(frame) // count  # pixels of a patch
+    seen = image_entropy(patches(grey(frame), round(side**0.5)), tunables.histogram_bins)
+    attended = nothing if attention is None else _scores(attention, tunables)
+    return Choice(select(tunables, episode.t, seen, attended, static, slots.age), seen, attended, None)
+
+
+def _scores(attention: NDArray[np.float32], tunables: Tunables) -> Scores:
+    if tunables.mode == "vla_cache":
+        return attention_mass(attention)
+    return attention_score(attention, tunables.mass_weighted)

@@ -74,7 +74,9 @@ ENGINE_SETTINGS: tuple[Setting, ...] = (
     Setting("similarity_threshold", "float", "cosine similarity from which on a patch counts as static", 0.0, 1.0),
     Setting("difference_threshold", "float", "mean absolute difference [grey levels] up to which a patch counts as "
             "static; 0: not tested", 0.0, 255.0),
-    Setting("row_budget", "int", "fresh visual tokens to fill up to, oldest first; 0: no filling", 0, 256),
+    Setting("row_budget", "int", "fresh visual tokens to fill up to; 0: no filling", 0, 256),
+    Setting("fill_order", "str", "which tokens fill the row budget: those of most influence (change of the embedding, "
+            "times attention), or the oldest", choices=("influence", "age")),
     Setting("histogram_bins", "int", "bins of the grey-level histogram behind image entropy", choices=(64, 256)),
     Setting("mass_weighted", "bool", "weight the attention score by the attention a token receives"),
     Setting("drafts", "str", "use of drafted action tokens: off, exact (same tokens as without), bounded (a draft "
@@ -102,6 +104,7 @@ class Tunables:
     similarity_threshold: float
     difference_threshold: float
     row_budget: int
+    fill_order: str
     histogram_bins: int
     mass_weighted: bool
     drafts: str

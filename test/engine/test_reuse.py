@@ -71,14 +71,14 @@ def test_an_identical_frame_with_any_subset_reused_gives_the_same_logits(
     fresh = np.random.default_rng(seed).random(16) < share
     policy.reset()
     expected = prefill(policy, picture(2), np.ones(16, np.bool_))
-    policy._slots.commit(np.ones(16, np.bool_), np.zeros((16, 588), np.float32))
+    policy._slots.commit(np.ones(16, np.bool_), np.zeros((16, 588), np.float32), torch.zeros(16, 32))
     torch.testing.assert_close(prefill(policy, picture(2), fresh), expected, rtol=0, atol=0)
 
 
 def test_a_pass_writes_the_given_slots_and_no_others(policy: Policy) -> None:
     slots = policy._slots
     prefill(policy, picture(3), np.ones(16, np.bool_))
-    slots.commit(np.ones(16, np.bool_), np.zeros((16, 588), np.float32))
+    slots.commit(np.ones(16, np.bool_), np.zeros((16, 588), np.float32), torch.zeros(16, 32))
     before = slots.keys.clone(), slots.values.clone()
     fresh = np.zeros(16, np.bool_)
     fresh[[2, 5, 11]] = True

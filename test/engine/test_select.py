@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_entropy_ros.engine.select import budgets, fill, select, static_patches, top
+from vla_entropy_ros.engine.select import budgets, fill, influence, select, static_patches, top
 from vla_entropy_ros.settings import MODES, Tunables
 
 DEFAULT = Tunables.default()
@@ -65,7 +65,7 @@ def test_what_is_reused_is_static_unimportant_and_young(
     tunables = replace(DEFAULT, mode=mode, row_budget=row_budget, max_age=max_age)
     static, age = random.random(64) < 0.8, random.integers(0, 13, 64)
     image, attention = random.random(64), random.random(64)
-    chosen = select(tunables, t, image, attention, static, age)
+    chosen = select(tunables, t, image, attention, static, age, age.astype(np.float64))
     reused = ~chosen.fresh
     assert not (reused & ~static).any()
     assert not (reused & (chosen.important_visual | chosen.important_attention)).any()
@@ -77,8 +77,14 @@ def test_what_is_reused_is_static_unimportant_and_young(
         assert image[chosen.important_visual].min() >= image[~chosen.important_visual].max()
 
 
-def test_spare_rows_go_to_the_oldest() -> None:
-    fresh = np.array([True, False, False, False, False])
-    assert np.flatnonzero(fill(fresh, np.array([0, 3, 9, 1, 9]), 3)).tolist() == [0, 2, 4]
-    assert fill(fresh, np.arange(5), 1).tolist() == fresh.tolist()
-    assert fill(fresh, np.arange(5), 99).all()
+def test_spare_rows_go_to_the_most_urgent() -> None:
+    fresh, urgency = np.array([True, False, False, False, False]), np.array([0.0, 3.0, 9.0, 1.0, 9.0])
+    assert np.flatnonzero(fill(fresh, urgency, 3)).tolist() == [0, 2, 4]
+    assert fill(fresh, urgency, 1).tolist() == fresh.tolist()
+    assert fill(fresh, urgency, 99).all()
+
+
+def test_influence_is_change_times_attention() -> None:
+    drift, mass = np.array([0.5, 0.0, 0.2]), np.array([0.1, 0.9, 0.5])
+    assert influence(drift, mass).tolist() == [0.05, 0.0, 0.1]
+    assert influence(drift, np.zeros(3)).tolist() == drift.tolist()

@@ -45,6 +45,7 @@ def configurations(tokens: int) -> list[Configuration]:
         Configuration("default, bounded drafts", replace(ours, drafts="bounded")),
         Configuration("default, no age bound", replace(ours, max_age=1000)),
         Configuration("default, no row budget", replace(ours, row_budget=0)),
+        Configuration("default, filled by age", replace(ours, fill_order="age")),
         Configuration("default, previous frame", replace(ours, static_reference="previous")),
         Configuration("default, cosine only", replace(ours, difference_threshold=0.0)),
         Configuration("default, mass-weighted", replace(ours, mass_weighted=True)),

@@ -11,7 +11,7 @@ from ..settings import Tunables
 from .entropy import Scores, attention_mass, attention_score, image_entropy
 from .episode import Episode
 from .preprocess import grey, patches
-from .select import Patches, Selection, all_fresh, select, static_patches
+from .select import Patches, Selection, all_fresh, influence, select, static_patches
 from .slots import Slots
 
 
@@ -32,10 +32,12 @@ def choose(
     attention: NDArray[np.float32] | None,
     episode: Episode,
     tunables: Tunables,
+    drift: Scores,
 ) -> Choice:
     """Choose the fresh visual tokens of a frame [S, S, 3] whose raw patches are `now`.
 
-    attention [M, N]: of the text of the tick before on the visual tokens, None if there was none.
+    attention [M, N]: of the text of the tick before on the visual tokens, None if there was none; drift [N]: squared
+    relative change of each visual token's embedding since its keys and values were computed.
     """
     count = slots.visual
     nothing: Scores = np.zeros(count)
@@ -50,7 +52,10 @@ def choose(
     side = len(frame) * len(frame) // count  # pixels of a patch
     seen = image_entropy(patches(grey(frame), round(side**0.5)), tunables.histogram_bins)
     attended = nothing if attention is None else _scores(attention, tunables)
-    return Choice(select(tunables, episode.t, seen, attended, static, slots.age), seen, attended, None)
+    urgency: Scores = slots.age.astype(np.float64)
+    if tunables.fill_order == "influence":
+        urgency = influence(drift, nothing if attention is None else attention_mass(attention))
+    return Choice(select(tunables, episode.t, seen, attended, static, slots.age, urgency), seen, attended, None)
 
 
 def _scores(attention: NDArray[np.float32], tunables: Tunables) -> Scores:

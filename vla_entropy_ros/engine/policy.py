@@ -208,7 +208,8 @@ class Policy:
         watch.lap("vision")
         self.settle()
         now = patches(frame, self._patch).astype(np.float32)
-        choice = choose(frame, now, self._slots, self._attention, self._episode, self._tunables)
+        drift = self._slots.drift(visual)
+        choice = choose(frame, now, self._slots, self._attention, self._episode, self._tunables, drift)
         watch.lap("select")
         draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
         hidden = self._prefill(visual, choice.selection, prompt.ids, draft)
@@ -216,7 +217,7 @@ class Policy:
         decoded = self._decode(hidden, prompt.ids, draft, watch.start)
         actions = self._actions.decode(decoded.tokens)
         watch.lap("decode")
-        self._slots.commit(choice.selection.fresh, now)
+        self._slots.commit(choice.selection.fresh, now, visual)
         result = Result(
             actions=actions,
             tokens=decoded.tokens,

@@ -66,16 +66,23 @@ def top(score: Scores, count: int) -> Mask:
 
 
 def select(
-    tunables: Tunables, t: int, image_entropy: Scores, attention: Scores, static: Mask, age: NDArray[np.int64]
+    tunables: Tunables,
+    t: int,
+    image_entropy: Scores,
+    attention: Scores,
+    static: Mask,
+    age: NDArray[np.int64],
+    urgency: Scores,
 ) -> Selection:
     """Reuse what is static, unimportant and younger than `max_age`; everything else is fresh.
 
-    t: ticks since the schedule began; age [N]: ticks since each token's keys and values were computed, last tick.
+    t: ticks since the schedule began; age [N]: ticks since each token's keys and values were computed, last tick;
+    urgency [N]: which of the others are computed, too, while the row budget lasts.
     """
     k_vis, k_attn = budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
     by_image, by_attention = top(image_entropy, k_vis), top(attention, k_attn)
     reused = static & ~by_image & ~by_attention & (age + 1 <= tunables.max_age)
-    fresh = fill(~reused, age, tunables.row_budget)
+    fresh = fill(~reused, urgency, tunables.row_budget)
     return Selection(fresh, static, by_image, by_attention, k_vis, k_attn)
 
 
@@ -85,13 +92,19 @@ def all_fresh(count: int, static: Mask | None = None) -> Selection:
     return Selection(np.ones(count, np.bool_), none if static is None else static, none, none, 0, 0)
 
 
-def fill(fresh: Mask, age: NDArray[np.int64], row_budget: int) -> Mask:
-    """Add the oldest of the other tokens until `row_budget` are fresh; the row is cheap, the age is not."""
+def influence(drift: Scores, mass: Scores) -> Scores:
+    """How much a stale token may matter [N]: squared change of its embedding since its keys and values were computed,
+    times the attention it received. All alike where nothing was attended to yet.
+    """
+    return drift * (mass if mass.any() else 1.0)
+
+
+def fill(fresh: Mask, urgency: Scores, row_budget: int) -> Mask:
+    """Add the most urgent of the other tokens until `row_budget` are fresh; ties go to the lower index."""
     spare = row_budget - int(fresh.sum())
     if spare <= 0:
         return fresh
     others = np.flatnonzero(~fresh)
-    oldest = others[np.argsort(-age[others], kind="stable")[:spare]]
     filled = fresh.copy()
-    filled[oldest] = True
+    filled[others[np.argsort(-urgency[others], kind="stable")[:spare]]] = True
     return filled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .llama import LlamaConfig
 from .select import Mask, Patches
@@ -15,8 +16,8 @@ NEVER = -1  # epoch of a slot that was not written yet
 class Slots:
     """Buffers [layers, Hkv, slots, hd] for `BOS | visual | text | actions`; slot number = position.
 
-    A visual slot is valid while it carries the current epoch; `invalidate` begins a new one. Age [ticks] and reference
-    pixels tell when, and from what, each visual slot was computed.
+    A visual slot is valid while it carries the current epoch; `invalidate` begins a new one. Age [ticks],
+    reference pixels and embeddings tell when, and from what, each visual slot was computed.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Slots:
         shape = (config.num_hidden_layers, config.num_key_value_heads, self.count, config.head_dim)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.embeddings = torch.zeros(visual, config.hidden_size, device=device, dtype=dtype)
         self.age: NDArray[np.int64] = np.zeros(visual, np.int64)
         self.reference: Patches = np.zeros((visual, patch), np.float32)
         self.previous: Patches = np.zeros((visual, patch), np.float32)
@@ -48,8 +50,19 @@ class Slots:
         self._epoch += 1
         self.age[:] = 0
 
-    def commit(self, fresh: Mask, patches: Patches) -> None:
-        """Note that a pass has written BOS and the `fresh` visual slots [N] from a frame with those `patches`."""
+    def drift(self, visual: Tensor) -> NDArray[np.float64]:
+        """Squared relative change [N] of the visual tokens `visual` [N, D] since their slots were computed."""
+        now = visual.float()
+        change = (now - self.embeddings.float()).square().sum(-1) / now.square().sum(-1).clamp_min(1e-12)
+        return change.cpu().numpy().astype(np.float64)
+
+    def commit(self, fresh: Mask, patches: Patches, visual: Tensor) -> None:
+        """Note that a pass has written BOS and the `fresh` visual slots [N].
+
+        They come from a frame with those `patches` [N, P] and embeddings `visual` [N, D].
+        """
+        where = torch.from_numpy(fresh).to(visual.device)[:, None]
+        torch.where(where, visual, self.embeddings, out=self.embeddings)
         self.age += 1
         self.age[fresh] = 0
         self.reference[fresh] = patches[fresh]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import imageio_ffmpeg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -16,9 +18,13 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_and_offers_json(command: str) -> None:
-    result = call(command, "--help")
+@pytest.mark.parametrize(
+    "command",
+    [*([c] for c in COMMANDS if c != "inspect"), ["inspect", "checkpoint"], ["inspect", "episode"]],
+    ids=" ".join,
+)
+def test_every_command_explains_itself_and_offers_json(command: list[str]) -> None:
+    result = call(*command, "--help")
     assert result.exit_code == 0
     assert "--json" in result.output
 
@@ -32,7 +38,9 @@ def test_every_command_explains_itself_and_offers_json(command: str) -> None:
         (["evaluate", "--episodes", "0"], "0 is not in the range"),
         (["demo", "--mode", "fast"], "valid are full, vla_cache"),
         (["train", "--device", "abacus"], "'abacus': valid are"),
-        (["inspect", "nowhere"], "does not exist"),
+        (["inspect", "checkpoint", "nowhere"], "does not exist"),
+        (["inspect", "episode", "nowhere"], "no recording at nowhere"),
+        (["inspect", "episode", "--mode", "fast"], "valid are full"),
     ],
 )
 def test_a_wrong_argument_is_answered_with_the_valid_ones(arguments: list[str], said: str) -> None:
@@ -43,14 +51,14 @@ def test_a_wrong_argument_is_answered_with_the_valid_ones(arguments: list[str], 
 
 
 def test_inspect_tells_what_the_shipped_policy_is() -> None:
-    facts = json.loads(call("inspect", "--json").output)
+    facts = json.loads(call("inspect", "checkpoint", "--json").output)
     assert facts["vision_backbone_id"] == "vla-entropy-vit"
     assert facts["visual_tokens"] == facts["grid"][0] * facts["grid"][1]
     assert facts["weights_mib"] <= 16
 
 
 def test_inspect_refuses_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
-    result = call("inspect", str(tmp_path))
+    result = call("inspect", "checkpoint", str(tmp_path))
     assert (result.exit_code, result.output) == (1, f"Error: config.json is missing in {tmp_path}\n")
 
 
@@ -63,6 +71,17 @@ def test_evaluate_measures_in_closed_loop() -> None:
         assert record["episodes"] == 2
         assert record["ticks"] == 10
     assert figures["modes"]["full"]["fresh_share"] == 1.0 > figures["modes"]["info_entropy"]["fresh_share"]
+
+
+def test_inspect_draws_every_tick_of_an_episode(tmp_path: Path) -> None:
+    facts = json.loads(call("inspect", "episode", "--output", str(tmp_path), "--json").stdout)
+    frames, _ = imageio_ffmpeg.count_frames_and_secs(facts["video"])
+    assert frames == len(facts["ticks"]) > 10
+    assert facts["ticks"][0]["reason"] == "new episode"
+    assert 0 < facts["ticks"][5]["fresh"] < 64
+    picture = cv2.imread(facts["picture"])
+    assert picture.shape == (6 * (448 + 60), 4 * 448, 3)
+    assert picture.std() > 10
 
 
 def test_evaluate_prints_a_table(checkpoint: Path) -> None:

@@ -23,6 +23,7 @@ from std_msgs.msg import Float64, Int32, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_entropy_ros.draw import overlay
 from vla_entropy_ros.engine import Policy, Result
 from vla_entropy_ros.nodes.inference import Inference
 from vla_entropy_ros.nodes.messages import chunk_from, image_message, jpeg_message, seconds
@@ -240,6 +241,28 @@ def test_every_tick_is_told_in_numbers(stage: Any, checkpoint: Path) -> None:
     assert np.count_nonzero(codes) == fresh[2].data
     assert set(codes) <= {0, 2, 3, 4}  # nothing changed: what is fresh is so because it matters
     assert set(np.frombuffer(selections[0].data, np.uint8)) == {1}
+
+
+def test_the_overlay_is_drawn_only_while_somebody_looks(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[None] = []
+
+    def counted(*arguments: Any) -> Any:
+        drawn.append(None)
+        return overlay(*arguments)
+
+    monkeypatch.setattr("vla_entropy_ros.nodes.telemetry.overlay", counted)
+    robot.tick()
+    time.sleep(0.1)
+    assert drawn == []
+    overlays = robot.stage.listen(Image, "/policy/overlay")
+    robot.stage.until(lambda: robot.node.count_subscribers("/policy/overlay") > 0, "a listener")
+
+    def seen() -> bool:
+        robot.tick()
+        return len(overlays) > 0
+
+    robot.stage.until(seen, "an overlay")
+    assert (overlays[0].height, overlays[0].width, overlays[0].encoding) == (448, 448, "rgb8")
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from vla_entropy_ros.draw import COLOURS, overlay
 from vla_entropy_ros.runner.plan import plan
 from vla_entropy_ros.runner.records import STAGES, Episode, Tick, summary, wilson
-from vla_entropy_ros.runner.video import COLOURS, overlay, write_sheet, write_video
+from vla_entropy_ros.runner.video import write_sheet, write_video
 
 
 def episode(success: bool, mode: str = "full", ticks: int = 5) -> Episode:

@@ -1,9 +1,9 @@
-"""`vla-entropy inspect`: what a checkpoint is."""
+"""`vla-entropy inspect`: what a checkpoint is, and why each visual token of an episode was computed or reused."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -11,11 +11,16 @@ import click
 from . import options
 
 
-@click.command()
+@click.group()
+def inspect() -> None:
+    """Look into a checkpoint or an episode."""
+
+
+@inspect.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 @click.option("--unnorm-key", help="Data set whose action statistics are used. Default: the only one.")
 @options.as_json
-def inspect(folder: Path | None, unnorm_key: str | None, as_json: bool) -> None:
+def checkpoint(folder: Path | None, unnorm_key: str | None, as_json: bool) -> None:
     """Show what the checkpoint in FOLDER is, and check that it looks at the image.
 
     Without FOLDER: the small policy that comes with the package.
@@ -36,3 +41,42 @@ def inspect(folder: Path | None, unnorm_key: str | None, as_json: bool) -> None:
         shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
         click.echo(f"{name.replace('_', ' '):20} {shown}")
     click.echo("a black and a white image give different logits")
+
+
+@inspect.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option("--mode", help="Which visual tokens are computed afresh. Default: as in config/policy.yaml.")
+@options.checkpoint
+@options.seed
+@options.output("inspect")
+@options.as_json
+def episode(
+    file: Path | None, mode: str | None, checkpoint: Path | None, seed: int, output: Path | None, as_json: bool
+) -> None:
+    """Draw every tick of the recorded episode in FILE: selection, image entropy, attention score, age.
+
+    Without FILE: the policy acts in the simulator. Recordings come from `vla-entropy bench`. Writes inspect.png (some
+    ticks) and inspect.mp4 (all) to the output folder.
+    """
+    from ..bench import inspection, recording
+    from ..bench.configurations import Configuration
+    from ..bench.measure import measure
+    from ..engine import EngineError, Policy, Tunables
+    from ..resources import default_checkpoint
+    from ..runner.plan import Silent
+
+    tunables = Tunables.default()
+    if mode:
+        tunables = replace(tunables, mode=options.valid_modes([mode])[0])
+    with options.one_line(EngineError, recording.RecordingError):
+        policy = Policy.load(checkpoint or default_checkpoint())
+        seen = recording.load(file) if file else recording.record(policy, [seed], options.LIMIT, Silent())[0]
+        (run,) = measure(policy, [seen], [Configuration("episode", tunables)], repeats=1)
+    folder = options.output_folder(output, "inspect")
+    written = inspection.write_pictures(seen, run.results, policy.info.grid, tunables, folder)
+    if as_json:
+        content = {"instruction": seen.instruction, **written, "ticks": inspection.summary(run.results)}
+        click.echo(json.dumps(content, indent=2))
+        return
+    for kind, path in written.items():
+        click.echo(f"{kind:8} {path}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -36,10 +37,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Tick:
-    """One answered observation: its stamp, its age when the tick began [s], the result and the control period [s]."""
+    """One answered observation: its stamp, its age when the tick began [s], the image [H, W, 3], the result and the
+    control period [s].
+    """
 
     stamp: Time
     capture_age: float
+    image: NDArray[np.uint8]
     result: Result
     period: float
 
@@ -224,7 +228,7 @@ class Inference:
         result = policy.infer(Observation((image,), instruction, seconds(message.header.stamp)))
         if not np.isfinite(result.actions).all():
             raise ActionError("the policy's action is not a finite number")
-        tick = Tick(message.header.stamp, age, result, orders.options.control_period)
+        tick = Tick(message.header.stamp, age, image, result, orders.options.control_period)
         with self._lock:
             valid = orders.epoch == self._orders.epoch
             if valid:

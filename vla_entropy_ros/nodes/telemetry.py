@@ -6,6 +6,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64, Int32
 
+from ..draw import overlay
 from ..engine import Result
 from .diagnostics import Samples
 from .inference import Tick
@@ -36,7 +37,9 @@ class Telemetry:
         self._latency = {stage: node.create_publisher(Float64, f"~/latency/{stage}", DEPTH) for stage in STAGES}
         self._fresh = node.create_publisher(Int32, "~/tokens/fresh", DEPTH)
         self._reused = node.create_publisher(Int32, "~/tokens/reused", DEPTH)
+        self._passes = node.create_publisher(Int32, "~/decoder_passes", DEPTH)
         self._selection = node.create_publisher(Image, "~/selection", DEPTH)
+        self._overlay = node.create_publisher(Image, "~/overlay", 1)
 
     def publish(self, tick: Tick, columns: int) -> None:
         """Publish one tick; `columns`: visual tokens in a row of the image."""
@@ -47,4 +50,8 @@ class Telemetry:
             publisher.publish(Float64(data=float(value * 1e3)))
         self._fresh.publish(Int32(data=int(result.reuse.fresh)))
         self._reused.publish(Int32(data=int(result.reuse.reused)))
-        self._selection.publish(image_message(result.reuse.codes.reshape(-1, columns), tick.stamp, ""))
+        self._passes.publish(Int32(data=int(result.decoder_passes)))
+        codes = result.reuse.codes.reshape(-1, columns)
+        self._selection.publish(image_message(codes, tick.stamp, ""))
+        if self._overlay.get_subscription_count() > 0:  # drawing takes longer than a small policy's tick
+            self._overlay.publish(image_message(overlay(tick.image, codes), tick.stamp, ""))

@@ -6,51 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
-import imageio.v2 as imageio
 import numpy as np
-from numpy.typing import NDArray
 
+from ..draw import BACK, COLOURS, FAINT, GOOD, INK, NAMES, SIZE, Picture, overlay, save_picture, save_video, write
 from .records import Episode, Tick
 
-Picture = NDArray[np.uint8]
-
-SIZE = 448  # pixels of the camera image in the video
 STRIP = 96  # pixels of text below it
 RATE = 10  # frames per second: one per tick
 HOLD = 8  # frames that the last picture of an episode stays
-DIM = 0.45  # brightness of a reused token
-LINE = 2  # pixels of a fresh token's frame
-TINT = 0.14  # share of its colour in a fresh token
-COLOURS = {1: (88, 166, 255), 2: (63, 200, 100), 3: (255, 90, 80), 4: (255, 190, 40)}  # RGB, by selection code
-NAMES = {1: "changed / old", 2: "image entropy", 3: "attention", 4: "both", 0: "reused"}
-INK, FAINT, GOOD, BACK = (235, 238, 242), (150, 158, 168), (90, 210, 120), (20, 24, 30)
 SHEET_COLUMNS, SHEET_ROWS = 4, 3
-
-
-def overlay(image: Picture, selection: NDArray[np.uint8], size: int = SIZE) -> Picture:
-    """Camera image [size, size, 3] with its tokens drawn: fresh ones tinted by reason, reused ones dimmed."""
-    picture = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    rows, columns = selection.shape
-    spread = cv2.resize(selection, (size, size), interpolation=cv2.INTER_NEAREST)
-    picture[spread == 0] *= DIM
-    for code, colour in COLOURS.items():
-        mask = spread == code
-        picture[mask] = (1 - TINT) * picture[mask] + TINT * np.asarray(colour, np.float32)
-    drawn = np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8))
-    for row, column in np.argwhere(selection > 0):
-        (left, top), (right, bottom) = (
-            (round(size * (column + d) / columns), round(size * (row + d) / rows)) for d in (0, 1)
-        )
-        colour = COLOURS[int(selection[row, column])]
-        cv2.rectangle(drawn, (left + 1, top + 1), (right - 2, bottom - 2), colour, LINE)
-    return drawn
-
-
-def write(
-    picture: Picture, text: str, at: tuple[int, int], colour: tuple[int, int, int] = INK, scale: float = 0.45
-) -> None:
-    """Put one line of text into a picture; `at`: left end of its base line."""
-    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 
 def strip(episode: Episode, tick: Tick, elapsed: float, done: bool) -> Picture:
@@ -92,20 +56,7 @@ def frames(episodes: Sequence[Episode]) -> Iterator[Picture]:
 
 def write_video(episodes: Sequence[Episode], path: Path) -> int:
     """Write an H.264 video; returns the number of frames, and writes nothing when there are none."""
-    count = 0
-    writer = None
-    try:
-        for picture in frames(episodes):
-            if writer is None:
-                writer = imageio.get_writer(
-                    str(path), fps=RATE, codec="libx264", quality=8, pixelformat="yuv420p", macro_block_size=2
-                )
-            writer.append_data(picture)
-            count += 1
-    finally:
-        if writer is not None:
-            writer.close()
-    return count
+    return save_video(frames(episodes), path, RATE)
 
 
 def write_sheet(episodes: Sequence[Episode], path: Path) -> bool:
@@ -118,6 +69,5 @@ def write_sheet(episodes: Sequence[Episode], path: Path) -> bool:
             rows.append(np.concatenate([frame(episode, seen[index]) for index in chosen], axis=1))
     if not rows:
         return False
-    sheet = np.concatenate(rows)
-    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    save_picture(np.concatenate(rows), path)
     return True

@@ -1,0 +1,92 @@
+"""Why each visual token was computed or reused, tick by tick, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..draw import BACK, COLOURS, FAINT, INK, NAMES, SIZE, Picture, heat, overlay, save_picture, save_video, write
+from ..engine import Result
+from ..settings import Tunables
+from .recording import Recording
+
+HEAD, FOOT = 30, 30  # pixels above and below a panel
+SHEET_TICKS = 6
+RATE = 5.0  # ticks per second of the video: slow enough to look at
+PANELS = ("fresh and reused", "image entropy", "attention score", "age [ticks]; green: static")
+
+
+def panels(image: Picture, result: Result, grid: tuple[int, int], max_age: int) -> Picture:
+    """One tick [HEAD + SIZE + FOOT, 4 * SIZE, 3]: selection, image entropy, attention score, age and static patches."""
+    reuse = result.reuse
+    oldest = min(max_age, 20)
+    maps = [
+        overlay(image, reuse.codes.reshape(grid)),
+        heat(reuse.image_entropy.reshape(grid), 0.0, 1.0),
+        heat(reuse.attention_score.reshape(grid), 0.0, max(float(reuse.attention_score.max()), 1e-6)),
+        _framed(heat(reuse.age.astype(np.float64).reshape(grid), 0.0, oldest), reuse.static_mask.reshape(grid)),
+    ]
+    head = np.full((HEAD, 4 * SIZE, 3), BACK, np.uint8)
+    foot = np.full((FOOT, 4 * SIZE, 3), BACK, np.uint8)
+    for number, title in enumerate(PANELS):
+        write(head, title, (number * SIZE + 10, 20))
+    said = f"tick {result.tick}   fresh {reuse.fresh}   reused {reuse.reused}   static {reuse.static}"
+    budget = f"   k image {reuse.k_vis}, attention {reuse.k_attn}   passes {result.decoder_passes}"
+    write(foot, said + budget + (f"   all fresh: {reuse.reason}" if reuse.reason else ""), (10, 20), INK)
+    at = 2 * SIZE + 10
+    for code, name in NAMES.items():
+        cv2.rectangle(foot, (at, 11), (at + 9, 20), COLOURS.get(code, (70, 76, 84)), -1)
+        write(foot, name, (at + 14, 20), FAINT, 0.4)
+        at += 150
+    return np.concatenate((head, np.concatenate(maps, axis=1), foot))
+
+
+def _framed(picture: Picture, mask: Any) -> Picture:
+    """A thin frame around the patches of `mask` [rows, columns]."""
+    rows, columns = mask.shape
+    for row, column in np.argwhere(mask):
+        (left, top), (right, bottom) = (
+            (round(SIZE * (column + d) / columns), round(SIZE * (row + d) / rows)) for d in (0, 1)
+        )
+        cv2.rectangle(picture, (left + 2, top + 2), (right - 3, bottom - 3), COLOURS[2], 1)
+    return picture
+
+
+def write_pictures(
+    recording: Recording, results: Sequence[Result], grid: tuple[int, int], tunables: Tunables, folder: Path
+) -> dict[str, str]:
+    """Write inspect.mp4 (a frame per tick) and inspect.png (some ticks) into `folder`; returns the paths by kind."""
+
+    def frames(numbers: Sequence[int]) -> Iterator[Picture]:
+        for number in numbers:
+            yield panels(recording.images[number], results[number], grid, tunables.max_age)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = np.unique(np.linspace(0, len(results) - 1, SHEET_TICKS).round().astype(int)).tolist()
+    save_picture(np.concatenate(list(frames(chosen))), folder / "inspect.png")
+    save_video(frames(range(len(results))), folder / "inspect.mp4", RATE)
+    return {"picture": str(folder / "inspect.png"), "video": str(folder / "inspect.mp4")}
+
+
+def summary(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Counts of each tick."""
+    return [
+        {
+            "tick": result.tick,
+            "fresh": result.reuse.fresh,
+            "reused": result.reuse.reused,
+            "static": result.reuse.static,
+            "important_visual": result.reuse.important_visual,
+            "important_attention": result.reuse.important_attention,
+            "k_vis": result.reuse.k_vis,
+            "k_attn": result.reuse.k_attn,
+            "age_max": int(result.reuse.age.max()),
+            "passes": result.decoder_passes,
+            "reason": result.reuse.reason,
+        }
+        for result in results
+    ]

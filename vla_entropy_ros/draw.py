@@ -1,0 +1,78 @@
+"""Pictures of what the policy looks at: tokens over the camera image, heat maps, text, video files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+
+SIZE = 448  # pixels of a drawn camera image
+DIM = 0.45  # brightness of a reused token
+LINE = 2  # pixels of a fresh token's frame
+TINT = 0.14  # share of its colour in a fresh token
+COLOURS = {1: (88, 166, 255), 2: (63, 200, 100), 3: (255, 90, 80), 4: (255, 190, 40)}  # RGB, by selection code
+NAMES = {1: "changed / filled", 2: "image entropy", 3: "attention", 4: "both", 0: "reused"}
+INK, FAINT, GOOD, BACK = (235, 238, 242), (150, 158, 168), (90, 210, 120), (20, 24, 30)
+
+
+def overlay(image: Picture, selection: NDArray[np.uint8], size: int = SIZE) -> Picture:
+    """Camera image [size, size, 3] with its tokens drawn: fresh ones tinted by reason, reused ones dimmed."""
+    picture = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    rows, columns = selection.shape
+    spread = cv2.resize(selection, (size, size), interpolation=cv2.INTER_NEAREST)
+    picture[spread == 0] *= DIM
+    for code, colour in COLOURS.items():
+        mask = spread == code
+        picture[mask] = (1 - TINT) * picture[mask] + TINT * np.asarray(colour, np.float32)
+    drawn = np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8))
+    for row, column in np.argwhere(selection > 0):
+        (left, top), (right, bottom) = (
+            (round(size * (column + d) / columns), round(size * (row + d) / rows)) for d in (0, 1)
+        )
+        colour = COLOURS[int(selection[row, column])]
+        cv2.rectangle(drawn, (left + 1, top + 1), (right - 2, bottom - 2), colour, LINE)
+    return drawn
+
+
+def write(
+    picture: Picture, text: str, at: tuple[int, int], colour: tuple[int, int, int] = INK, scale: float = 0.45
+) -> None:
+    """Put one line of text into a picture; `at`: left end of its base line."""
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+
+
+def heat(values: NDArray[np.float64], low: float, high: float, size: int = SIZE) -> Picture:
+    """Values [rows, columns] as a heat map [size, size, 3]: `low` is dark, `high` bright."""
+    level = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0) * 255
+    spread = cv2.resize(level.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
+    return cv2.cvtColor(cv2.applyColorMap(spread, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB).astype(np.uint8)
+
+
+def save_picture(picture: Picture, path: Path) -> None:
+    """Write one picture as PNG."""
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def save_video(frames: Iterable[Picture], path: Path, rate: float) -> int:
+    """Write an H.264 video of `rate` frames per second; returns their number, and writes nothing if there are none."""
+    import imageio.v2 as imageio  # brings the encoder
+
+    count = 0
+    writer = None
+    try:
+        for picture in frames:
+            if writer is None:
+                writer = imageio.get_writer(
+                    str(path), fps=rate, codec="libx264", quality=8, pixelformat="yuv420p", macro_block_size=2
+                )
+            writer.append_data(picture)
+            count += 1
+    finally:
+        if writer is not None:
+            writer.close()
+    return count

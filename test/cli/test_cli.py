@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
+import imageio.v2 as imageio
 import imageio_ffmpeg
 import pytest
 from click.testing import CliRunner, Result
@@ -79,7 +79,7 @@ def test_inspect_draws_every_tick_of_an_episode(tmp_path: Path) -> None:
     assert frames == len(facts["ticks"]) > 10
     assert facts["ticks"][0]["reason"] == "new episode"
     assert 0 < facts["ticks"][5]["fresh"] < 64
-    picture = cv2.imread(facts["picture"])
+    picture = imageio.imread(facts["picture"])
     assert picture.shape == (6 * (448 + 60), 4 * 448, 3)
     assert picture.std() > 10
 

@@ -271,7 +271,7 @@ def test_the_overlay_is_drawn_only_while_somebody_looks(robot: Robot, monkeypatc
         ("mode", "sometimes", "valid are full, vla_cache, visual_only, attention_only, static_union, info_entropy"),
         ("k1", -1, "Min: 0"),
         ("T", 0, "Min: 1"),
-        ("k1", 16, "k1 16 is above k2 15"),
+        ("k1", 200, "k1 200 is above k2"),
         ("checkpoint", "elsewhere", "read-only"),
         ("device", "cuda", "read-only"),
         ("similarity_threshold", 1.5, "Max: 1.0"),

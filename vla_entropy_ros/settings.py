@@ -14,6 +14,8 @@ from .resources import share_path
 Kind = Literal["bool", "int", "float", "str"]
 TYPES: dict[Kind, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
+BUDGETS = ("k1", "k2", "row_budget")
+DEFAULT_TOKENS = 64  # visual tokens that the budgets of config/policy.yaml are for: the small policy's
 DRAFTS = ("off", "exact", "bounded", "anytime")
 MODES = ("full", "vla_cache", "visual_only", "attention_only", "static_union", "info_entropy")
 
@@ -79,6 +81,7 @@ ENGINE_SETTINGS: tuple[Setting, ...] = (
             "times attention), or the oldest", choices=("influence", "age")),
     Setting("histogram_bins", "int", "bins of the grey-level histogram behind image entropy", choices=(64, 256)),
     Setting("mass_weighted", "bool", "weight the attention score by the attention a token receives"),
+    Setting("adaptive", "bool", "let motion, uncertainty and gripper events scale the budgets and T"),
     Setting("drafts", "str", "use of drafted action tokens: off, exact (same tokens as without), bounded (a draft "
             "within draft_tolerance counts), anytime (publish what is there at the deadline)", choices=DRAFTS),
     Setting("draft_tolerance", "int", "bins by which a draft may differ from its token in drafts: bounded", 0, 64),
@@ -107,6 +110,7 @@ class Tunables:
     fill_order: str
     histogram_bins: int
     mass_weighted: bool
+    adaptive: bool
     drafts: str
     draft_tolerance: int
     draft_margin: float
@@ -122,13 +126,21 @@ class Tunables:
             object.__setattr__(self, field.name, value)
 
     @classmethod
-    def default(cls) -> Tunables:
-        """The values of config/policy.yaml."""
+    def default(cls, tokens: int = DEFAULT_TOKENS) -> Tunables:
+        """The values of config/policy.yaml, budgets in proportion for a policy of `tokens` visual tokens."""
         values = default_settings("policy")
         names = [field.name for field in fields(cls)]
         if missing := [name for name in names if name not in values]:
             raise SettingError(f"config/policy.yaml: missing {', '.join(missing)}")
+        for name in BUDGETS:
+            values[name] = round(values[name] * tokens / DEFAULT_TOKENS)
         return cls(**{name: values[name] for name in names})
+
+    def check_budgets(self, tokens: int) -> None:
+        """Raise SettingError if a budget is above the `tokens` visual tokens of a policy."""
+        for name, value in (("k1 + k2", self.k1 + self.k2), ("row_budget", self.row_budget)):
+            if value > tokens:
+                raise SettingError(f"{name} {value} is above the visual tokens of this policy: valid are 0 to {tokens}")
 
 
 def default_settings(node: str, path: Path | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vla_entropy_ros.engine import CheckpointError, DeviceError, Observation, Policy
+from vla_entropy_ros.settings import SettingError, Tunables
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (56, 56, 3), np.uint8)
 
@@ -99,6 +101,13 @@ def test_wrong_choices_at_loading(small_folder: Path) -> None:
     assert "valid are tabletop" in refusal(small_folder, unnorm_key="bridge")
     assert "available are auto, cpu" in refusal(small_folder, DeviceError, device="tpu")
     assert "valid are float32, bfloat16, float16" in refusal(small_folder, DeviceError, dtype="int3")
+
+
+def test_budgets_are_in_proportion_by_default_and_never_above_the_tokens(small_folder: Path) -> None:
+    assert Tunables.default(256).row_budget == 4 * Tunables.default().row_budget
+    said = refusal(small_folder, SettingError, tunables=replace(Tunables.default(16), row_budget=17))
+    assert said == "row_budget 17 is above the visual tokens of this policy: valid are 0 to 16"
+    assert "k1 + k2 17" in refusal(small_folder, SettingError, tunables=replace(Tunables.default(16), k1=8, k2=9))
 
 
 def test_a_policy_that_does_not_see_is_refused(broken_folder: Path) -> None:

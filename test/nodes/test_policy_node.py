@@ -42,7 +42,8 @@ class Robot:
     def __init__(self, stage: Any, checkpoint: Path | str, **overrides: Any) -> None:
         self.stage = stage
         # A slow machine must not fail these tests: how old an image may be is what another one is about.
-        values = {"checkpoint": str(checkpoint), "max_observation_age": 10.0, "control_period": PERIOD, **overrides}
+        values = {"checkpoint": str(checkpoint), "max_observation_age": 10.0, "control_period": PERIOD}
+        values |= {"k1": 2, "k2": 3, "row_budget": 0, **overrides}  # for 16 visual tokens
         parameters = [Parameter(name, value=value) for name, value in values.items()]
         self.node: PolicyNode = stage.add(PolicyNode(parameter_overrides=parameters))
         self.chunks = stage.listen(JointTrajectory, "action_chunk")
@@ -151,11 +152,12 @@ def test_the_lifecycle_goes_round_and_only_an_active_node_acts(stage: Any, check
     assert robot.state == State.PRIMARY_STATE_FINALIZED
 
 
-@pytest.mark.parametrize("fault", ["missing folder", "truncated file", "unknown device", "unknown key"])
+@pytest.mark.parametrize("fault", ["missing folder", "truncated file", "unknown device", "unknown key", "budget"])
 def test_configure_fails_in_one_line(
     stage: Any, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], fault: str
 ) -> None:
-    folder, overrides = checkpoint, {}
+    folder = checkpoint
+    overrides: dict[str, Any] = {}
     if fault == "missing folder":
         folder = tmp_path / "nowhere"
     elif fault == "truncated file":
@@ -166,6 +168,8 @@ def test_configure_fails_in_one_line(
         weights.write_bytes(weights.read_bytes()[:1000])
     elif fault == "unknown device":
         overrides = {"device": "abacus"}
+    elif fault == "budget":
+        overrides = {"row_budget": 17}
     else:
         overrides = {"unnorm_key": "elsewhere"}
     robot = Robot(stage, folder, **overrides)
@@ -283,6 +287,14 @@ def test_a_wrong_value_is_refused_with_the_valid_ones(stage: Any, name: str, val
     assert (answer.successful, said in answer.reason) == (False, True), answer.reason
     node.close()
     node.destroy_node()
+
+
+@pytest.mark.parametrize(("name", "value", "said"), [("row_budget", 17, "row_budget 17"), ("k2", 16, "k1 + k2 18")])
+def test_a_budget_above_the_policys_tokens_is_refused_live(robot: Robot, name: str, value: int, said: str) -> None:
+    answer = robot.stage.set_parameter("policy", name, value)
+    assert (answer.successful, answer.reason) == (
+        False, f"{said} is above the visual tokens of this policy: valid are 0 to 16"
+    )  # fmt: skip
 
 
 def test_a_changed_parameter_shows_in_the_next_tick(robot: Robot) -> None:

@@ -30,7 +30,7 @@ def paper(tokens: int) -> Tunables:
 
 def configurations(tokens: int) -> list[Configuration]:
     """All rows of the table, the baseline first."""
-    published, ours = paper(tokens), Tunables.default()
+    published, ours = paper(tokens), Tunables.default(tokens)
     return [
         Configuration(BASELINE, replace(ours, mode="full", drafts="off")),
         Configuration("full, exact drafts", replace(ours, mode="full", drafts="exact")),
@@ -48,5 +48,6 @@ def configurations(tokens: int) -> list[Configuration]:
         Configuration("default, filled by age", replace(ours, fill_order="age")),
         Configuration("default, previous frame", replace(ours, static_reference="previous")),
         Configuration("default, cosine only", replace(ours, difference_threshold=0.0)),
+        Configuration("default, adaptive", replace(ours, adaptive=True)),
         Configuration("default, mass-weighted", replace(ours, mass_weighted=True)),
     ]

@@ -180,7 +180,7 @@ def selection_time(tokens: int, repeats: int = 200) -> float:
     attention = random.random((30, tokens), np.float32)
     visual = torch.randn(tokens, tiny.hidden_size)
     slots.commit(np.ones(tokens, np.bool_), patches(frame, patch).astype(np.float32), visual)
-    episode, tunables = Episode(), Tunables.default()
+    episode, tunables = Episode(), Tunables.default(tokens)
     episode.advance()
     times = []
     for _ in range(repeats):

@@ -65,8 +65,9 @@ def record(policy: Policy, seeds: Sequence[int], limit: float, observer: Observe
 
     names = list(TASKS)
     trials = [Trial("full", names[number % len(names)], seed) for number, seed in enumerate(seeds)]
+    tunables = Tunables.default(policy.info.visual_tokens)
     recordings = []
-    for episode in inprocess.run(policy, Tunables.default(), trials, limit, observer, keep_images=True):
+    for episode in inprocess.run(policy, tunables, trials, limit, observer, keep_images=True):
         images = np.stack([tick.image for tick in episode.ticks if tick.image is not None])
         recordings.append(Recording(images, np.array([tick.stamp for tick in episode.ticks]), episode.instruction))
     return recordings

@@ -94,7 +94,7 @@ def _in_process(trials: Sequence[Trial], limit: float, checkpoint: Path | None, 
         policy = Policy.load(checkpoint or default_checkpoint())
         policy.self_test()
         policy.warm_up()
-        return list(inprocess.run(policy, Tunables.default(), trials, limit, observer))
+        return list(inprocess.run(policy, Tunables.default(policy.info.visual_tokens), trials, limit, observer))
 
 
 @contextmanager

@@ -65,12 +65,13 @@ def episode(
     from ..resources import default_checkpoint
     from ..runner.plan import Silent
 
-    tunables = Tunables.default()
-    if mode:
-        tunables = replace(tunables, mode=options.valid_modes([mode])[0])
+    modes = options.valid_modes([mode]) if mode else []
     with options.one_line(EngineError, recording.RecordingError):
         policy = Policy.load(checkpoint or default_checkpoint())
         seen = recording.load(file) if file else recording.record(policy, [seed], options.LIMIT, Silent())[0]
+        tunables = Tunables.default(policy.info.visual_tokens)
+        if modes:
+            tunables = replace(tunables, mode=modes[0])
         (run,) = measure(policy, [seen], [Configuration("episode", tunables)], repeats=1)
     folder = options.output_folder(output, "inspect")
     written = inspection.write_pictures(seen, run.results, policy.info.grid, tunables, folder)

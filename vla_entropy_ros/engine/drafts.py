@@ -12,6 +12,7 @@ Tokens = NDArray[np.int64]
 
 PREVIOUS, EXTRAPOLATED, GUESSED = "previous", "extrapolated", "guessed"
 SOURCES = (PREVIOUS, EXTRAPOLATED, GUESSED)
+START = {PREVIOUS: 0.5, EXTRAPOLATED: 0.4, GUESSED: 0.6}  # guesses see the most, extrapolation is the boldest
 MEMORY = 0.9  # of the acceptance rates, per tick: about ten ticks count
 NONE = -1  # no draft of this source at this position
 
@@ -39,13 +40,12 @@ class Drafter:
 
     def __init__(self, count: int, first: int, last: int) -> None:
         self.count, self._first, self._last = count, first, last
-        start = {PREVIOUS: 0.5, EXTRAPOLATED: 0.4, GUESSED: 0.6}  # guesses see the most, extrapolation is the boldest
-        self.rates = {source: np.full(count, start[source]) for source in SOURCES}
-        self._history: list[Tokens] = []
+        self.forget()
 
     def forget(self) -> None:
-        """Begin a new episode: nothing to go by; the acceptance rates stay."""
-        self._history = []
+        """Begin a new episode as a new drafter would."""
+        self.rates = {source: np.full(self.count, START[source]) for source in SOURCES}
+        self._history: list[Tokens] = []
 
     @property
     def ready(self) -> bool:

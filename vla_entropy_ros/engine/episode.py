@@ -34,8 +34,12 @@ class Episode:
     def follow(self, observation: Observation) -> None:
         """Take note of an observation that continues the episode; a new instruction restarts the schedule."""
         if self._last is not None and observation.instruction != self._last[2]:
-            self.t = 0
+            self.restart_schedule()
         self._last = (observation.stamp, observation.images[0].shape, observation.instruction)
+
+    def restart_schedule(self) -> None:
+        """Look at the whole scene again."""
+        self.t = 0
 
     def advance(self) -> None:
         """A tick is done."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..settings import Tunables
 from .action import ACTION_NAMES, ActionSpace
+from .adaptive import Activity, adapt
 from .backbones import find_backbone
 from .checkpoint import Checkpoint, load_checkpoint, parameters
 from .choice import choose
@@ -61,12 +62,11 @@ class Policy:
         preprocess: Preprocessor,
         prompter: Prompter,
         actions: ActionSpace,
-        tunables: Tunables,
+        tunables: Tunables | None,
         checkpoint: Checkpoint,
     ) -> None:
         network, config = checkpoint.network, checkpoint.config
         self._network, self._prompter, self._actions, self._preprocess = network, prompter, actions, preprocess
-        self._tunables = tunables
         weight = network.language_model.lm_head.weight
         self._device = weight.device
         tower = network.vision_backbone.featurizer.config
@@ -90,6 +90,7 @@ class Policy:
             device=str(weight.device),
             dtype=str(weight.dtype).removeprefix("torch."),
         )
+        self.set_tunables(tunables or Tunables.default(self.info.visual_tokens))
         with torch.inference_mode():
             self._start = network.language_model.embed(torch.tensor([config.bos_id], device=weight.device))  # [1, D]
         self._drafter = Drafter(len(ACTION_NAMES), actions.first_id, actions.last_id)
@@ -114,7 +115,8 @@ class Policy:
         """Load an OpenVLA-layout folder; raises CheckpointError, DeviceError or SettingError: one line, valid choices.
 
         unnorm_key: data set of the action statistics, None or empty where there is one. encoder: prompt -> token ids
-        that begin with BOS, in place of the folder's tokenizer.json. tunables: None for those of config/policy.yaml.
+        that begin with BOS, in place of the folder's tokenizer.json. tunables: None for those of config/policy.yaml,
+        budgets in proportion to the number of visual tokens.
         """
         path = Path(folder).expanduser()
         where, kind = find_device(device), find_dtype(dtype)
@@ -124,13 +126,18 @@ class Policy:
             preprocess=Preprocessor(config.image_size, towers, preprocess, where, kind),
             prompter=Prompter(config, encoder, path),
             actions=ActionSpace(config.action_vocabulary, config.norm_stats, unnorm_key),
-            tunables=tunables or Tunables.default(),
+            tunables=tunables,
             checkpoint=load_checkpoint(path, config, where, kind),
         )
 
     def set_tunables(self, tunables: Tunables) -> None:
-        """Use `tunables` from the next tick on."""
+        """Use `tunables` from the next tick on; raises SettingError if a budget is above the number of tokens."""
+        self.check(tunables)
         self._tunables = tunables
+
+    def check(self, tunables: Tunables) -> None:
+        """Raise SettingError unless `tunables` fit this policy."""
+        tunables.check_budgets(self.info.visual_tokens)
 
     def reset(self) -> None:
         """Begin a new episode: the next tick computes everything."""
@@ -192,6 +199,7 @@ class Policy:
         self._episode.begin(reason)
         self._slots.invalidate()
         self._drafter.forget()
+        self._activity = Activity()
         self._attention = None
         self._unsettled = False
 
@@ -209,7 +217,10 @@ class Policy:
         self.settle()
         now = patches(frame, self._patch).astype(np.float32)
         drift = self._slots.drift(visual)
-        choice = choose(frame, now, self._slots, self._attention, self._episode, self._tunables, drift)
+        tunables = self._tunables
+        if tunables.adaptive:
+            tunables = adapt(tunables, self._activity, self._slots.visual)
+        choice = choose(frame, now, self._slots, self._attention, self._episode, tunables, drift)
         watch.lap("select")
         draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
         hidden = self._prefill(visual, choice.selection, prompt.ids, draft)
@@ -231,6 +242,9 @@ class Policy:
             tick=self._episode.tick,
         )
         self._episode.advance()
+        static_share = float(choice.selection.static.mean()) if choice.reason is None else 1.0
+        if self._activity.observe(static_share, decoded.entropy, actions[0]) and tunables.adaptive:
+            self._episode.restart_schedule()
         self._unsettled = True
         return result
 

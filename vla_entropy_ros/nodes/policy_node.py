@@ -54,7 +54,7 @@ class PolicyNode(LifecycleNode):
         self._policy: Policy | None = None
         self._failure = ""
         self._subscriptions_of_camera: list[Subscription] = []
-        self._settings = Parameters(self, POLICY_SETTINGS, default_settings("policy"), options_of, self._apply)
+        self._settings = Parameters(self, POLICY_SETTINGS, default_settings("policy"), self._check, self._apply)
         values = self._settings.values
         self._chunks = self.create_lifecycle_publisher(JointTrajectory, "action_chunk", 1)
         self._telemetry = Telemetry(self)
@@ -160,6 +160,11 @@ class PolicyNode(LifecycleNode):
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
+
+    def _check(self, values: Values) -> None:
+        options = options_of(values)
+        if self._policy is not None:
+            self._policy.check(options.tunables)
 
     def _apply(self, values: Values) -> None:
         if self._inference is not None:

@@ -81,6 +81,8 @@ ENGINE_SETTINGS: tuple[Setting, ...] = (
             "times attention), or the oldest", choices=("influence", "age")),
     Setting("histogram_bins", "int", "bins of the grey-level histogram behind image entropy", choices=(64, 256)),
     Setting("mass_weighted", "bool", "weight the attention score by the attention a token receives"),
+    Setting("layer_schedule", "str", "constant: reused tokens skip all layers; vla_cache: the reused set grows with "
+            "depth as the attention sharpens", choices=("constant", "vla_cache")),
     Setting("adaptive", "bool", "let motion, uncertainty and gripper events scale the budgets and T"),
     Setting("drafts", "str", "use of drafted action tokens: off, exact (same tokens as without), bounded (a draft "
             "within draft_tolerance counts), anytime (publish what is there at the deadline)", choices=DRAFTS),
@@ -110,6 +112,7 @@ class Tunables:
     fill_order: str
     histogram_bins: int
     mass_weighted: bool
+    layer_schedule: str
     adaptive: bool
     drafts: str
     draft_tolerance: int

@@ -28,16 +28,16 @@ def test_libero_preparation_is_that_of_its_fine_tunes() -> None:
 def test_centre_crop_is_an_option_of_loading(small_folder: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 120, 3), np.uint8)
     plain, cropped = (Policy.load(small_folder, preprocess=kind)._preprocess for kind in ("resize", "centre_crop"))
-    np.testing.assert_array_equal(cropped.frame(image), centre_crop(lanczos(image, 56)))
-    assert np.abs(plain.frame(image).astype(int) - cropped.frame(image)).max() > 0
+    np.testing.assert_array_equal(cropped.frames([image])[0], centre_crop(lanczos(image, 56)))
+    assert np.abs(plain.frames([image]).astype(int) - cropped.frames([image])).max() > 0
 
 
 def test_patches_are_in_raster_order() -> None:
     image = np.random.default_rng(0).integers(0, 256, (42, 42, 3), np.uint8)
-    cut = patches(image, 14)
+    cut = patches(np.stack((image[::-1], image)), 14)[9:]  # of the second camera
     assert cut.shape == (9, 588)
     np.testing.assert_array_equal(cut[5].reshape(14, 14, 3), image[14:28, 28:42])
-    assert patches(grey(image), 14).shape == (9, 196)
+    assert patches(grey(np.stack((image, image))), 14).shape == (18, 196)
 
 
 def test_actions_are_bin_centres_in_si_units() -> None:

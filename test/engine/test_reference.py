@@ -23,7 +23,7 @@ def view(request: pytest.FixtureRequest, tiny_reference: Reference) -> Reference
 
 
 def pixels(policy: Policy, view: Reference) -> torch.Tensor:
-    return policy._preprocess.pixels(policy._preprocess.frame(view["image"]))
+    return policy._preprocess.pixels(policy._preprocess.frames((view["image"],)))
 
 
 def test_pixel_values_are_identical(tiny_policy: Policy, view: Reference) -> None:

@@ -48,7 +48,7 @@ def policy(load_small: Callable[[], Policy]) -> Policy:
 @torch.inference_mode()
 def prefill(policy: Policy, image: Image, fresh: NDArray[np.bool_]) -> torch.Tensor:
     """Logits after a prefill that computes `fresh` of the visual tokens of `image`."""
-    visual = policy._network.visual_tokens(policy._preprocess.pixels(policy._preprocess.frame(image)))[0]
+    visual = policy._network.visual_tokens(policy._preprocess.pixels(policy._preprocess.frames((image,))))[0]
     hidden = policy._prefill(visual, replace(all_fresh(len(visual)), fresh=fresh), PROBE_IDS, NO_DRAFT)[0]
     return policy._network.language_model.lm_head(hidden)
 

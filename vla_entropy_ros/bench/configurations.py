@@ -35,6 +35,7 @@ def configurations(tokens: int) -> list[Configuration]:
         Configuration(BASELINE, replace(ours, mode="full", drafts="off")),
         Configuration("full, exact drafts", replace(ours, mode="full", drafts="exact")),
         Configuration("VLA-Cache's rule", replace(published, mode="vla_cache")),
+        Configuration("VLA-Cache, growing by layer", replace(published, mode="vla_cache", layer_schedule="vla_cache")),
         Configuration("paper: image entropy only", replace(published, mode="visual_only")),
         Configuration("paper: attention entropy only", replace(published, mode="attention_only")),
         Configuration("paper: union, fixed split", replace(published, mode="static_union")),

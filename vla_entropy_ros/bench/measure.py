@@ -176,19 +176,19 @@ def selection_time(tokens: int, repeats: int = 200) -> float:
     side, patch = round(tokens**0.5), 14
     tiny = LlamaConfig(256, 8, 1, 1, 1, vocab_size=8)
     slots = Slots(tiny, tokens, 8, 3 * patch * patch, torch.device("cpu"), torch.float32)
-    frame = random.integers(0, 256, (side * patch, side * patch, 3), np.uint8)
+    frames = random.integers(0, 256, (1, side * patch, side * patch, 3), np.uint8)
     attention = random.random((30, tokens), np.float32)
     visual = torch.randn(tokens, tiny.hidden_size)
-    slots.commit(np.ones(tokens, np.bool_), patches(frame, patch).astype(np.float32), visual)
+    slots.commit(np.ones(tokens, np.bool_), patches(frames, patch).astype(np.float32), visual)
     episode, tunables = Episode(), Tunables.default(tokens)
     episode.advance()
     times = []
     for _ in range(repeats):
         row, column = random.integers(0, side * patch - 40, 2)
-        frame[row : row + 40, column : column + 40] = random.integers(0, 256, 3)
+        frames[0, row : row + 40, column : column + 40] = random.integers(0, 256, 3)
         began = time.perf_counter()
-        now = patches(frame, patch).astype(np.float32)
-        choice = choose(frame, now, slots, attention, episode, tunables, slots.drift(visual))
+        now = patches(frames, patch).astype(np.float32)
+        choice = choose(frames, now, slots, attention, episode, tunables, slots.drift(visual))
         times.append(time.perf_counter() - began)
         assert choice.reason is None
         slots.commit(choice.selection.fresh, now, visual)

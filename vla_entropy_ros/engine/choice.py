@@ -26,7 +26,7 @@ class Choice:
 
 
 def choose(
-    frame: NDArray[np.uint8],
+    frames: NDArray[np.uint8],
     now: Patches,
     slots: Slots,
     attention: NDArray[np.float32] | None,
@@ -34,7 +34,8 @@ def choose(
     tunables: Tunables,
     drift: Scores,
 ) -> Choice:
-    """Choose the fresh visual tokens of a frame [S, S, 3] whose raw patches are `now`.
+    """Choose the fresh visual tokens of frames [C, S, S, 3] whose raw patches are `now`; the budgets
+    are shared by all cameras.
 
     attention [M, N]: of the text of the tick before on the visual tokens, None if there was none; drift [N]: squared
     relative change of each visual token's embedding since its keys and values were computed.
@@ -49,8 +50,8 @@ def choose(
     static &= slots.valid
     if 1.0 - static.mean() > tunables.scene_cut:
         return Choice(all_fresh(count, static), nothing, nothing, "scene cut")
-    side = len(frame) * len(frame) // count  # pixels of a patch
-    seen = image_entropy(patches(grey(frame), round(side**0.5)), tunables.histogram_bins)
+    patch = round((frames[..., 0].size / count) ** 0.5)
+    seen = image_entropy(patches(grey(frames), patch), tunables.histogram_bins)
     attended = nothing if attention is None else _scores(attention, tunables)
     urgency: Scores = slots.age.astype(np.float64)
     if tunables.fill_order == "influence":

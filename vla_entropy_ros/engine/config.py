@@ -11,6 +11,7 @@ from .errors import CheckpointError
 from .llama import LlamaConfig
 
 BINS = 256
+MAX_CAMERAS = 8
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class PolicyConfig:
     vicuna_prompt: bool
     norm_stats: dict[str, Any]
     described_tower: Any
+    cameras: int
 
 
 def read_config(folder: Path) -> PolicyConfig:
@@ -58,6 +60,7 @@ def read_config(folder: Path) -> PolicyConfig:
         vicuna_prompt=backbone.startswith("vicuna") or "openvla-v01" in folder.name,
         norm_stats=_read_json(statistics) if statistics.is_file() else raw.get("norm_stats") or {},
         described_tower=raw.get("vision_config"),
+        cameras=_cameras(raw.get("num_images_in_input", 1)),
     )
 
 
@@ -78,6 +81,13 @@ def _image_size(sizes: Any) -> int:
     if not square or not isinstance(sizes[0], int) or sizes[0] < 1:
         raise CheckpointError(f"config.json: image_sizes {sizes!r}: valid are two equal whole numbers")
     return sizes[0]
+
+
+def _cameras(count: Any) -> int:
+    """Camera images per observation; the key is OpenVLA-OFT's."""
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_CAMERAS:
+        raise CheckpointError(f"config.json: num_images_in_input {count!r}: valid are 1 to {MAX_CAMERAS}")
+    return count
 
 
 def _llama(text: dict[str, Any]) -> LlamaConfig:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .llama import Llama, rotary
+from .llama import Attend, Llama, rotary
 from .slots import Slots
 
 # Rows of a pass are padded to a multiple of this: BLAS sums 1 to 3 rows in another order than more, so a token's keys
 # would depend on how many others are computed beside it.
 ROW_MULTIPLE = 4
+
+
+class _Rows:
+    """The rows of a pass as they are now: positions [S], mask [S padded, visible] or None, padded positions."""
+
+    def __init__(self, positions: Tensor, mask: Tensor | None, padded: Tensor | None = None) -> None:
+        self.positions, self.mask = positions, mask
+        self.padded = positions if padded is None else padded
+        self.count = len(positions)
+
+    def become(self, other: _Rows) -> None:
+        """Go on as `other`."""
+        self.positions, self.mask, self.padded, self.count = other.positions, other.mask, other.padded, other.count
 
 
 class Decoder:
@@ -33,40 +47,70 @@ class Decoder:
         self._queries = torch.zeros(layers, heads, text, config.head_dim, device=device, dtype=dtype)
         self._layers = [(slots.keys[i, None], slots.values[i, None]) for i in range(layers)]
         self._text = (0, 0)
-        self.rows: list[int] = []  # of each pass since it was last emptied
+        self.rows: list[int] = []  # of each pass since it was last emptied, mean of its layers
 
-    def step(self, rows: Tensor, positions: Tensor, visible: int, keep: int = 0, behind: int = 0) -> Tensor:
+    def step(
+        self,
+        rows: Tensor,
+        positions: Tensor,
+        visible: int,
+        keep: int = 0,
+        behind: int = 0,
+        narrow: Mapping[int, Tensor] | None = None,
+    ) -> Tensor:
         """Hidden states [S, D] of `rows` [S, D] at ascending `positions` [S], of which the last is `visible` - 1.
 
         Keys and values are written into the slots of `positions` and no others. The queries of `keep` rows, with
         `behind` rows behind them, are kept for `text_attention`. Every slot below a row's position must hold something
-        by then.
+        by then. narrow: by layer, the rows that go on from there (ascending, the last keep + behind rows among them,
+        none that was left out before); the states of those that reach the end are returned.
         """
-        count = len(positions)
-        self.rows.append(count)
-        if count == 1 and not keep:
+        if len(positions) == 1 and not keep:
             cos, sin = self._cos[visible - 1 : visible], self._sin[visible - 1 : visible]
-            mask = None  # the last position sees all that is visible
-            padded = rows
-        else:
-            spare = -count % ROW_MULTIPLE
-            padded = F.pad(rows, (0, 0, 0, spare))
-            where = F.pad(positions, (0, spare), value=visible - 1)
-            cos, sin = self._cos.index_select(0, where), self._sin.index_select(0, where)
-            mask = self._mask.index_select(0, where)[:, :visible]
+            self.rows.append(1)
+            return self.llama.run(rows[None], cos, sin, self._attend(_Rows(positions, None), visible, 0, 0))[0]
+        now = self._rows(positions, visible)
+        cos, sin = self._cos.index_select(0, now.padded), self._sin.index_select(0, now.padded)
+        x = F.pad(rows, (0, 0, 0, len(now.padded) - now.count))[None]
+        if keep:
+            self._text = (visible - behind - keep, keep)
+        counts = [now.count] * self.llama.config.num_hidden_layers
+        left = torch.arange(now.count, device=positions.device)
+
+        def go_on(layer: int, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            nonlocal left
+            if narrow is None or layer not in narrow:
+                return x, cos, sin
+            among = torch.searchsorted(left, narrow[layer])
+            left = narrow[layer]
+            now.become(self._rows(positions[left], visible))
+            counts[layer:] = [now.count] * (len(counts) - layer)
+            among = F.pad(among, (0, len(now.padded) - now.count), value=int(among[-1]))
+            return x.index_select(1, among), cos.index_select(0, among), sin.index_select(0, among)
+
+        attend = self._attend(now, visible, keep, behind)
+        states = self.llama.run(x, cos, sin, attend, go_on if narrow else None)[0, : now.count]
+        self.rows.append(round(sum(counts) / len(counts)))
+        return states
+
+    def _rows(self, positions: Tensor, visible: int) -> _Rows:
+        """Rows at `positions`, padded by repeating the last one, and what they may see."""
+        padded = F.pad(positions, (0, -len(positions) % ROW_MULTIPLE), value=visible - 1)
+        return _Rows(positions, self._mask.index_select(0, padded)[:, :visible], padded)
+
+    def _attend(self, now: _Rows, visible: int, keep: int, behind: int) -> Attend:
+        """Attention that writes the rows' keys and values into their slots first."""
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = self._layers[layer]  # [1, Hkv, slots, hd]
-            keys.index_copy_(2, positions, k[:, :, :count])
-            values.index_copy_(2, positions, v[:, :, :count])
+            keys.index_copy_(2, now.positions, k[:, :, : now.count])
+            values.index_copy_(2, now.positions, v[:, :, : now.count])
             if keep:
-                self._queries[layer, :, :keep] = q[0, :, count - behind - keep : count - behind]
+                self._queries[layer, :, :keep] = q[0, :, now.count - behind - keep : now.count - behind]
             keys, values = keys[:, :, :visible], values[:, :, :visible]
-            return F.scaled_dot_product_attention(q, keys, values, mask, enable_gqa=self._grouped)
+            return F.scaled_dot_product_attention(q, keys, values, now.mask, enable_gqa=self._grouped)
 
-        if keep:
-            self._text = (visible - behind - keep, keep)
-        return self.llama.run(padded[None], cos, sin, attend)[0, :count]
+        return attend
 
     def text_attention(self) -> Tensor:
         """Attention [layers, M, N] of the kept text rows on the visual slots, averaged over heads, float32.

@@ -18,14 +18,14 @@ class Episode:
         self.reason: str | None = reason
         self.tick = 0
         self.t = 0  # the paper's t: restarts with each instruction
-        self._last: tuple[float, tuple[int, ...], str] | None = None
+        self._last: tuple[float, list[tuple[int, ...]], str] | None = None
 
     def interruption(self, observation: Observation, max_gap: float) -> str | None:
         """Why `observation` cannot continue the episode, or None; max_gap: longest time between two of them [s]."""
         if self._last is None:
             return None
         stamp, size, _ = self._last
-        if observation.images[0].shape != size:
+        if _sizes(observation) != size:
             return "image size changed"
         if observation.stamp < stamp:
             return "time went backwards"
@@ -35,7 +35,7 @@ class Episode:
         """Take note of an observation that continues the episode; a new instruction restarts the schedule."""
         if self._last is not None and observation.instruction != self._last[2]:
             self.restart_schedule()
-        self._last = (observation.stamp, observation.images[0].shape, observation.instruction)
+        self._last = (observation.stamp, _sizes(observation), observation.instruction)
 
     def restart_schedule(self) -> None:
         """Look at the whole scene again."""
@@ -46,3 +46,7 @@ class Episode:
         self.tick += 1
         self.t += 1
         self.reason = None
+
+
+def _sizes(observation: Observation) -> list[tuple[int, ...]]:
+    return [image.shape for image in observation.images]

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 # attend(layer, q [B, H, S, hd], k [B, Hkv, S, hd], v [B, Hkv, S, hd]) -> [B, H, S, hd]; q and k are already rotated.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+# narrow(layer, x [B, S, D], cos [S, hd], sin [S, hd]) -> the rows of each that go on
+Narrow = Callable[[int, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,13 @@ class Llama(nn.Module):
             cos, sin = cos[:, None], sin[:, None]  # [B, 1, S, hd]
         return self.run(x, cos.to(x.dtype), sin.to(x.dtype), attend)
 
-    def run(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        """`forward` with the rotary embedding given: cos and sin broadcast to [B, 1, S, hd], in the dtype of `x`."""
+    def run(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend, narrow: Narrow | None = None) -> Tensor:
+        """`forward` with the rotary embedding given: cos and sin broadcast to [B, 1, S, hd], in the dtype of `x`.
+
+        narrow: called before each layer, may leave out rows from there on.
+        """
         for number, layer in enumerate(self.model.layers):
+            if narrow is not None:
+                x, cos, sin = narrow(number, x, cos, sin)
             x = layer(x, cos, sin, number, attend)
         return self.model.norm(x)

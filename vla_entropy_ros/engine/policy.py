@@ -25,13 +25,13 @@ from .device import find_device, find_dtype
 from .drafts import NO_DRAFT, Draft, Drafter, exact, within
 from .episode import NEW_EPISODE, Episode
 from .errors import ActionError, CheckpointError
+from .layers import layer_entropy, plan
 from .preprocess import Observation, Preprocessor, check_observation, patches
 from .prompt import MAX_TEXT, Encoder, Prompt, Prompter
 from .record import Result, Stopwatch, drafts, reuse
 from .select import Selection, all_fresh
 from .slots import Slots
 
-CAMERAS = 1
 PROBE_IDS = tuple(range(8))  # any text serves to see whether the image matters
 
 
@@ -73,14 +73,16 @@ class Policy:
         self.llama, self.towers = config.llama, network.vision_backbone.configs
         self._patch = tower.patch
         others = 1 + MAX_TEXT + len(ACTION_NAMES)
-        self._slots = Slots(config.llama, tower.grid**2, others, 3 * tower.patch**2, weight.device, weight.dtype)
+        self._slots = Slots(
+            config.llama, config.cameras * tower.grid**2, others, 3 * tower.patch**2, weight.device, weight.dtype
+        )
         self._decoder = Decoder(network.language_model, self._slots, MAX_TEXT)
         self.info = PolicyInfo(
             vision_backbone_id=config.vision_backbone_id,
             image_size=config.image_size,
             grid=(tower.grid, tower.grid),
-            visual_tokens=tower.grid**2,
-            cameras=CAMERAS,
+            visual_tokens=self._slots.visual,
+            cameras=config.cameras,
             action_names=ACTION_NAMES,
             action_dim=len(ACTION_NAMES),
             chunk=1,
@@ -96,6 +98,7 @@ class Policy:
         self._drafter = Drafter(len(ACTION_NAMES), actions.first_id, actions.last_id)
         self._asked: tuple[str, Prompt] | None = None
         self._attention: NDArray[np.float32] | None = None  # [M, N], of the tick before
+        self._layer_entropy: NDArray[np.float64] | None = None  # [L], of the tick before, where it is needed
         self._unsettled = False
         self._episode = Episode()
         self._begin(NEW_EPISODE)
@@ -149,7 +152,7 @@ class Policy:
 
         Raises ObservationError (the policy is as before) or ActionError (the next tick computes everything).
         """
-        check_observation(observation, CAMERAS)
+        check_observation(observation, self.info.cameras)
         if self._asked is None or self._asked[0] != observation.instruction:
             self._asked = (observation.instruction, self._prompter(observation.instruction))
         try:
@@ -164,13 +167,16 @@ class Policy:
         """Compute the attention scores for the next tick; call it after publishing, else the next `infer` does."""
         if self._unsettled:
             self._unsettled = False
-            self._attention = self._decoder.text_attention().mean(0).cpu().numpy()  # [M, N]
+            attention = self._decoder.text_attention().cpu().numpy()  # [L, M, N]
+            self._attention = attention.mean(0)
+            self._layer_entropy = layer_entropy(attention) if self._tunables.layer_schedule == "vla_cache" else None
 
     @torch.inference_mode()
     def logits(self, image: NDArray[np.uint8], ids: tuple[int, ...]) -> Tensor:
-        """Logits [V] of the first action token for one image and text ids without BOS; begins a new episode."""
+        """Logits [V] of the first action token; all cameras see `image`; ids without BOS; begins a new episode."""
         self._begin(NEW_EPISODE)
-        visual = self._network.visual_tokens(self._preprocess.pixels(self._preprocess.frame(image)))[0]
+        frames = self._preprocess.frames([image] * self.info.cameras)
+        visual = self._visual_tokens(self._preprocess.pixels(frames))
         hidden = self._prefill(visual, all_fresh(len(visual)), ids, NO_DRAFT)[0]
         self._begin(NEW_EPISODE)
         return self._network.language_model.lm_head(hidden).float()
@@ -191,7 +197,7 @@ class Policy:
         for number in range(ticks):
             image = noise.integers(0, 256, (size, size, 3), np.uint8)
             with contextlib.suppress(ActionError):  # what it would do does not matter here
-                self._tick(Observation((image,), "", float(number)), Prompt(PROBE_IDS, ()))
+                self._tick(Observation((image,) * self.info.cameras, "", float(number)), Prompt(PROBE_IDS, ()))
             self.settle()
         self._begin(NEW_EPISODE)
 
@@ -200,7 +206,7 @@ class Policy:
         self._slots.invalidate()
         self._drafter.forget()
         self._activity = Activity()
-        self._attention = None
+        self._attention = self._layer_entropy = None
         self._unsettled = False
 
     def _tick(self, observation: Observation, prompt: Prompt) -> Result:
@@ -209,18 +215,18 @@ class Policy:
         if interruption := self._episode.interruption(observation, self._tunables.max_gap):
             self._begin(interruption)
         self._episode.follow(observation)
-        frame = self._preprocess.frame(observation.images[0])
-        pixels = self._preprocess.pixels(frame)
+        frames = self._preprocess.frames(observation.images)
+        pixels = self._preprocess.pixels(frames)
         watch.lap("preprocess")
-        visual = self._network.visual_tokens(pixels)[0]  # [N, D]
+        visual = self._visual_tokens(pixels)
         watch.lap("vision")
         self.settle()
-        now = patches(frame, self._patch).astype(np.float32)
+        now = patches(frames, self._patch).astype(np.float32)
         drift = self._slots.drift(visual)
         tunables = self._tunables
         if tunables.adaptive:
             tunables = adapt(tunables, self._activity, self._slots.visual)
-        choice = choose(frame, now, self._slots, self._attention, self._episode, tunables, drift)
+        choice = choose(frames, now, self._slots, self._attention, self._episode, tunables, drift)
         watch.lap("select")
         draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
         hidden = self._prefill(visual, choice.selection, prompt.ids, draft)
@@ -248,6 +254,10 @@ class Policy:
         self._unsettled = True
         return result
 
+    def _visual_tokens(self, pixels: Tensor) -> Tensor:
+        """Visual tokens [N, D] of the pixel values [C, 3 or 6, S, S] of all cameras, camera after camera."""
+        return self._network.visual_tokens(pixels).flatten(0, 1)
+
     def _decode(self, hidden: Tensor, ids: tuple[int, ...], draft: Draft, began: float) -> Decoded:
         """Decode the tokens from `hidden` [1 + n, D]: states of the last prompt row and of the drafts behind it."""
         tunables, first = self._tunables, self._actions.first_id
@@ -267,7 +277,8 @@ class Policy:
 
         Returns the states [1 + n, D] of the last text row and of the n drafts.
         """
-        fresh = np.flatnonzero(selection.fresh)
+        growth = self._growth(selection)
+        fresh = np.arange(len(visual)) if growth else np.flatnonzero(selection.fresh)
         text = self._network.language_model.embed(torch.tensor([*ids, *draft.ids.tolist()], device=self._device))
         rows = [visual[torch.from_numpy(fresh).to(self._device)], text]
         first_text = 1 + len(visual)
@@ -275,6 +286,19 @@ class Policy:
         if not self._slots.start_valid:
             rows.insert(0, self._start)
             positions.insert(0, np.zeros(1, np.int64))
-        where = torch.from_numpy(np.concatenate(positions)).to(self._device)
+        position = np.concatenate(positions)
+        where = torch.from_numpy(position).to(self._device)
         end, behind = first_text + len(text), len(draft)
-        return self._decoder.step(torch.cat(rows), where, end, keep=len(ids), behind=behind)[-1 - behind :]
+        narrow = {
+            layer: torch.from_numpy(np.flatnonzero(~np.isin(position, 1 + reused))).to(self._device)
+            for layer, reused in growth.items()
+        }
+        states = self._decoder.step(torch.cat(rows), where, end, keep=len(ids), behind=behind, narrow=narrow)
+        return states[-1 - behind :]
+
+    def _growth(self, selection: Selection) -> dict[int, NDArray[np.int64]]:
+        """Tokens reused from each layer on, where the layer schedule is VLA-Cache's; empty for the constant one."""
+        if self._layer_entropy is None or self._attention is None or selection.fresh.all():
+            return {}
+        reused = np.flatnonzero(~selection.fresh)
+        return plan(reused[np.argsort(self._attention.mean(0)[reused], kind="stable")], self._layer_entropy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,26 +60,29 @@ class Preprocessor:
         self._mean, self._std = torch.tensor(values, device=device).view(2, -1, 1, 1)  # [3 * towers, 1, 1]
         self._towers = len(towers)
 
-    def frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Image [H, W, 3] as [S, S, 3]; the aspect ratio is not kept ("resize-naive")."""
+    def frames(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Camera images [H, W, 3] as [C, S, S, 3]; the aspect ratio is not kept ("resize-naive")."""
+        return np.stack([self._frame(image) for image in images])
+
+    def _frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._crop:
             return centre_crop(lanczos(image, self.size))
-        picture = Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BICUBIC)
-        return np.array(picture)
+        return np.array(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BICUBIC))
 
-    def pixels(self, frame: NDArray[np.uint8]) -> Tensor:
-        """Pixel values [1, 3 * towers, S, S] of a frame [S, S, 3]."""
-        x = torch.from_numpy(frame).to(self._device).permute(2, 0, 1).to(torch.float32) / 255
-        return ((x.repeat(self._towers, 1, 1) - self._mean) / self._std)[None].to(self._dtype)
-
-
-def grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey levels [S, S] of a frame [S, S, 3] (ITU-R 601 luma)."""
-    return np.asarray(Image.fromarray(frame).convert("L"))
+    def pixels(self, frames: NDArray[np.uint8]) -> Tensor:
+        """Pixel values [C, 3 * towers, S, S] of frames [C, S, S, 3]."""
+        x = torch.from_numpy(frames).to(self._device).permute(0, 3, 1, 2).to(torch.float32) / 255
+        return ((x.repeat(1, self._towers, 1, 1) - self._mean) / self._std).to(self._dtype)
 
 
-def patches(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Cut a frame [S, S] or [S, S, C] into patches [N, size * size * C] in raster order."""
-    side = frame.shape[0] // size
-    cut = frame.reshape(side, size, side, size, -1).swapaxes(1, 2)  # [side, side, size, size, C]
-    return cut.reshape(side * side, -1)
+def grey(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey levels [C, S, S] of frames [C, S, S, 3] (ITU-R 601 luma)."""
+    tall = Image.fromarray(frames.reshape(-1, *frames.shape[2:]))
+    return np.asarray(tall.convert("L")).reshape(frames.shape[:3])
+
+
+def patches(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Cut frames [C, S, S] or [C, S, S, K] into patches [N, size * size * K]: camera after camera, in raster order."""
+    cameras, side = len(frames), frames.shape[1] // size
+    cut = frames.reshape(cameras, side, size, side, size, -1).swapaxes(2, 3)  # [C, side, side, size, size, K]
+    return cut.reshape(cameras * side * side, -1)

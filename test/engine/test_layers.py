@@ -1,0 +1,90 @@
+"""The growing layer schedule: shares, and that a pass with fewer rows deeper down stays right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vla_entropy_ros.engine import Observation, Policy
+from vla_entropy_ros.engine.layers import boundaries, layer_entropy, plan, shares
+from vla_entropy_ros.settings import Tunables
+
+from .conftest import write_small
+
+PICK = "pick up the red cube"
+
+
+def test_boundaries_are_vla_caches_in_proportion() -> None:
+    assert boundaries(32) == [2, 6, 9, 11]
+    assert boundaries(3) == [1, 2]
+    assert boundaries(1) == []
+
+
+def test_entropy_is_zero_for_one_token_and_one_for_all() -> None:
+    attention = np.zeros((2, 3, 8), np.float32)
+    attention[0] = 0.1
+    attention[1, :, 4] = 0.7
+    np.testing.assert_allclose(layer_entropy(attention), [1.0, 0.0], atol=1e-7)
+
+
+def test_shares_sum_the_relative_decrease() -> None:
+    np.testing.assert_allclose(shares(np.array([0.8, 0.4, 0.6, 0.3])), [0.0, 0.5, 0.5, 0.5])
+    np.testing.assert_allclose(shares(np.array([0.8, 0.4, 0.2, 0.1])), [0.0, 0.5, 1.0, 1.0])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.integers(0, 60))
+def test_the_reused_set_only_grows(entropy: list[float], count: int) -> None:
+    grown = list(plan(np.arange(count), np.array(entropy)).values())
+    for before, after in pairwise(grown):
+        assert set(before) <= set(after)
+
+
+@pytest.fixture
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Policy]:
+    folder = write_small(tmp_path_factory.mktemp("deep") / "checkpoint", layers=6)
+    return lambda: Policy.load(folder)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_left_out_deeper_down_equal_a_full_pass_over_their_own_old_values(
+    deep: Callable[[], Policy], seed: int
+) -> None:
+    policy, random = deep(), np.random.default_rng(seed)
+    decoder, slots = policy._decoder, policy._slots
+    rows, where = torch.randn(24, 32), torch.arange(24)
+    expected = decoder.step(rows, where, 24)[-4:]
+    some = np.sort(random.permutation(20)[:13])
+    kept = {2: some, 4: np.sort(random.permutation(some)[:7])}
+    narrow = {layer: torch.from_numpy(np.append(k, np.arange(20, 24))) for layer, k in kept.items()}
+    before = slots.keys.clone()
+    states = decoder.step(rows, where, 24, narrow=narrow)
+    torch.testing.assert_close(states[-4:], expected, rtol=0, atol=1e-5)
+    assert len(states) == 11
+    assert decoder.rows[-1] == round((24 + 24 + 17 + 17 + 11 + 11) / 6)
+    torch.testing.assert_close(slots.keys, before, rtol=0, atol=1e-5)  # the same rows give the same keys
+    decoder.step(torch.randn(24, 32), where, 24, narrow=narrow)
+    untouched = sorted(set(range(24)) - set(narrow[4].tolist()))
+    torch.testing.assert_close(slots.keys[4:, :, untouched], before[4:, :, untouched], rtol=0, atol=1e-5)
+    assert (slots.keys[:2] != before[:2]).any()
+
+
+def test_a_still_scene_gives_the_tokens_of_full_recomputation(deep: Callable[[], Policy]) -> None:
+    policy = deep()
+    tunables = replace(Tunables.default(16), mode="vla_cache", layer_schedule="vla_cache", row_budget=0)
+    policy.set_tunables(tunables)
+    image = np.random.default_rng(1).integers(0, 256, (56, 56, 3), np.uint8)
+    first = policy.infer(Observation((image,), PICK, 0.0))
+    policy.settle()
+    for tick in range(1, 5):
+        result = policy.infer(Observation((image,), PICK, 0.1 * tick))
+        policy.settle()
+        np.testing.assert_array_equal(result.tokens, first.tokens)
+        assert result.reuse.reused > 0

@@ -97,6 +97,15 @@ def test_the_papers_figures_follow_from_the_episodes_own_reuse(policy: Policy, r
     assert base["openvla_7b"]["true_tflops"] == pytest.approx(0.405 + 3.734 + 0.080, rel=0.005)
 
 
+def test_what_a_growing_set_computes_counts(policy: Policy, recordings: list[Recording]) -> None:
+    names = (BASELINE, "VLA-Cache's rule", "VLA-Cache, growing by layer")
+    planned = [c for c in configurations(policy.info.visual_tokens) if c.name in names]
+    base, rule, growing = summarise(measure(policy, recordings, planned, 1), Shape(policy.llama, policy.towers))
+    for figure in ("paper_tmacs", "true_tflops"):
+        assert rule["openvla_7b"][figure] < growing["openvla_7b"][figure] <= base["openvla_7b"][figure]
+    assert rule["true_gflops"] < growing["true_gflops"] <= base["true_gflops"]
+
+
 def test_paper_yaml_is_the_paper_in_proportion() -> None:
     published = paper(256)
     assert (published.k1, published.k2, published.T, published.mode) == (40, 60, 100, "info_entropy")

@@ -130,6 +130,18 @@ def _drafted(result: Result) -> int:
     return result.drafts.tried - (sum(later) - len(later))
 
 
+def _skipped(results: Sequence[Result]) -> list[float]:
+    """Visual tokens that each tick did not compute, mean of the layers: less than those reused where the set grows."""
+    skipped: list[float] = []
+    text = 0
+    for result in results:
+        rows, visual = result.decoder_rows[0] - _drafted(result), result.reuse.visual
+        if result.tick == 0:
+            text = rows - visual - 1  # the first tick computes BOS and everything
+        skipped.append(visual - (rows - text - (result.tick == 0)))
+    return skipped
+
+
 def true_flops(result: Result, shape: Shape) -> float:
     """Operations of one tick: vision, projector, every decoder pass with its output rows."""
     llama, first = shape.llama, result.decoder_rows[0]
@@ -145,11 +157,11 @@ def openvla(results: Sequence[Result]) -> dict[str, float]:
 
     paper_tmacs: the paper's figure; true_tflops: vision, prefill with drafts, later passes.
     """
-    reused = float(np.mean([result.reuse.reused / result.reuse.visual for result in results])) * OPENVLA_TOKENS
+    skipped = float(np.mean(_skipped(results))) / results[0].reuse.visual * OPENVLA_TOKENS
     drafted = float(np.mean([_drafted(result) for result in results]))
     passes = float(np.mean([result.decoder_passes for result in results]))
     later = float(np.mean([sum(result.decoder_rows[1:]) for result in results]))
-    rows = OPENVLA_ROWS - reused
+    rows = OPENVLA_ROWS - skipped
     prefill = decoder_flops(OPENVLA, round(rows + drafted), round(OPENVLA_ROWS), round(1 + drafted))
     decode = decoder_flops(OPENVLA, 1, round(OPENVLA_ROWS + 4), 1) * later
     vision = vision_flops(OPENVLA_TOWERS, OPENVLA.hidden_size)

@@ -77,6 +77,7 @@ ENGINE_SETTINGS: tuple[Setting, ...] = (
     Setting("difference_threshold", "float", "mean absolute difference [grey levels] up to which a patch counts as "
             "static; 0: not tested", 0.0, 255.0),
     Setting("row_budget", "int", "fresh visual tokens to fill up to; 0: no filling", 0, 256),
+    Setting("row_bucket", "int", "fresh visual tokens are filled up to a multiple of this, for a GPU", 1, 256),
     Setting("fill_order", "str", "which tokens fill the row budget: those of most influence (change of the embedding, "
             "times attention), or the oldest", choices=("influence", "age")),
     Setting("histogram_bins", "int", "bins of the grey-level histogram behind image entropy", choices=(64, 256)),
@@ -109,6 +110,7 @@ class Tunables:
     similarity_threshold: float
     difference_threshold: float
     row_budget: int
+    row_bucket: int
     fill_order: str
     histogram_bins: int
     mass_weighted: bool

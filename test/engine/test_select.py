@@ -77,6 +77,15 @@ def test_what_is_reused_is_static_unimportant_and_young(
         assert image[chosen.important_visual].min() >= image[~chosen.important_visual].max()
 
 
+@given(seed=st.integers(0, 2**32 - 1), bucket=st.integers(1, 64), row_budget=st.integers(0, 64))
+def test_fresh_tokens_fill_whole_buckets(seed: int, bucket: int, row_budget: int) -> None:
+    random = np.random.default_rng(seed)
+    tunables = replace(DEFAULT, row_bucket=bucket, row_budget=row_budget)
+    static, age, zeros = random.random(64) < 0.7, random.integers(0, 5, 64), np.zeros(64)
+    count = int(select(tunables, 0, zeros, zeros, static, age, zeros).fresh.sum())
+    assert count % bucket == 0 or count in (row_budget, 64)
+
+
 def test_spare_rows_go_to_the_most_urgent() -> None:
     fresh, urgency = np.array([True, False, False, False, False]), np.array([0.0, 3.0, 9.0, 1.0, 9.0])
     assert np.flatnonzero(fill(fresh, urgency, 3)).tolist() == [0, 2, 4]

@@ -82,7 +82,9 @@ def select(
     k_vis, k_attn = budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
     by_image, by_attention = top(image_entropy, k_vis), top(attention, k_attn)
     reused = static & ~by_image & ~by_attention & (age + 1 <= tunables.max_age)
-    fresh = fill(~reused, urgency, tunables.row_budget)
+    wanted = int(np.count_nonzero(~reused))
+    buckets = -(-wanted // tunables.row_bucket) * tunables.row_bucket
+    fresh = fill(~reused, urgency, max(buckets, tunables.row_budget))
     return Selection(fresh, static, by_image, by_attention, k_vis, k_attn)
 
 

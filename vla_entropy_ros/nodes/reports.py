@@ -26,6 +26,7 @@ def inference_report(inference: Inference) -> Report:
         "ticks": counters.ticks,
         "rate [Hz]": f"{inference.total.rate:.1f}",
         **inference.total.summary("tick", "ms", 1e3),
+        **_decoding(inference),
         "faults": counters.faults,
         "dropped results": counters.dropped,
         "resets": counters.resets,
@@ -44,6 +45,19 @@ def inference_report(inference: Inference) -> Report:
     if inference.last_tick is not None and (unknown := inference.last_tick.result.unknown_words):
         return Report(WARN, f"words of the instruction that the policy does not know: {', '.join(unknown)}", values)
     return Report(OK, f"{inference.total.rate:.1f} Hz, {np.median(total) * 1e3:.0f} ms", values)
+
+
+def _decoding(inference: Inference) -> dict[str, object]:
+    """How the last tick was decoded."""
+    if inference.last_tick is None:
+        return {}
+    result = inference.last_tick.result
+    return {
+        "decoder passes": result.decoder_passes,
+        "drafts accepted": f"{result.drafts.accepted} of {result.drafts.tried}",
+        "certified tokens": f"{result.drafts.certified} of {len(result.tokens)}",
+        "action entropy, largest": f"{result.token_entropy.max():.2f}",
+    }
 
 
 def observation_report(inference: Inference) -> Report:

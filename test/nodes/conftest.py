@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from vla_entropy_ros.nodes.spin import make_executor
+
+from .robot import Robot
 
 PATIENCE = 10.0  # seconds until something counts as never happening
 
@@ -121,3 +124,9 @@ def stage() -> Iterator[Stage]:
     one = Stage()
     yield one
     one.end()
+
+
+@pytest.fixture
+def robot(stage: Any, checkpoint: Path) -> Iterator[Robot]:
+    """A robot that acts."""
+    yield Robot(stage, checkpoint, k1=2, k2=3, row_budget=0).activate()

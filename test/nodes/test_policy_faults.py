@@ -1,0 +1,168 @@
+"""The policy node over DDS under bad input: one clear line, a diagnostic, and never an action."""
+
+from __future__ import annotations
+
+import array
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import State, Transition
+from rclpy.parameter import Parameter
+from std_msgs.msg import Int32
+
+from vla_entropy_ros.engine import Policy, Result
+from vla_entropy_ros.nodes.policy_node import PolicyNode
+
+from .robot import INSTRUCTION, Robot
+
+ERROR, OK, STALE, WARN = DiagnosticStatus.ERROR, DiagnosticStatus.OK, DiagnosticStatus.STALE, DiagnosticStatus.WARN
+
+
+@pytest.mark.parametrize("fault", ["missing folder", "truncated file", "unknown device", "unknown key", "budget"])
+def test_configure_fails_in_one_line(
+    stage: Any, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], fault: str
+) -> None:
+    folder = checkpoint
+    overrides: dict[str, Any] = {}
+    if fault == "missing folder":
+        folder = tmp_path / "nowhere"
+    elif fault == "truncated file":
+        folder = tmp_path
+        for path in checkpoint.iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+        weights = folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif fault == "unknown device":
+        overrides = {"device": "abacus"}
+    elif fault == "budget":
+        overrides = {"row_budget": 17}
+    else:
+        overrides = {"unnorm_key": "elsewhere"}
+    robot = Robot(stage, folder, **overrides)
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    assert robot.state == State.PRIMARY_STATE_UNCONFIGURED  # FAILURE, not ERROR: it may be tried again
+    said = capfd.readouterr().err
+    (line,) = [line for line in said.splitlines() if "configure failed" in line]
+    assert line.startswith("[ERROR]")
+    assert "Traceback" not in said
+    assert threading.active_count() < 20
+    stage.diagnostic("policy: inference", lambda status: status.level == ERROR and status.message in line)
+
+
+def test_a_blind_policy_is_not_configured(
+    stage: Any, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for path in checkpoint.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(checkpoint / "model.safetensors")
+    blind = {name: t * 0 if name.startswith("projector.") else t for name, t in tensors.items()}
+    save_file(blind, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert not Robot(stage, tmp_path).change(Transition.TRANSITION_CONFIGURE)
+    assert "a black and a white image give the same logits" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("mode", "sometimes", "valid are full, vla_cache, visual_only, attention_only, static_union, info_entropy"),
+        ("k1", -1, "Min: 0"),
+        ("T", 0, "Min: 1"),
+        ("k1", 200, "k1 200 is above k2"),
+        ("checkpoint", "elsewhere", "read-only"),
+        ("device", "cuda", "read-only"),
+        ("similarity_threshold", 1.5, "Max: 1.0"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_valid_ones(stage: Any, name: str, value: object, said: str) -> None:
+    node = PolicyNode()
+    answer = node.set_parameters_atomically([Parameter(name, value=value)])
+    assert (answer.successful, said in answer.reason) == (False, True), answer.reason
+    node.close()
+    node.destroy_node()
+
+
+@pytest.mark.parametrize(("name", "value", "said"), [("row_budget", 17, "row_budget 17"), ("k2", 16, "k1 + k2 18")])
+def test_a_budget_above_the_policys_tokens_is_refused_live(robot: Robot, name: str, value: int, said: str) -> None:
+    answer = robot.stage.set_parameter("policy", name, value)
+    assert (answer.successful, answer.reason) == (
+        False, f"{said} is above the visual tokens of this policy: valid are 0 to 16"
+    )  # fmt: skip
+
+
+def test_an_unusable_image_gives_a_diagnostic_and_no_action(robot: Robot) -> None:
+    def refused(said: str) -> bool:
+        return said in robot.inference.observation_fault
+
+    def error(said: str, status: DiagnosticStatus) -> bool:
+        return status.level == ERROR and said in status.message
+
+    robot.tick()
+    unknown, empty = robot.image(), robot.image()
+    unknown.encoding = "yuv9"
+    empty.width = empty.height = empty.step = 0
+    empty.data = array.array("B")
+    for message, said in ((unknown, "unknown encoding 'yuv9': valid are rgb8"), (empty, "zero size")):
+        message.header.stamp = robot.now()
+        robot.see(message)
+        robot.quiet(partial(refused, said), said)
+        robot.node._diagnostics.publish()
+        robot.stage.diagnostic("policy: observation", partial(error, said))
+    robot.tick()
+    robot.node._diagnostics.publish()
+    robot.stage.diagnostic("policy: observation", lambda status: status.level == OK)
+
+
+def test_an_empty_instruction_stops_the_action(robot: Robot, capfd: pytest.CaptureFixture[str]) -> None:
+    robot.tick()
+    robot.instruct("  ")
+    assert "empty instruction refused" in capfd.readouterr().err
+    received = robot.inference.counters.received
+    robot.see()
+    robot.quiet(lambda: robot.inference.counters.received > received, "an image")
+    robot.node._diagnostics.publish()
+    status = robot.stage.diagnostic("policy: inference", lambda status: status.level == WARN)
+    assert "no instruction" in status.message
+    robot.instruct(INSTRUCTION)
+    robot.tick()
+
+
+def test_an_action_that_is_no_number_is_not_published(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    robot.tick()
+    infer = Policy.infer
+
+    def broken(policy: Policy, observation: Any) -> Result:
+        result = infer(policy, observation)
+        return replace(result, actions=result.actions * np.nan)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Policy, "infer", broken)
+        robot.see()
+        robot.quiet(lambda: robot.inference.fault != "", "a fault")
+        robot.node._diagnostics.publish()
+        status = robot.stage.diagnostic("policy: inference", lambda status: status.level == ERROR)
+        assert "not a finite number" in status.message
+    fresh = robot.stage.listen(Int32, "/policy/tokens/fresh")
+    time.sleep(0.2)
+    robot.tick()
+    robot.stage.until(lambda: len(fresh) == 1, "a count")
+    assert fresh[0].data == robot.policy.info.visual_tokens
+
+
+def test_an_old_image_gives_a_warning(robot: Robot) -> None:
+    assert robot.stage.set_parameter("policy", "max_observation_age", 0.5).successful
+    old = robot.image()
+    old.header.stamp.sec -= 3
+    robot.see(old)
+    robot.quiet(lambda: robot.inference.counters.too_old == 1, "an old image")
+    robot.node._diagnostics.publish()
+    status = robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
+    assert "s old, valid up to 0.5" in status.message

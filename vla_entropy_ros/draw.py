@@ -23,20 +23,33 @@ INK, FAINT, GOOD, BACK = (235, 238, 242), (150, 158, 168), (90, 210, 120), (20, 
 def overlay(image: Picture, selection: NDArray[np.uint8], size: int = SIZE) -> Picture:
     """Camera image [size, size, 3] with its tokens drawn: fresh ones tinted by reason, reused ones dimmed."""
     picture = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    rows, columns = selection.shape
     spread = cv2.resize(selection, (size, size), interpolation=cv2.INTER_NEAREST)
     picture[spread == 0] *= DIM
     for code, colour in COLOURS.items():
         mask = spread == code
         picture[mask] = (1 - TINT) * picture[mask] + TINT * np.asarray(colour, np.float32)
     drawn = np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8))
-    for row, column in np.argwhere(selection > 0):
+    for code, colour in COLOURS.items():
+        frame_patches(drawn, selection == code, colour, LINE)
+    return drawn
+
+
+def frame_patches(picture: Picture, mask: NDArray[np.bool_], colour: tuple[int, int, int], line: int) -> None:
+    """Draw a frame `line` pixels wide inside each patch of `mask` [rows, columns]."""
+    (rows, columns), size = mask.shape, len(picture)
+    for row, column in np.argwhere(mask):
         (left, top), (right, bottom) = (
             (round(size * (column + d) / columns), round(size * (row + d) / rows)) for d in (0, 1)
         )
-        colour = COLOURS[int(selection[row, column])]
-        cv2.rectangle(drawn, (left + 1, top + 1), (right - 2, bottom - 2), colour, LINE)
-    return drawn
+        cv2.rectangle(picture, (left + 1, top + 1), (right - 2, bottom - 2), colour, line)
+
+
+def legend(picture: Picture, left: int, base: int) -> None:
+    """Name the selection's colours in one line; `left`, `base`: where it begins."""
+    for code, name in NAMES.items():
+        cv2.rectangle(picture, (left, base - 9), (left + 9, base), COLOURS.get(code, (70, 76, 84)), -1)
+        write(picture, name, (left + 14, base), FAINT, 0.38)
+        left += 24 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 1)[0][0]
 
 
 def write(

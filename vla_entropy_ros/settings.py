@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,9 +137,11 @@ class Tunables:
         names = [field.name for field in fields(cls)]
         if missing := [name for name in names if name not in values]:
             raise SettingError(f"config/policy.yaml: missing {', '.join(missing)}")
-        for name in BUDGETS:
-            values[name] = round(values[name] * tokens / DEFAULT_TOKENS)
-        return cls(**{name: values[name] for name in names})
+        return cls(**{name: values[name] for name in names}).in_proportion(tokens, DEFAULT_TOKENS)
+
+    def in_proportion(self, tokens: int, of: int) -> Tunables:
+        """The same with budgets that are meant for `of` visual tokens brought to `tokens`."""
+        return replace(self, **{name: round(getattr(self, name) * tokens / of) for name in BUDGETS})
 
     def check_budgets(self, tokens: int) -> None:
         """Raise SettingError if a budget is above the `tokens` visual tokens of a policy."""

@@ -23,9 +23,8 @@ class Configuration:
 def paper(tokens: int) -> Tunables:
     """config/paper.yaml for a policy of `tokens` visual tokens: budgets in proportion."""
     values = default_settings("policy") | default_settings("policy", share_path("config/paper.yaml"))
-    for name in ("k1", "k2"):
-        values[name] = round(values[name] * tokens / PAPER_TOKENS)
-    return Tunables(**{field.name: values[field.name] for field in fields(Tunables)})
+    published = Tunables(**{field.name: values[field.name] for field in fields(Tunables)})
+    return published.in_proportion(tokens, PAPER_TOKENS)
 
 
 def configurations(tokens: int) -> list[Configuration]:

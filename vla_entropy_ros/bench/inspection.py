@@ -6,10 +6,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from ..draw import BACK, COLOURS, FAINT, INK, NAMES, SIZE, Picture, heat, overlay, save_picture, save_video, write
+from ..draw import (
+    BACK,
+    COLOURS,
+    INK,
+    SIZE,
+    Picture,
+    frame_patches,
+    heat,
+    legend,
+    overlay,
+    save_picture,
+    save_video,
+    write,
+)  # fmt: skip
 from ..engine import Result
 from ..settings import Tunables
 from .recording import Recording
@@ -23,12 +35,13 @@ PANELS = ("fresh and reused", "image entropy", "attention score", "age [ticks]; 
 def panels(image: Picture, result: Result, grid: tuple[int, int], max_age: int) -> Picture:
     """One tick [HEAD + SIZE + FOOT, 4 * SIZE, 3]: selection, image entropy, attention score, age and static patches."""
     reuse = result.reuse
-    oldest = min(max_age, 20)
+    age = heat(reuse.age.astype(np.float64).reshape(grid), 0.0, min(max_age, 20))
+    frame_patches(age, reuse.static_mask.reshape(grid), COLOURS[2], 1)
     maps = [
         overlay(image, reuse.codes.reshape(grid)),
         heat(reuse.image_entropy.reshape(grid), 0.0, 1.0),
         heat(reuse.attention_score.reshape(grid), 0.0, max(float(reuse.attention_score.max()), 1e-6)),
-        _framed(heat(reuse.age.astype(np.float64).reshape(grid), 0.0, oldest), reuse.static_mask.reshape(grid)),
+        age,
     ]
     head = np.full((HEAD, 4 * SIZE, 3), BACK, np.uint8)
     foot = np.full((FOOT, 4 * SIZE, 3), BACK, np.uint8)
@@ -37,23 +50,8 @@ def panels(image: Picture, result: Result, grid: tuple[int, int], max_age: int) 
     said = f"tick {result.tick}   fresh {reuse.fresh}   reused {reuse.reused}   static {reuse.static}"
     budget = f"   k image {reuse.k_vis}, attention {reuse.k_attn}   passes {result.decoder_passes}"
     write(foot, said + budget + (f"   all fresh: {reuse.reason}" if reuse.reason else ""), (10, 20), INK)
-    at = 2 * SIZE + 10
-    for code, name in NAMES.items():
-        cv2.rectangle(foot, (at, 11), (at + 9, 20), COLOURS.get(code, (70, 76, 84)), -1)
-        write(foot, name, (at + 14, 20), FAINT, 0.4)
-        at += 150
+    legend(foot, 2 * SIZE + 10, 20)
     return np.concatenate((head, np.concatenate(maps, axis=1), foot))
-
-
-def _framed(picture: Picture, mask: Any) -> Picture:
-    """A thin frame around the patches of `mask` [rows, columns]."""
-    rows, columns = mask.shape
-    for row, column in np.argwhere(mask):
-        (left, top), (right, bottom) = (
-            (round(SIZE * (column + d) / columns), round(SIZE * (row + d) / rows)) for d in (0, 1)
-        )
-        cv2.rectangle(picture, (left + 2, top + 2), (right - 3, bottom - 3), COLOURS[2], 1)
-    return picture
 
 
 def write_pictures(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from ..engine import Observation, Policy, Result
 from ..engine.cost import decoder_flops, paper_macs, vision_flops
 from ..engine.llama import LlamaConfig
+from ..engine.record import Timings
 from ..engine.vision import TowerConfig
 from .configurations import Configuration
 from .recording import Recording
 
-STAGES = ("preprocess", "vision", "select", "prefill", "decode", "total")
+STAGES = tuple(stage.name for stage in fields(Timings))
 OPENVLA = LlamaConfig()  # Llama-2-7B
 OPENVLA_TOWERS = (
     TowerConfig(224, 1024, 23, 16, 4096, 14, class_token=True, registers=4, layer_scale=True),
@@ -200,7 +201,7 @@ def selection_time(tokens: int, repeats: int = 200) -> float:
         frames[0, row : row + 40, column : column + 40] = random.integers(0, 256, 3)
         began = time.perf_counter()
         now = patches(frames, patch).astype(np.float32)
-        choice = choose(frames, now, slots, attention, episode, tunables, slots.drift(visual))
+        choice = choose(frames, now, slots, attention, episode, tunables, visual)
         times.append(time.perf_counter() - began)
         assert choice.reason is None
         slots.commit(choice.selection.fresh, now, visual)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..runner.plan import Silent
 from . import options
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def progress(total: int, console: Console) -> Iterator[Observer]:
         yield _BarObserver(bar, task, total, console)
 
 
-class _BarObserver:
+class _BarObserver(Silent):
     """Keeps the tally while episodes end."""
 
     def __init__(self, bar: Any, task: Any, total: int, console: Console) -> None:
@@ -114,12 +115,6 @@ class _BarObserver:
     def begin(self, episode: Episode) -> None:
         """Name the mode."""
         self._bar.update(self._task, description=f"{episode.mode}: {self._successes} of {self._number} done")
-
-    def tick(self, episode: Episode, tick: Any) -> None:
-        """Nothing to show."""
-
-    def idle(self, episode: Episode) -> None:
-        """Nothing to show."""
 
     def end(self, episode: Episode) -> None:
         """Count the episode."""

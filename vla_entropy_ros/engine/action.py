@@ -27,7 +27,6 @@ class ActionSpace:
         self.keys = tuple(norm_stats)
         self.key = self._choose(unnorm_key)
         self.first_id, self.last_id = vocabulary - BINS, vocabulary - 1
-        self._vocabulary = vocabulary
         self._q01, self._q99, self._mask = _ranges(self.key, norm_stats[self.key])
 
     def _choose(self, key: str | None) -> str:
@@ -43,10 +42,10 @@ class ActionSpace:
     def decode(self, tokens: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
         """Actions [H, 7] (m, rad, gripper as stored) of H * 7 token ids; ActionError if one is no action token."""
         ids = np.asarray(tokens, np.int64)
-        if wrong := ids[(ids < self.first_id) | (ids >= self._vocabulary)].tolist():
-            valid = f"{self.first_id} to {self._vocabulary - 1}"
+        if wrong := ids[(ids < self.first_id) | (ids > self.last_id)].tolist():
+            valid = f"{self.first_id} to {self.last_id}"
             raise ActionError(f"the policy put out token ids {wrong}, which are no actions: those are {valid}")
-        value = CENTRES[np.clip(self._vocabulary - ids - 1, 0, BINS - 2)].reshape(-1, len(ACTION_NAMES))
+        value = CENTRES[np.clip(self.last_id - ids, 0, BINS - 2)].reshape(-1, len(ACTION_NAMES))
         return np.where(self._mask, 0.5 * (value + 1) * (self._q99 - self._q01) + self._q01, value)
 
 

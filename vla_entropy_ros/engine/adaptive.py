@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..settings import Tunables
+from .action import ACTION_NAMES
 
 CALM, URGENT = 0.5, 1.5  # factors of k1, k2 and row_budget when nothing happens, and when everything does
-GRIPPER = 6  # index of the gripper's action
+GRIPPER = ACTION_NAMES.index("gripper")
 EVENT = 0.25  # change of the gripper's opening [share of its range] that counts as an event
 MEMORY = 5  # ticks that an event keeps the budgets up
 

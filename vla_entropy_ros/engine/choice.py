@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..settings import Tunables
 from .entropy import Scores, attention_mass, attention_score, image_entropy
@@ -32,13 +34,13 @@ def choose(
     attention: NDArray[np.float32] | None,
     episode: Episode,
     tunables: Tunables,
-    drift: Scores,
+    visual: Tensor,
 ) -> Choice:
     """Choose the fresh visual tokens of frames [C, S, S, 3] whose raw patches are `now`; the budgets
     are shared by all cameras.
 
-    attention [M, N]: of the text of the tick before on the visual tokens, None if there was none; drift [N]: squared
-    relative change of each visual token's embedding since its keys and values were computed.
+    attention [M, N]: of the text of the tick before on the visual tokens, None if there was none; visual [N, D]:
+    their embeddings.
     """
     count = slots.visual
     nothing: Scores = np.zeros(count)
@@ -50,12 +52,12 @@ def choose(
     static &= slots.valid
     if 1.0 - static.mean() > tunables.scene_cut:
         return Choice(all_fresh(count, static), nothing, nothing, "scene cut")
-    patch = round((frames[..., 0].size / count) ** 0.5)
+    patch = math.isqrt(now.shape[1] // 3)  # RGB
     seen = image_entropy(patches(grey(frames), patch), tunables.histogram_bins)
     attended = nothing if attention is None else _scores(attention, tunables)
     urgency: Scores = slots.age.astype(np.float64)
     if tunables.fill_order == "influence":
-        urgency = influence(drift, nothing if attention is None else attention_mass(attention))
+        urgency = influence(slots.drift(visual), nothing if attention is None else attention_mass(attention))
     return Choice(select(tunables, episode.t, seen, attended, static, slots.age, urgency), seen, attended, None)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .llama import Attend, Llama, rotary
+from .llama import Llama, rotary
 from .slots import Slots
 
 # Rows of a pass are padded to a multiple of this: BLAS sums 1 to 3 rows in another order than more, so a token's keys
@@ -17,17 +18,18 @@ from .slots import Slots
 ROW_MULTIPLE = 4
 
 
+@dataclass(frozen=True)
 class _Rows:
-    """The rows of a pass as they are now: positions [S], mask [S padded, visible] or None, padded positions."""
+    """Rows of a pass: positions [S], the same padded, mask [S padded, visible] or None where all is visible."""
 
-    def __init__(self, positions: Tensor, mask: Tensor | None, padded: Tensor | None = None) -> None:
-        self.positions, self.mask = positions, mask
-        self.padded = positions if padded is None else padded
-        self.count = len(positions)
+    positions: Tensor
+    padded: Tensor
+    mask: Tensor | None
 
-    def become(self, other: _Rows) -> None:
-        """Go on as `other`."""
-        self.positions, self.mask, self.padded, self.count = other.positions, other.mask, other.padded, other.count
+    @property
+    def count(self) -> int:
+        """S."""
+        return len(self.positions)
 
 
 class Decoder:
@@ -65,41 +67,24 @@ class Decoder:
         by then. narrow: by layer, the rows that go on from there (ascending, the last keep + behind rows among them,
         none that was left out before); the states of those that reach the end are returned.
         """
-        if len(positions) == 1 and not keep:
-            cos, sin = self._cos[visible - 1 : visible], self._sin[visible - 1 : visible]
-            self.rows.append(1)
-            return self.llama.run(rows[None], cos, sin, self._attend(_Rows(positions, None), visible, 0, 0))[0]
-        now = self._rows(positions, visible)
+        now = self._rows(positions, visible, alone=len(positions) == 1 and not keep)
         cos, sin = self._cos.index_select(0, now.padded), self._sin.index_select(0, now.padded)
         x = F.pad(rows, (0, 0, 0, len(now.padded) - now.count))[None]
         if keep:
             self._text = (visible - behind - keep, keep)
         counts = [now.count] * self.llama.config.num_hidden_layers
-        left = torch.arange(now.count, device=positions.device)
+        left: Tensor | None = None  # None: all rows
 
         def go_on(layer: int, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            nonlocal left
+            nonlocal now, left
             if narrow is None or layer not in narrow:
                 return x, cos, sin
-            among = torch.searchsorted(left, narrow[layer])
+            among = narrow[layer] if left is None else torch.searchsorted(left, narrow[layer])
             left = narrow[layer]
-            now.become(self._rows(positions[left], visible))
+            now = self._rows(positions[left], visible)
             counts[layer:] = [now.count] * (len(counts) - layer)
             among = F.pad(among, (0, len(now.padded) - now.count), value=int(among[-1]))
             return x.index_select(1, among), cos.index_select(0, among), sin.index_select(0, among)
-
-        attend = self._attend(now, visible, keep, behind)
-        states = self.llama.run(x, cos, sin, attend, go_on if narrow else None)[0, : now.count]
-        self.rows.append(round(sum(counts) / len(counts)))
-        return states
-
-    def _rows(self, positions: Tensor, visible: int) -> _Rows:
-        """Rows at `positions`, padded by repeating the last one, and what they may see."""
-        padded = F.pad(positions, (0, -len(positions) % ROW_MULTIPLE), value=visible - 1)
-        return _Rows(positions, self._mask.index_select(0, padded)[:, :visible], padded)
-
-    def _attend(self, now: _Rows, visible: int, keep: int, behind: int) -> Attend:
-        """Attention that writes the rows' keys and values into their slots first."""
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = self._layers[layer]  # [1, Hkv, slots, hd]
@@ -110,7 +95,16 @@ class Decoder:
             keys, values = keys[:, :, :visible], values[:, :, :visible]
             return F.scaled_dot_product_attention(q, keys, values, now.mask, enable_gqa=self._grouped)
 
-        return attend
+        states = self.llama.run(x, cos, sin, attend, go_on if narrow else None)[0, : now.count]
+        self.rows.append(round(sum(counts) / len(counts)))
+        return states
+
+    def _rows(self, positions: Tensor, visible: int, alone: bool = False) -> _Rows:
+        """Rows at `positions`, padded by repeating the last one; `alone`: one row, which sees all there is."""
+        if alone:
+            return _Rows(positions, positions, None)
+        padded = F.pad(positions, (0, -len(positions) % ROW_MULTIPLE), value=visible - 1)
+        return _Rows(positions, padded, self._mask.index_select(0, padded)[:, :visible])
 
     def text_attention(self) -> Tensor:
         """Attention [layers, M, N] of the kept text rows on the visual slots, averaged over heads, float32.

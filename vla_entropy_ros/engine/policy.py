@@ -222,11 +222,10 @@ class Policy:
         watch.lap("vision")
         self.settle()
         now = patches(frames, self._patch).astype(np.float32)
-        drift = self._slots.drift(visual)
         tunables = self._tunables
         if tunables.adaptive:
             tunables = adapt(tunables, self._activity, self._slots.visual)
-        choice = choose(frames, now, self._slots, self._attention, self._episode, tunables, drift)
+        choice = choose(frames, now, self._slots, self._attention, self._episode, tunables, visual)
         watch.lap("select")
         draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
         hidden = self._prefill(visual, choice.selection, prompt.ids, draft)

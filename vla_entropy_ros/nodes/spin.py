@@ -62,7 +62,7 @@ def run(name: str, make: Callable[[Stop], N], close: Callable[[N], None], args: 
     `close` is called once at the end, when no callback runs any more and publishers still work.
     """
     stop = Stop()
-    _catch_signals(stop)
+    _on_signals(lambda *_: stop.request())
     logger = get_logger(name)
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
@@ -79,28 +79,22 @@ def run(name: str, make: Callable[[Stop], N], close: Callable[[N], None], args: 
         logger.debug(traceback.format_exc())
         stop.request(1)
     finally:
-        _ignore_signals()
+        _on_signals(signal.SIG_IGN)  # under `ros2 launch` Ctrl-C comes twice, from the terminal and from launch
         close(node)
         node.destroy_node()
         rclpy.try_shutdown()
     return stop.status
 
 
-def _catch_signals(stop: Stop) -> None:
+def _on_signals(handler: signal.Handlers | Callable[..., object]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.request())
-
-
-def _ignore_signals() -> None:
-    """From here on the process ends anyway: Ctrl-C reaches it twice under `ros2 launch`, from terminal and launch."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, handler)
 
 
 def _spin(node: Node, stop: Stop) -> None:
     """Spin on this thread: the events executor deadlocks when another thread shuts it down."""
     executor = make_executor()
-    _catch_signals(stop)  # again: Jazzy's events executor installs handlers of its own
+    _on_signals(lambda *_: stop.request())  # again: Jazzy's events executor installs handlers of its own
     executor.add_node(node)
     try:
         while not stop.requested:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from ..draw import BACK, COLOURS, FAINT, GOOD, INK, NAMES, SIZE, Picture, overlay, save_picture, save_video, write
+from ..draw import BACK, FAINT, GOOD, INK, SIZE, Picture, legend, overlay, save_picture, save_video, write
 from .records import Episode, Tick
 
 STRIP = 96  # pixels of text below it
@@ -25,12 +24,7 @@ def strip(episode: Episode, tick: Tick, elapsed: float, done: bool) -> Picture:
     stages = "  ".join(f"{stage} {tick.latency[stage]:.0f}" for stage in ("vision", "prefill", "decode"))
     write(panel, f"tick {tick.latency['total']:.0f} ms   ({stages})", (10, 43), FAINT)
     write(panel, f"mode {episode.mode}   fresh {tick.fresh}   reused {tick.reused}", (10, 64), FAINT)
-    at = 10
-    for code, name in NAMES.items():
-        colour = COLOURS.get(code, (70, 76, 84))
-        cv2.rectangle(panel, (at, 77), (at + 9, 86), colour, -1)
-        write(panel, name, (at + 14, 86), FAINT, 0.38)
-        at += 24 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 1)[0][0]
+    legend(panel, 10, 86)
     return panel
 
 

@@ -240,7 +240,7 @@ class Trainer:
 
 
 def _colours(actions: NDArray[np.float32], goal: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """For each skill, a cube in sight [4], given the expert's actions [16, 7]: mostly the goal's for the goal's skill."""
+    """For each skill, a cube in sight [4], given the expert's actions [16, 7]; mostly the goal's for its skill."""
     present = np.flatnonzero(~np.isnan(actions[: len(COLOURS), 0]))
     chosen = rng.choice(present, len(SKILLS))
     skill, colour = divmod(goal, len(COLOURS))

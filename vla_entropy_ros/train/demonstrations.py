@@ -24,10 +24,11 @@ SUBSTEPS = round(PERIOD / CONTROL_STEP)
 AFTER_SUCCESS = 4  # ticks recorded after the task is done
 SHARES = {"pick": 0.2, "put": 0.35, "push": 0.2, "long": 0.25}  # of the episodes, by family
 TOOL = len(COLOURS) + 1  # index of the tool among the objects; the plate comes before it, the shadow of the hand after
-OBJECTS = TOOL + 2
+PLACED = TOOL + 1  # objects that have a place in the world
+OBJECTS = PLACED + 1  # those that have one in the image
 FRAME = "base"
 
-OBSERVED = ("images", "actions", "points", "tool", "goal")
+OBSERVED = ("images", "actions", "points", "places", "opening", "goal")
 
 
 @dataclass
@@ -36,13 +37,15 @@ class Demonstrations:
 
     images [n, S, S, 3] uint8; actions [n, 16, 7]: the expert's action towards each of GOALS (m, rad, opening), NaN
     where that cube is absent; points [n, OBJECTS, 2]: where cubes, plate, tool and its shadow appear (0..1), NaN where
-    out of sight; tool [n, 2]: height [m] and opening; goal [n]: index of the running goal.
+    out of sight; places [n, PLACED, 3]: where cubes, plate and tool are [m]; opening [n] of the gripper; goal [n]:
+    index of the running goal.
     """
 
     images: NDArray[np.uint8]
     actions: NDArray[np.float32]
     points: NDArray[np.float32]
-    tool: NDArray[np.float32]
+    places: NDArray[np.float32]
+    opening: NDArray[np.float32]
     goal: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -63,22 +66,20 @@ class Demonstrations:
         return cls(**{name: p[0] if len(p) == 1 else np.concatenate(p) for name, p in parts.items()})
 
 
-def labels(env: Environment) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], int]:
-    """Expert actions [16, 7], image points [OBJECTS, 2], tool state [2] and index of the goal, of this instant."""
+def labels(env: Environment) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], np.float32, int]:
+    """Actions [16, 7], points [OBJECTS, 2], places [PLACED, 3], opening and index of the goal, of this instant."""
     actions = np.full((len(GOALS), 7), np.nan, np.float32)
     points = np.full((OBJECTS, 2), np.nan, np.float32)
     for number, goal in enumerate(GOALS):
         if goal.colour in env.present:
             actions[number] = expert_action(env, goal)
-    for number, colour in enumerate(COLOURS):
-        if colour in env.present:
-            points[number] = env.project(env.cube_position(colour))
     tool = env.pose.position
-    points[TOOL - 1] = env.project(np.append(env.plate_position, 0.0))
-    points[TOOL] = env.project(tool)
-    points[TOOL + 1] = env.project(np.append(tool[:2], 0.0))
+    cubes = [env.cube_position(colour) for colour in COLOURS]
+    places = np.array([*cubes, np.append(env.plate_position, 0.0), tool], np.float32)
+    for number, place in enumerate((*places, np.append(tool[:2], 0.0))):
+        points[number] = env.project(place)
     points[((points < 0) | (points >= 1)).any(axis=1)] = np.nan
-    return actions, points, np.array([tool[2], env.opening], np.float32), GOALS.index(env.goal)
+    return actions, points, places, np.float32(env.opening), GOALS.index(env.goal)
 
 
 class Episode:
@@ -139,7 +140,7 @@ def record(
 ) -> Demonstrations:
     """Record `count` images of episodes driven by `policy`, or by the expert where there is none."""
     episode = Episode(size, noise)
-    rows: list[tuple[NDArray | int, ...]] = []
+    rows: list[tuple[NDArray | np.float32 | int, ...]] = []
     fresh, next_seed = True, seed
     while len(rows) < count:
         if fresh:

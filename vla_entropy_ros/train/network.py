@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..engine.llama import Llama, LlamaConfig
+from ..engine.llama import Llama, LlamaConfig, rotary
 from ..engine.vision import Projector, TowerConfig, VisionBackbone
 from ..sim.tasks import COLOURS, SKILLS, Goal
-from .demonstrations import OBJECTS, TOOL
+from .demonstrations import OBJECTS, PLACED, TOOL
 from .settings import Recipe
 from .tokenizer import ACTION_BINS, PADDING, VOCABULARY, build_tokenizer
 
 ACTION_DIM = 7
+MIDDLE, REACH = (0.48, 0.0, 0.1), 0.2  # metres: the workspace, to bring places to about -1..1
 BRANCHES = len(SKILLS)  # instructions per image in training: one of each skill
 LAST_ACTION_ID = VOCABULARY - PADDING - 1  # the id of bin 0; bins count down from it, as in OpenVLA
 
@@ -28,14 +29,16 @@ class Batch:
     """What one training step sees of B images.
 
     pixels [B, 3, S, S] in 0..1; colours [B, 4]: whose cube each skill is about; actions [B, 4, 7]: the expert's, by
-    skill; points [B, OBJECTS, 2]: places in the image (0..1), NaN where out of sight; tool [B, 2]: height [m], opening.
+    skill; points [B, OBJECTS, 2]: places in the image (0..1), NaN where out of sight; places [B, PLACED, 3]: in the
+    world [m]; opening [B] of the gripper.
     """
 
     pixels: Tensor
     colours: Tensor
     actions: Tensor
     points: Tensor
-    tool: Tensor
+    places: Tensor
+    opening: Tensor
 
 
 class SmallPolicy(nn.Module):
@@ -59,7 +62,10 @@ class SmallPolicy(nn.Module):
                 recipe.width, recipe.mlp_width, recipe.decoder_depth, recipe.heads, recipe.heads, VOCABULARY
             )
         )  # fmt: skip
-        self.auxiliary = nn.Linear(recipe.width, 3 * OBJECTS + 2)  # per token: objects here, their offsets, tool state
+        # per visual token: which objects are here, where in it, where in the world, the gripper's opening
+        self.auxiliary = nn.ModuleDict({"token": nn.Linear(recipe.width, 3 * OBJECTS + 3 * PLACED + 1)})
+        # per instruction, half-way through the decoder: from tool to cube, from cube to plate
+        self.auxiliary["way"] = nn.Linear(recipe.width, 5)
         self._initialise()
         tokenizer = build_tokenizer()
         for skill in SKILLS:  # [4, M]: text ids of each colour's instruction
@@ -103,7 +109,8 @@ class SmallPolicy(nn.Module):
         visual = self.visual_tokens(batch.pixels, where)
         bins, position = self.bins(batch.actions)  # [B, 4, 7]
         text = [self.prompts(skill)[batch.colours[:, number]] for number, skill in enumerate(SKILLS)]
-        logits = self.branches(visual, where, text, bins).float()  # [B, 4, 7, V]
+        logits, middle = self.branches(visual, where, text, bins)  # [B, 4, 7, V], [B, 4, D]
+        logits = logits.float()
         bin_of_id = LAST_ACTION_ID - torch.arange(VOCABULARY, device=logits.device)
         distance = (bin_of_id - position[..., None]) / self.recipe.bin_sigma
         no_action = (bin_of_id < 0) | (bin_of_id >= ACTION_BINS)
@@ -112,15 +119,15 @@ class SmallPolicy(nn.Module):
         entropy = -(target * target.clamp_min(1e-12).log()).sum(-1)
         per_dimension = (cross - entropy).mean((0, 1))
         action_loss = (per_dimension * self.weights).sum() / self.weights.sum()
-        place_loss, state_loss = self._auxiliary_loss(visual, where, batch.points, batch.tool)
+        token_loss, way_loss = self._token_loss(visual, where, batch), self._way_loss(middle, batch)
         with torch.no_grad():
             off = (LAST_ACTION_ID - logits.argmax(-1) - position).abs()
             right = (off < 1.5).all(-1).float().mean(0)  # [4]
         parts = {
-            "action": action_loss.item(), "place": place_loss.item(), "state": state_loss.item(),
+            "action": action_loss.item(), "token": token_loss.item(), "way": way_loss.item(),
             **{f"right_{skill}": right[number].item() for number, skill in enumerate(SKILLS)},
         }  # fmt: skip
-        return action_loss + self.recipe.auxiliary_weight * (place_loss + state_loss), parts
+        return action_loss + self.recipe.auxiliary_weight * (token_loss + way_loss), parts
 
     def visual_tokens(self, images: Tensor, where: Tensor | None = None) -> Tensor:
         """Visual tokens [B, N, D] of images [B, 3, S, S] in 0..1, or those at `where` [B, n]."""
@@ -133,18 +140,21 @@ class SmallPolicy(nn.Module):
         return self.projector(x)
 
     def _near_objects(self, points: Tensor, keep: int) -> Tensor:
-        """Tokens [B, keep], ascending: all within one of an object's, the rest drawn at random."""
+        """Tokens [B, keep], ascending: those of objects and their neighbours, the rest drawn at random."""
         side = self.side
         lottery = torch.rand(len(points), side * side, device=points.device)
         cells = torch.cartesian_prod(torch.arange(side), torch.arange(side)).to(points)  # [N, 2]: row, column
         own = (points.nan_to_num(nan=-9.0) * side).floor().flip(-1)  # [B, OBJECTS, 2]: row, column
-        near = ((own[:, :, None] - cells).abs().amax(-1) <= 1).any(1)  # [B, N]
-        return (lottery + near).topk(keep, dim=1).indices.sort(1).values
+        far = (own[:, :, None] - cells).abs().amax(-1).amin(1)  # [B, N]: tokens between here and the nearest object
+        return (lottery + (2 - far).clamp_min(0)).topk(keep, dim=1).indices.sort(1).values
 
-    def branches(self, visual: Tensor, where: Tensor | None, text: Sequence[Tensor], bins: Tensor) -> Tensor:
+    def branches(
+        self, visual: Tensor, where: Tensor | None, text: Sequence[Tensor], bins: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Logits [B, K, 7, V] of K instructions' action tokens, given text ids K x [B, M] and bins [B, K, 7].
 
-        visual [B, n, D]: visual tokens; where [B, n]: which ones they are, None for all.
+        visual [B, n, D]: visual tokens; where [B, n]: which ones they are, None for all. Also returns what the last
+        text rows hold half-way through the decoder [B, K, D].
         """
         model, device = self.language_model, visual.device
         batch, count, _ = visual.shape
@@ -166,28 +176,42 @@ class SmallPolicy(nn.Module):
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
-        hidden = model(rows, positions, attend)
         ends = prefix + torch.tensor(lengths, device=device).cumsum(0)
         rows_of_actions = ends[:, None] + torch.arange(-ACTION_DIM, 0, device=device)  # [K, 7]: each predicts the next
-        return model.lm_head(hidden[:, rows_of_actions])
+        middle = []
 
-    def _auxiliary_loss(
-        self, visual: Tensor, where: Tensor | None, points: Tensor, tool: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Where each object is (which token, where in it), and the tool's height and opening."""
-        out = self.auxiliary(visual).float()  # [B, n, 3 * OBJECTS + 2]
-        seen = ~points.isnan().any(-1)  # [B, OBJECTS]
-        cell = (points.nan_to_num() * self.side).clamp(0, self.side - 1e-4)
+        def look(layer: int, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            if layer == self.recipe.decoder_depth // 2:
+                middle.append(x[:, rows_of_actions[:, 0]])
+            return x, cos, sin
+
+        cos, sin = (t[:, None] for t in rotary(positions, model.config.head_dim, model.config.rope_theta))
+        hidden = model.run(rows, cos, sin, attend, look)
+        return model.lm_head(hidden[:, rows_of_actions]), F.rms_norm(middle[0], middle[0].shape[-1:])
+
+    def _token_loss(self, visual: Tensor, where: Tensor | None, batch: Batch) -> Tensor:
+        """Visual tokens tell what they show: which token holds each object, where in it, and where in the world."""
+        out = self.auxiliary["token"](visual).float()  # [B, n, 3 * OBJECTS + 3 * PLACED + 1]
+        which, offsets, places, opening = out.split((OBJECTS, 2 * OBJECTS, 3 * PLACED, 1), -1)
+        seen = ~batch.points.isnan().any(-1)  # [B, OBJECTS]
+        cell = (batch.points.nan_to_num() * self.side).clamp(0, self.side - 1e-4)
         token = cell.floor().long()[..., 1] * self.side + cell.floor().long()[..., 0]
         if where is not None:
             token = torch.searchsorted(where, token.contiguous()).clamp_max(where.shape[1] - 1)
-        which = F.cross_entropy(out[..., :OBJECTS].transpose(1, 2)[seen], token[seen])
-        offsets = out[..., OBJECTS : 3 * OBJECTS].unflatten(-1, (OBJECTS, 2)).transpose(1, 2)  # [B, OBJECTS, n, 2]
-        at = offsets.gather(2, token[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
-        offset_loss = F.smooth_l1_loss(at[seen], (cell - cell.floor())[seen] - 0.5, beta=0.05)
-        state = out[..., -2:].gather(1, token[:, TOOL, None, None].expand(-1, 1, 2))[:, 0]
-        target = torch.stack((tool[:, 0] * 10, tool[:, 1]), -1)
-        return which + 2 * offset_loss, F.smooth_l1_loss(state, target, beta=0.05)
+        losses = [F.cross_entropy(which.transpose(1, 2)[seen], token[seen])]
+        offset = _at(offsets, token, 2)[seen]
+        losses.append(2 * F.smooth_l1_loss(offset, (cell - cell.floor())[seen] - 0.5, beta=0.05))
+        placed, true = seen[:, :PLACED], (batch.places - batch.places.new_tensor(MIDDLE)) / REACH
+        losses.append(2 * F.smooth_l1_loss(_at(places, token[:, :PLACED], 3)[placed], true[placed], beta=0.05))
+        losses.append(F.smooth_l1_loss(_at(opening, token[:, [TOOL]], 1)[:, 0, 0], batch.opening, beta=0.05))
+        return torch.stack(losses).sum()
+
+    def _way_loss(self, middle: Tensor, batch: Batch) -> Tensor:
+        """The last text row knows the way [5] from tool to cube and on to the plate."""
+        cube = batch.places.gather(1, batch.colours[..., None].expand(-1, -1, 3))  # [B, 4, 3]
+        tool, plate = batch.places[:, [TOOL]], batch.places[:, [TOOL - 1]]
+        true = torch.cat((cube - tool, (plate - cube)[..., :2]), -1) / REACH
+        return 2 * F.smooth_l1_loss(self.auxiliary["way"](middle).float(), true, beta=0.05)
 
     def save(self, path: Path) -> None:
         """Write recipe and weights to one file that `restore` reads."""
@@ -200,3 +224,9 @@ class SmallPolicy(nn.Module):
         policy = cls(Recipe(**stored["recipe"]))
         policy.load_state_dict(stored["weights"])
         return policy.eval()
+
+
+def _at(values: Tensor, token: Tensor, width: int) -> Tensor:
+    """Of values [B, n, K * width], the k-th part at the k-th of `token` [B, K]: [B, K, width]."""
+    parts = values.unflatten(-1, (-1, width)).transpose(1, 2)  # [B, K, n, width]
+    return parts.gather(2, token[..., None, None].expand(-1, -1, 1, width))[:, :, 0]

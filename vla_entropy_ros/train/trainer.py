@@ -86,6 +86,13 @@ class Trainer:
         self.step = 0
         self._resume()
 
+    @property
+    def averaged(self) -> SmallPolicy:
+        """The policy with its running average of the weights."""
+        policy = self._average.module
+        assert isinstance(policy, SmallPolicy)
+        return policy
+
     def run(self) -> None:
         """Train to the end; whatever an earlier run of this folder finished is not done again."""
         recipe = self.recipe
@@ -98,7 +105,7 @@ class Trainer:
             self._train(data, until, recipe.tokens)
         self._train(data, until + recipe.last_steps, None)
         if self.rank == 0:
-            self._average.module.save(self.folder / "policy.pt")
+            self.averaged.save(self.folder / "policy.pt")
 
     def _data(self, round_number: int) -> Demonstrations:
         """Images of one round, recorded by the first process unless an earlier run left them."""
@@ -114,7 +121,7 @@ class Trainer:
         recipe, checkpoint = self.recipe, None
         count, noise = recipe.demonstrations, 1.0
         if round_number:
-            checkpoint = export(self._average.module, self.folder / f"policy-{round_number - 1}", recipe.demonstrations)
+            checkpoint = export(self.averaged, self.folder / f"policy-{round_number - 1}", recipe.demonstrations)
             count, noise = recipe.round_images, 0.5
         log.info("round %d: recording %d images", round_number, count)
         started, done = time.monotonic(), 0
@@ -197,9 +204,9 @@ class Trainer:
             colours = np.stack([_colours(s.actions[i], int(s.goal[i]), rng) for s, i in picks])  # [B, 4]
             goals = np.arange(len(SKILLS)) * len(COLOURS) + colours  # indices of GOALS
             actions = np.stack([s.actions[i][g] for (s, i), g in zip(picks, goals, strict=True)])
-            points, tool = (np.stack([getattr(s, name)[i] for s, i in picks]) for name in ("points", "tool"))
+            others = [np.stack([getattr(s, name)[i] for s, i in picks]) for name in ("points", "places", "opening")]
             pixels = self._vary(images.permute(0, 3, 1, 2).float() / 255, rng)
-            yield Batch(pixels, *(torch.from_numpy(a).to(self.device) for a in (colours, actions, points, tool)))
+            yield Batch(pixels, *(torch.from_numpy(a).to(self.device) for a in (colours, actions, *others)))
 
     def _vary(self, pixels: Tensor, rng: np.random.Generator) -> Tensor:
         """Vary brightness, and add noise, to pixels [B, 3, S, S] in 0..1."""

@@ -171,38 +171,3 @@ def openvla(results: Sequence[Result]) -> dict[str, float]:
         "true_tflops": round((vision + prefill + decode) / 1e12, 4),
         "passes": round(passes, 3),
     }
-
-
-def selection_time(tokens: int, repeats: int = 200) -> float:
-    """Median time [ms] of choosing among `tokens` visual tokens of a moving picture: entropy, static test, union."""
-    import time
-
-    import torch
-
-    from ..engine.choice import choose
-    from ..engine.episode import Episode
-    from ..engine.preprocess import patches
-    from ..engine.slots import Slots
-    from ..settings import Tunables
-
-    random = np.random.default_rng(0)
-    side, patch = round(tokens**0.5), 14
-    tiny = LlamaConfig(256, 8, 1, 1, 1, vocab_size=8)
-    slots = Slots(tiny, tokens, 8, 3 * patch * patch, torch.device("cpu"), torch.float32)
-    frames = random.integers(0, 256, (1, side * patch, side * patch, 3), np.uint8)
-    attention = random.random((30, tokens), np.float32)
-    visual = torch.randn(tokens, tiny.hidden_size)
-    slots.commit(np.ones(tokens, np.bool_), patches(frames, patch).astype(np.float32), visual)
-    episode, tunables = Episode(), Tunables.default(tokens)
-    episode.advance()
-    times = []
-    for _ in range(repeats):
-        row, column = random.integers(0, side * patch - 40, 2)
-        frames[0, row : row + 40, column : column + 40] = random.integers(0, 256, 3)
-        began = time.perf_counter()
-        now = patches(frames, patch).astype(np.float32)
-        choice = choose(frames, now, slots, attention, episode, tunables, visual)
-        times.append(time.perf_counter() - began)
-        assert choice.reason is None
-        slots.commit(choice.selection.fresh, now, visual)
-    return float(np.median(times)) * 1e3

@@ -41,6 +41,7 @@ def bench(
 
     from ..bench import measure, recording, report
     from ..bench.configurations import configurations
+    from ..bench.selection import selection_time
     from ..engine import EngineError, Policy
     from ..resources import default_checkpoint
     from ..runner.about import about
@@ -72,7 +73,7 @@ def bench(
         "about": about(),
         "policy": {"visual_tokens": policy.info.visual_tokens, "parameters": policy.info.parameters},
         "episodes": len(recordings), "images": ticks, "repeats": repeats, "seed": seed, "threads": 1,
-        "selection_ms_256_tokens": round(measure.selection_time(256), 3),
+        "selection_ms_256_tokens": round(selection_time(256), 3),
         "configurations": records,
     }  # fmt: skip
     (folder / "bench.json").write_text(json.dumps(content, indent=2) + "\n")

@@ -246,6 +246,7 @@ class Policy:
             timings=watch.timings(),
             decoder_passes=decoded.passes,
             decoder_rows=tuple(self._decoder.rows),
+            text_rows=len(prompt.ids),
             unknown_words=prompt.unknown,
             tick=self._episode.tick,
         )

@@ -53,9 +53,8 @@ class Slots:
     def drift(self, visual: Tensor) -> NDArray[np.float64]:
         """Squared relative change [N] of the visual tokens `visual` [N, D] since their slots were computed."""
         now = visual.float()
-        apart = now - self.embeddings.float()
-        change, size = torch.stack((apart, now)).square_().sum(-1).cpu().numpy()  # two of [N]
-        return change.astype(np.float64) / np.maximum(size, 1e-12)
+        change = (now - self.embeddings.float()).square().sum(-1) / now.square().sum(-1).clamp_min(1e-12)
+        return change.cpu().numpy().astype(np.float64)
 
     def commit(self, fresh: Mask, patches: Patches, visual: Tensor) -> None:
         """Note that a pass has written BOS and the `fresh` visual slots [N].

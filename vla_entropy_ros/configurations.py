@@ -13,8 +13,8 @@ from .resources import share_path
 from .settings import MODES, SETTING, SettingError, Tunables, default_settings
 
 PAPER_TOKENS = 256  # visual tokens that the paper's budgets are for
-DEFAULT = "default"
-NAMES = (*MODES, DEFAULT)
+DEFAULT, PLAIN = "default", "plain"
+NAMES = (PLAIN, *MODES, DEFAULT)
 BASES = ("default", "paper")
 
 
@@ -36,6 +36,7 @@ def paper(tokens: int) -> Tunables:
 def named(names: Sequence[str], base: str, tokens: int) -> list[Configuration]:
     """`default` is config/policy.yaml; a mode's name is that mode under the base's other values, with exact drafts.
 
+    `plain` recomputes everything and decodes one token per pass: what a policy without this method does.
     Raises SettingError that lists the valid names or bases.
     """
     if base not in BASES:
@@ -46,7 +47,10 @@ def named(names: Sequence[str], base: str, tokens: int) -> list[Configuration]:
     for name in dict.fromkeys(names):
         if name not in NAMES:
             raise SettingError(f"unknown mode '{name}': valid are {', '.join(NAMES)}, all")
-        made.append(Configuration(name, ours if name == DEFAULT else replace(values, mode=name)))
+        if name == PLAIN:
+            made.append(Configuration(name, replace(ours, mode="full", drafts="off")))
+        else:
+            made.append(Configuration(name, ours if name == DEFAULT else replace(values, mode=name)))
     return made
 
 

@@ -76,7 +76,7 @@ def as_json(function: F) -> F:
 
 
 def valid_modes(names: Sequence[str]) -> list[str]:
-    """The modes meant by `names`, `all` being every one and `default`; click's error lists the valid ones."""
+    """The modes meant by `names`, `all` being every one; click's error lists the valid ones."""
     from ..configurations import NAMES
 
     if "all" in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import os
@@ -52,7 +53,9 @@ def _arm(checkpoint: str) -> Any:
     policy = Policy.load(checkpoint)
     policy.self_test()
     policy.warm_up()
-    return Arm(policy)
+    arm = Arm(policy)
+    atexit.register(arm.close)  # while the GL library is still there
+    return arm
 
 
 def spread(scenes: Sequence[Scene], processes: int, cluster: str | None = None) -> Iterator[list[Outcome]]:

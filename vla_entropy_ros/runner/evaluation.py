@@ -73,7 +73,9 @@ def run(
         ledger.add(new)
         told(new)
     wanted = {(c.name, s.task, s.seed) for s in evaluation.planned for c in s.configurations}
-    return [o for o in ledger.outcomes if (o.configuration, *o.scene) in wanted]
+    order = [c.name for c in evaluation.configurations]
+    chosen = [o for o in ledger.outcomes if (o.configuration, *o.scene) in wanted]
+    return sorted(chosen, key=lambda o: (order.index(o.configuration), o.seed, o.task))
 
 
 def _through_ros(evaluation: Evaluation, missing: Sequence[campaign.Scene], domain: int | None) -> Any:

@@ -12,7 +12,7 @@ from ..sim import FAMILIES, TASKS
 from .records import STAGES, Episode, ages
 from .statistics import jerk, mcnemar, percentiles, wilson
 
-REFERENCE = "full"  # what the others are compared with
+REFERENCES = ("full", "plain")  # what the others are compared with: the first that is there; their actions are the same
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,14 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Figures of every configuration, in all and by family, and a short line per episode."""
     names = list(dict.fromkeys(o.configuration for o in outcomes))
     by_name = {name: [o for o in outcomes if o.configuration == name] for name in names}
+    reference = next((by_name[name] for name in REFERENCES if name in by_name), [])
     families = [family for family in FAMILIES if any(o.family == family for o in outcomes)]
     return {
         "configurations": {
             name: {
                 **_figures(mine),
                 "families": {f: _figures([o for o in mine if o.family == f]) for f in families},
-                "against_full": _paired(mine, by_name.get(REFERENCE, []), families),
+                "against_full": _paired(mine, reference, families),
             }
             for name, mine in by_name.items()
         },

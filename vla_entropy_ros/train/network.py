@@ -91,7 +91,8 @@ class SmallPolicy(nn.Module):
             if name.endswith(("attn.proj.weight", "mlp.fc2.weight", "o_proj.weight", "down_proj.weight")):
                 parameter.data *= 0.3
         nn.init.normal_(self.language_model.lm_head.weight, std=0.02)
-        nn.init.normal_(self.vision_backbone.featurizer.pos_embed, std=0.3)
+        places = self.vision_backbone.featurizer.pos_embed
+        places.data = 0.5 * waves(self.side, places.shape[-1])[None]
 
     def bins(self, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Bin numbers and exact (fractional) bin positions [..., 7] of actions in SI units."""
@@ -224,6 +225,18 @@ class SmallPolicy(nn.Module):
         policy = cls(Recipe(**stored["recipe"]))
         policy.load_state_dict(stored["weights"])
         return policy.eval()
+
+
+def waves(side: int, width: int) -> Tensor:
+    """Position embeddings [side * side, width] to begin with: waves along rows and columns, from one to many periods.
+
+    Where a token is can then be read off it by a linear map, which random embeddings would have to learn one by one.
+    """
+    place = (torch.arange(side) + 0.5) / side
+    angle = math.pi * place[:, None] * (side / 2) ** torch.linspace(0, 1, width // 4)  # [side, width / 4]
+    wave = torch.cat((angle.sin(), angle.cos()), 1)  # [side, width / 2]
+    rows, columns = wave.repeat_interleave(side, 0), wave.repeat(side, 1)
+    return math.sqrt(2) * torch.cat((rows, columns), 1)
 
 
 def _at(values: Tensor, token: Tensor, width: int) -> Tensor:

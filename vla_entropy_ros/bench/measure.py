@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,7 @@ from ..engine.drafts import SOURCES
 from ..engine.llama import LlamaConfig
 from ..engine.record import Timings
 from ..engine.vision import TowerConfig
+from ..runner.statistics import percentiles
 from . import openvla
 from .configurations import Configuration
 from .recording import Recording
@@ -35,10 +37,11 @@ class Shape:
 
 @dataclass
 class Run:
-    """All ticks of one configuration, in the order of the recordings."""
+    """All ticks of one configuration, in the order of the recordings; settled: time after each [s], off the tick."""
 
     configuration: Configuration
     results: list[Result] = field(default_factory=list)
+    settled: list[float] = field(default_factory=list)
 
     def tokens(self) -> NDArray[np.int64]:
         """Action tokens [ticks, 7]."""
@@ -60,9 +63,11 @@ def measure(
                 run = runs[(offset + number) % len(runs)]
                 policy.set_tunables(run.configuration.tunables)
                 policy.reset()
-                for image, stamp in zip(recording.images, recording.stamps, strict=True):
-                    run.results.append(policy.infer(Observation((image,), recording.instruction, float(stamp))))
+                for image, told, stamp in zip(recording.images, recording.instructions, recording.stamps, strict=True):
+                    run.results.append(policy.infer(Observation((image,), told, float(stamp))))
+                    began = time.perf_counter()
                     policy.settle()
+                    run.settled.append(time.perf_counter() - began)
                 progress()
     return runs
 
@@ -90,11 +95,8 @@ def _record(run: Run, reference: Run, shape: Shape) -> dict[str, Any]:
         "paper_gmacs": round(paper_macs(shape.llama, float(rows)) / 1e9, 4),
         "true_gflops": round(float(np.mean([true_flops(result, shape) for result in results])) / 1e9, 4),
         "stage_ms": {stage: round(float(np.median(times(results, stage))), 3) for stage in STAGES},
-        "tick_ms": {
-            "p50": round(float(np.median(total)), 3),
-            "p95": round(float(np.percentile(total, 95)), 3),
-            "max": round(float(total.max()), 3),
-        },
+        "tick_ms": percentiles(total.tolist()),
+        "settle_ms": round(float(np.median(run.settled)) * 1e3, 3),
         "speedup": round(float(np.median(times(reference.results, "total")) / np.median(total)), 3),
         "passes": round(float(np.mean([result.decoder_passes for result in results])), 3),
         "accepted_drafts": _share([(result.drafts.accepted, result.drafts.tried) for result in results]),

@@ -45,7 +45,7 @@ def test_patches_are_in_raster_order() -> None:
 
 
 def test_grey_levels_are_those_of_pillow() -> None:
-    steps = np.arange(0, 256, 5, np.uint8)
+    steps = np.arange(0, 256, 5).astype(np.uint8)
     colours = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 52, 3)
     expected = np.asarray(Image.fromarray(colours).convert("L"))
     np.testing.assert_array_equal(grey(colours.reshape(len(colours), -1).astype(np.float32)), expected)

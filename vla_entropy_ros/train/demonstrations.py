@@ -92,7 +92,7 @@ class Episode:
         self.rng = np.random.default_rng([seed, 77])
         self.task = TASKS[list(TASKS)[seed % len(TASKS)]]
         self.env.reset(self.task.name, seed)
-        self.commander = Commander(Limits(), FRAME, stale_after=2 * PERIOD)
+        self.commander = Commander(Limits(), FRAME)
         self.commander.anchor(self.env.pose, 1.0)
         self.latency = int(self.rng.integers(1, SUBSTEPS))  # sub-steps from image to motion
         self.bias = self.rng.normal(0, 0.15 * self.noise, 3)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from ..control import ActionChunk, ChunkError, Pose
+from ..control import ActionChunk, ChunkError, Pose, Velocity
 from ..control.chunk import ACTION_NAMES
 
 # encoding -> bytes per pixel, conversion to RGB (None: it is RGB)
@@ -110,6 +110,18 @@ def chunk_message(
     return message
 
 
+def stop_message(stamp: Time, frame: str) -> JointTrajectory:
+    """A chunk without actions: the order to hold the arm at once."""
+    message = JointTrajectory(joint_names=list(ACTION_NAMES))
+    message.header.stamp, message.header.frame_id = stamp, frame
+    return message
+
+
+def is_stop(message: JointTrajectory) -> bool:
+    """Whether a chunk is the order to stop."""
+    return not message.points and sorted(message.joint_names) == sorted(ACTION_NAMES)
+
+
 def chunk_from(message: JointTrajectory) -> ActionChunk:
     """Chunk of a trajectory message, its columns in the order of ACTION_NAMES. Raises ChunkError."""
     names = list(message.joint_names)
@@ -136,6 +148,36 @@ def pose_message(pose: Pose, stamp: Time, frame: str) -> PoseStamped:
     point.x, point.y, point.z = (float(v) for v in pose.position)
     turn.x, turn.y, turn.z, turn.w = (float(v) for v in pose.quaternion)
     return message
+
+
+def twist_message(velocity: Velocity, stamp: Time, frame: str) -> TwistStamped:
+    """Twist message of `velocity` in `frame`."""
+    message = TwistStamped()
+    message.header.stamp, message.header.frame_id = stamp, frame
+    for part, values in ((message.twist.linear, velocity.linear), (message.twist.angular, velocity.angular)):
+        part.x, part.y, part.z = (float(value) for value in values)
+    return message
+
+
+def joints_message(names: Sequence[str], joints: NDArray[np.float64], reach_in: float) -> JointTrajectory:
+    """Trajectory to the positions `joints` [n], to be there `reach_in` seconds after it arrives (its stamp is zero)."""
+    message = JointTrajectory(joint_names=list(names))
+    point = JointTrajectoryPoint(positions=[float(v) for v in joints], time_from_start=duration(reach_in))
+    message.points = [point]
+    return message
+
+
+def joints_from(message: JointState, names: Sequence[str]) -> NDArray[np.float64] | None:
+    """Positions [n] of the joints `names`; None where the message is about others; ValueError when it is malformed."""
+    where = {name: number for number, name in enumerate(message.name)}
+    if not all(name in where for name in names):
+        return None
+    if len(message.position) != len(message.name):
+        raise ValueError(f"joint_states refused: {len(message.name)} names, {len(message.position)} positions")
+    joints = np.array([message.position[where[name]] for name in names])
+    if not np.isfinite(joints).all():
+        raise ValueError("joint_states refused: not a finite number")
+    return joints
 
 
 def pose_from(message: PoseStamped) -> Pose:

@@ -17,6 +17,7 @@ from .plan import Observer, RunError, Trial
 from .processes import Processes
 from .records import Episode
 
+SIMULATED = {"command": {"action_scale": 1.0}}  # a simulated arm needs no caution
 START_PATIENCE = 30.0  # seconds until a new episode shows in the simulator's topics
 FAREWELL = 0.5  # seconds recorded after success, so that it can be seen
 
@@ -53,7 +54,8 @@ def connected(session: Session) -> Iterator[Client]:
     settings = environment(session.domain)
     with _environ(settings), Processes(session.folder, settings) as processes:
         nodes = {
-            name: processes.start(name, session.parameters.get(name, {})) for name in ("simulator", "command", "policy")
+            name: processes.start(name, {**SIMULATED.get(name, {}), **session.parameters.get(name, {})})
+            for name in ("simulator", "command", "policy")
         }
         context = Context()
         context.init()

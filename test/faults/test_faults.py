@@ -14,7 +14,7 @@ from tools.faults.rig import Rig
 from tools.faults.scenarios import FAULTS, Fault
 from tools.faults.soak import parameter_times, soak
 from tools.faults.suite import once
-from vla_entropy_ros.runner.episodes import environment
+from vla_entropy_ros.runner.episodes import environment, under
 
 LENIENT = 1.5  # seconds: a busy machine must not fail this; `make faults` measures
 
@@ -23,15 +23,9 @@ LENIENT = 1.5  # seconds: a busy machine must not fail this; `make faults` measu
 def rig(request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Both nodes as processes, in motion; the parameter says whether under simulated time."""
     settings = environment(int(os.environ["ROS_DOMAIN_ID"]) + 1)  # apart from the nodes of other tests
-    before = dict(os.environ)
-    os.environ.update(settings)
     folder = tmp_path_factory.mktemp("rig")
-    try:
-        with Rig(folder, settings, str(checkpoint), sim_time=request.param, pose_timeout=2.0) as one:
-            yield one
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with under(settings), Rig(folder, settings, str(checkpoint), sim_time=request.param, pose_timeout=2.0) as one:
+        yield one
 
 
 CASES = [pytest.param(kind.sim_time, kind, id=kind.name) for kind in FAULTS]

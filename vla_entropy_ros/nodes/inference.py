@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ..engine import ActionError, EngineError, Observation, ObservationError, Policy, Result, Tunables
+from ..images import ImageError, decode
 from .diagnostics import Samples
 from .gather import ImageMessage, Synchroniser, View, oldest
-from .messages import ImageError, decode, seconds
+from .messages import seconds
 from .pacing import Pacer, Verdict
 from .spin import one_line
 from .worker import Slot, Worker

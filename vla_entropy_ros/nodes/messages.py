@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import PoseStamped, TwistStamped
@@ -15,21 +14,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ..control import ActionChunk, ChunkError, Pose, Velocity
 from ..control.chunk import ACTION_NAMES
+from ..images import JPEG_FORMAT, encode_jpeg
 
-# encoding -> bytes per pixel, conversion to RGB (None: it is RGB)
-ENCODINGS: dict[str, tuple[int, int | None]] = {
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-}
-JPEG_QUALITY = 90
 PERIOD_TOLERANCE = 1e-3  # seconds between the spacings of a chunk's points
-
-
-class ImageError(ValueError):
-    """An image message that can't be read; the message is one line."""
 
 
 def seconds(stamp: Time | Duration) -> float:
@@ -41,41 +28,6 @@ def duration(value: float) -> Duration:
     """`value` seconds as a ROS duration."""
     nanoseconds = round(value * 1e9)
     return Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
-
-
-def decode_image(message: Image) -> NDArray[np.uint8]:
-    """RGB image [H, W, 3] of a raw image message; padding at the end of rows is skipped. Raises ImageError."""
-    if message.encoding not in ENCODINGS:
-        raise ImageError(f"image of unknown encoding '{message.encoding}': valid are {', '.join(ENCODINGS)}")
-    size, conversion = ENCODINGS[message.encoding]
-    height, width, step = message.height, message.width, message.step
-    if height == 0 or width == 0:
-        raise ImageError(f"image of zero size: {width} x {height}")
-    if step < width * size:
-        raise ImageError(f"image with rows of {step} bytes: {width} pixels of {message.encoding} need {width * size}")
-    needed = step * (height - 1) + width * size
-    data = np.frombuffer(message.data, np.uint8)
-    if len(data) < needed:
-        raise ImageError(f"image with {len(data)} bytes: {width} x {height} {message.encoding} needs {needed}")
-    pixels = np.lib.stride_tricks.as_strided(data, (height, width, size), (step, size, 1), writeable=False)
-    return np.ascontiguousarray(pixels if conversion is None else cv2.cvtColor(pixels, conversion))
-
-
-def decode_compressed(message: CompressedImage) -> NDArray[np.uint8]:
-    """RGB image [H, W, 3] of a compressed message (JPEG or PNG). Raises ImageError."""
-    data = np.frombuffer(message.data, np.uint8)
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise ImageError(f"compressed image of format '{message.format}' can't be decoded ({len(data)} bytes)")
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def decode(message: Image | CompressedImage) -> NDArray[np.uint8]:
-    """RGB image [H, W, 3] of either kind of message. Raises ImageError."""
-    return decode_compressed(message) if isinstance(message, CompressedImage) else decode_image(message)
 
 
 def image_message(pixels: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
@@ -90,10 +42,8 @@ def image_message(pixels: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
 
 def jpeg_message(pixels: NDArray[np.uint8], stamp: Time, frame: str) -> CompressedImage:
     """JPEG message of `pixels` [H, W, 3], RGB."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
-    message = CompressedImage(format="rgb8; jpeg compressed bgr8")  # as image_transport writes it
+    message = CompressedImage(format=JPEG_FORMAT, data=array.array("B", encode_jpeg(pixels)))
     message.header.stamp, message.header.frame_id = stamp, frame
-    message.data = array.array("B", data.tobytes())
     return message
 
 

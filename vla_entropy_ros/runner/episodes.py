@@ -52,7 +52,7 @@ def environment(domain: int) -> dict[str, str]:
 def connected(session: Session) -> Iterator[Client]:
     """Start the nodes and configure and activate the policy; at the end, whatever comes, no process is left."""
     settings = environment(session.domain)
-    with _environ(settings), Processes(session.folder, settings) as processes:
+    with under(settings), Processes(session.folder, settings) as processes:
         nodes = {
             name: processes.start(name, {**SIMULATED.get(name, {}), **session.parameters.get(name, {})})
             for name in ("simulator", "command", "policy")
@@ -74,7 +74,7 @@ def connected(session: Session) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def _environ(values: dict[str, str]) -> Iterator[None]:
+def under(values: dict[str, str]) -> Iterator[None]:
     """Run under these environment variables: rclpy reads them when a context begins."""
     before = dict(os.environ)
     os.environ.update(values)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools.faults.fuzz import COMMAND, POLICY, fuzz
+from tools.faults.fuzz import COMMAND, JOINTED, POLICY, fuzz
 from tools.faults.rig import Rig
 from tools.faults.scenarios import FAULTS, Fault
 from tools.faults.soak import parameter_times, soak
@@ -52,3 +52,11 @@ def test_endurance_in_short(rig: Rig) -> None:
     assert figures["ticks"] > 5
     assert figures["nodes"]["policy"]["thread_growth"] == figures["nodes"]["command"]["thread_growth"] == 0
     assert figures["violations"] == []
+
+
+def test_nonsense_does_not_move_an_arm_with_joints(checkpoint: Path, tmp_path: Path) -> None:
+    settings = environment(int(os.environ["ROS_DOMAIN_ID"]) + 1)
+    values: dict[str, Any] = {"command_type": "joint_trajectory", "pose_timeout": 2.0}
+    with under(settings), Rig(tmp_path, settings, str(checkpoint), **values) as rig:
+        figures = fuzz(rig, JOINTED, count=25)
+    assert (figures["moves"], figures["violations"]) == (0, [])

@@ -13,7 +13,7 @@ from typing import Any
 from vla_entropy_ros.runner.episodes import environment, free_domain
 
 from ..random_policy import write_random_policy
-from .fuzz import COMMAND, POLICY, fuzz
+from .fuzz import COMMAND, JOINTED, POLICY, fuzz
 from .rig import FaultError, Rig
 from .scenarios import FAULTS, Fault
 from .soak import SET_WITHIN, parameter_times, soak, soak_failures
@@ -55,8 +55,10 @@ def nonsense(count: int, folder: Path, settings: dict[str, str]) -> dict[str, An
     checkpoint = str(write_random_policy(folder / "random_policy"))
     with Rig(folder / "fuzz", settings, checkpoint) as rig:
         figures = fuzz(rig, {**POLICY, **COMMAND}, count)
-    say(f"nonsense: {figures}")
-    return figures
+    with Rig(folder / "fuzz_joints", settings, checkpoint, command_type="joint_trajectory") as rig:
+        joints = fuzz(rig, JOINTED, count)
+    say(f"nonsense: {figures}; to an arm with joints: {joints}")
+    return {"sent": {**figures["sent"], **joints["sent"]}, "moves": figures["moves"] + joints["moves"]}
 
 
 def endurance(sets: int, seconds: float, folder: Path, settings: dict[str, str]) -> dict[str, Any]:

@@ -15,13 +15,18 @@ from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
 
-from vla_entropy_ros.control import Limits, Pose
+from vla_entropy_ros.control import Kinematics, Limits, Pose, read_chain
 from vla_entropy_ros.nodes.messages import jpeg_message, pose_from, pose_message, seconds
 
 HOME = Pose(np.array([0.45, 0.0, 0.2]), np.array([1.0, 0.0, 0.0, 0.0]))
 FRAMES = 24  # pictures that the camera shows in turn
+JOINTS = ("x", "y", "z", "turn_z", "turn_y", "turn_x")
+AXES = {"x": "1 0 0", "y": "0 1 0", "z": "0 0 1"}
 STILL = 1e-9  # metres: targets nearer than this are the same
 LAG = 0.02  # metres that the measured pose may lie behind the target: what a hold may take back at once
 
@@ -122,9 +127,12 @@ class Arm:
         self.pose = HOME
         self.targets: list[Target] = []
         self.violations: list[str] = []
-        self._publisher = node.create_publisher(PoseStamped, "current_pose", 1)
-        node.create_subscription(PoseStamped, "target_pose", self._on_target, 50)
+        self._connect(node)
         self._repeater = Repeater(50.0, self._tell)
+
+    def _connect(self, node: Node) -> None:
+        self._publisher: Any = node.create_publisher(PoseStamped, "current_pose", 1)
+        node.create_subscription(PoseStamped, "target_pose", self._on_target, 50)
 
     def close(self) -> None:
         """End."""
@@ -144,7 +152,10 @@ class Arm:
         except ValueError as error:
             self.violations.append(str(error))
             return
-        target = Target(time.monotonic(), seconds(message.header.stamp), pose.position)
+        self._follow(pose, seconds(message.header.stamp))
+
+    def _follow(self, pose: Pose, stamp: float) -> None:
+        target = Target(time.monotonic(), stamp, pose.position)
         self._judge(target)
         self.targets.append(target)
         self.pose = pose
@@ -159,3 +170,43 @@ class Arm:
         step = float(np.linalg.norm(target.position - last.position))
         if step > self._limits.max_speed * abs(target.stamp - last.stamp) + LAG:
             self.violations.append(f"a step of {step:.3f} m in {target.stamp - last.stamp:.3f} s")
+
+
+class JointedArm(Arm):
+    """The same with joints: a gantry with a wrist, described by a URDF, that follows joint trajectories."""
+
+    description = (
+        '<robot name="gantry"><link name="base_link"/><link name="tool"/>'
+        + "".join(f'<link name="{name}_link"/>' for name in JOINTS[:-1])
+        + "".join(
+            f'<joint name="{name}" type="{"prismatic" if name in "xyz" else "revolute"}">'
+            f'<origin xyz="{"0.45 0 0.2" if number == 0 else "0 0 0"}"/><axis xyz="{AXES[name[-1]]}"/>'
+            f'<limit lower="-1.5" upper="1.5" velocity="2" effort="1"/>'
+            f'<parent link="{JOINTS[number - 1] + "_link" if number else "base_link"}"/>'
+            f'<child link="{"tool" if number == len(JOINTS) - 1 else name + "_link"}"/></joint>'
+            for number, name in enumerate(JOINTS)
+        )
+        + "</robot>"
+    )
+
+    def _connect(self, node: Node) -> None:
+        self._kinematics = Kinematics(read_chain(self.description, "base_link", "tool"))
+        self._positions = [0.0] * len(JOINTS)
+        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._shape = node.create_publisher(String, "robot_description", kept)
+        self._shape.publish(String(data=self.description))
+        self._publisher = node.create_publisher(JointState, "joint_states", 1)
+        node.create_subscription(JointTrajectory, "joint_trajectory", self._on_trajectory, 50)
+
+    def _tell(self) -> None:
+        message = JointState(name=list(JOINTS), position=self._positions)
+        message.header.stamp = time_message(self._now())
+        self._publisher.publish(message)
+
+    def _on_trajectory(self, message: Any) -> None:
+        positions = np.array(message.points[0].positions)
+        if tuple(message.joint_names) != JOINTS or not np.isfinite(positions).all():
+            self.violations.append(f"joint positions {positions.tolist()}")
+            return
+        self._positions = positions.tolist()
+        self._follow(self._kinematics.forward(positions), self._now())

@@ -27,7 +27,7 @@ from vla_entropy_ros.nodes.messages import is_stop, seconds
 from vla_entropy_ros.runner.processes import Processes, Running
 from vla_entropy_ros.settings import default_settings
 
-from .peers import Arm, Camera, Repeater, time_message
+from .peers import Arm, Camera, JointedArm, Repeater, time_message
 
 INSTRUCTION = "pick up the red cube"
 PATIENCE = 30.0  # seconds: a process that starts on a busy machine imports for long
@@ -63,7 +63,8 @@ class Rig:
         self.states: list[tuple[float, str]] = []
         self.diagnostics: dict[str, bytes] = {}
         self._listen()
-        self.arm = Arm(self.node, self.now, limits_of(default_settings("command")))
+        kind = JointedArm if command.get("command_type") == "joint_trajectory" else Arm
+        self.arm = kind(self.node, self.now, limits_of(default_settings("command")))
         self.camera = Camera(CAMERA_RATE, self.now)
         self._clock = Repeater(100.0, self._tell_time) if sim_time else None
         self._ended = threading.Event()

@@ -28,6 +28,7 @@ FRAMES = 24  # pictures that the camera shows in turn
 JOINTS = ("x", "y", "z", "turn_z", "turn_y", "turn_x")
 AXES = {"x": "1 0 0", "y": "0 1 0", "z": "0 0 1"}
 STILL = 1e-9  # metres: targets nearer than this are the same
+LATE = 1.0  # seconds a target may have been under way; more is a clock that jumped
 LAG = 0.02  # metres that the measured pose may lie behind the target: what a hold may take back at once
 
 
@@ -112,9 +113,9 @@ class Camera:
 
 @dataclass(frozen=True)
 class Target:
-    """A target as it came in: when, on the monotonic clock [s], the time in its header [s], and where it lies."""
+    """A target: when it was sent, on the monotonic clock [s], the time in its header [s], and where it lies."""
 
-    heard: float
+    sent: float
     stamp: float
     position: NDArray[np.float64]
 
@@ -139,9 +140,9 @@ class Arm:
         self._repeater.close()
 
     def moved(self, since: float) -> list[float]:
-        """When, since the monotonic time `since` [s], a target came that differs from the one before."""
+        """When, since the monotonic time `since` [s], a target was sent that differs from the one before."""
         pairs = list(zip(self.targets, self.targets[1:], strict=False))
-        return [b.heard for a, b in pairs if b.heard >= since and np.abs(b.position - a.position).max() > STILL]
+        return [b.sent for a, b in pairs if b.sent >= since and np.abs(b.position - a.position).max() > STILL]
 
     def _tell(self) -> None:
         self._publisher.publish(pose_message(self.pose, time_message(self._now()), "base_link"))
@@ -155,7 +156,8 @@ class Arm:
         self._follow(pose, seconds(message.header.stamp))
 
     def _follow(self, pose: Pose, stamp: float) -> None:
-        target = Target(time.monotonic(), stamp, pose.position)
+        late = min(max(self._now() - stamp, 0.0), LATE)  # this process may be busy itself
+        target = Target(time.monotonic() - late, stamp, pose.position)
         self._judge(target)
         self.targets.append(target)
         self.pose = pose

@@ -70,7 +70,7 @@ def once(fault: Fault, rig: Rig) -> tuple[float, float]:
 
 def seconds_to_safety(rig: Rig, began: float, ended: float, observed: float | None) -> float:
     """Seconds from `began` until the arm was at rest for good, or, with `observed`, followed what was seen after it."""
-    moves = [heard for heard in rig.arm.moved(began) if heard < ended]
+    moves = [sent for sent in rig.arm.moved(began) if sent < ended]
     rest = max(moves, default=began) - began
     if observed is None:
         return rest

@@ -204,8 +204,12 @@ class Policy:
     def _begin(self, reason: str) -> None:
         self._episode.begin(reason)
         self._slots.invalidate()
-        self._drafter.forget()
         self._activity = Activity()
+        self._forget_text()
+
+    def _forget_text(self) -> None:
+        """Drop what the text of the tick before has left: its attention, and drafts of actions that it asked for."""
+        self._drafter.forget()
         self._attention = self._layer_entropy = None
         self._unsettled = False
 
@@ -214,7 +218,8 @@ class Policy:
         self._decoder.rows.clear()
         if interruption := self._episode.interruption(observation, self._tunables.max_gap):
             self._begin(interruption)
-        self._episode.follow(observation)
+        if self._episode.follow(observation):
+            self._forget_text()
         frames = self._preprocess.frames(observation.images)
         pixels = self._preprocess.pixels(frames)
         watch.lap("preprocess")

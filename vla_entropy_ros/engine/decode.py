@@ -23,7 +23,8 @@ class Decoded:
 
     tokens [K]: ids; entropy [K] over the action ids (0 certain to 1 uniform, or nothing known); passes: decoder passes
     with the prefill; certified: how many leading tokens are those of plain decoding (or rest on a draft within the
-    tolerance); drafted, accepted: drafts that were tried and that held; sources: those of the accepted ones.
+    tolerance); drafted, accepted: drafts that were tried and that held; sources: those of the accepted ones; tried:
+    those of all.
     """
 
     tokens: NDArray[np.int64]
@@ -33,6 +34,7 @@ class Decoded:
     drafted: int = 0
     accepted: int = 0
     sources: tuple[str, ...] = ()
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,12 @@ def verified(
     guesses: dict[int, int] = {}  # of the newest pass, behind its first wrong draft
     first_guesses: dict[int, int] | None = None
     sources: list[str] = []
-    drafted = passes = 0
+    tried: list[str] = []
+    passes = 0
     alone = False  # whether this pass is a second look
     while True:
         passes += 1
-        drafted += len(draft)
+        tried += draft.sources
         base = len(tokens)
         logits = llama.lm_head(hidden)
         ids: list[int] = logits.argmax(-1).tolist()
@@ -118,7 +121,7 @@ def verified(
         where = position + last
         end = where + 1 + len(draft)
         hidden = decoder.step(torch.cat((known, drafts)), decoder.positions[where:end], end)
-    return _decoded(tokens, logits_of, guesses, drafter, first_guesses, passes, drafted, sources, first_action)
+    return _decoded(tokens, logits_of, guesses, drafter, first_guesses, passes, tried, sources, first_action)
 
 
 def _close(logits: Tensor, margin: float) -> list[int]:
@@ -131,7 +134,7 @@ def _close(logits: Tensor, margin: float) -> list[int]:
 
 def _decoded(
     tokens: list[int], logits: list[Tensor], guesses: dict[int, int], drafter: Drafter,
-    first_guesses: dict[int, int], passes: int, drafted: int, sources: list[str], first_action: int,
+    first_guesses: dict[int, int], passes: int, tried: list[str], sources: list[str], first_action: int,
 ) -> Decoded:  # fmt: skip
     """Complete what a deadline cut short by the best guesses, and let the drafter learn."""
     certified, count = len(tokens), drafter.count
@@ -142,7 +145,7 @@ def _decoded(
         tokens = [*tokens, *(guesses.get(n, int(drafter.last[n])) for n in range(certified, count))]
     ids = np.array(tokens, np.int64)
     drafter.learn(ids, first_guesses)
-    return Decoded(ids, entropy, passes, certified, drafted, len(sources), tuple(sources))
+    return Decoded(ids, entropy, passes, certified, len(tried), len(sources), tuple(sources), tuple(tried))
 
 
 def _entropy(logits: Tensor) -> NDArray[np.float64]:

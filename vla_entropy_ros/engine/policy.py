@@ -17,19 +17,20 @@ from .action import ACTION_NAMES, ActionSpace
 from .adaptive import Activity, adapt
 from .backbones import find_backbone
 from .checkpoint import Checkpoint, load_checkpoint, parameters
-from .choice import choose
+from .choice import choose, prepare
 from .config import read_config
 from .decode import Decoded, Rules, plain, verified
 from .decoder import Decoder
 from .device import find_device, find_dtype
 from .drafts import NO_DRAFT, Draft, Drafter, exact, within
+from .entropy import Attention
 from .episode import NEW_EPISODE, Episode
 from .errors import ActionError, CheckpointError
 from .layers import layer_entropy, plan
 from .preprocess import Observation, Preprocessor, check_observation, patches
 from .prompt import MAX_TEXT, Encoder, Prompt, Prompter
 from .record import Result, Stopwatch, drafts, reuse
-from .select import Selection, all_fresh
+from .select import Patches, Selection, all_fresh
 from .slots import Slots
 
 PROBE_IDS = tuple(range(8))  # any text serves to see whether the image matters
@@ -97,7 +98,7 @@ class Policy:
             self._start = network.language_model.embed(torch.tensor([config.bos_id], device=weight.device))  # [1, D]
         self._drafter = Drafter(len(ACTION_NAMES), actions.first_id, actions.last_id)
         self._asked: tuple[str, Prompt] | None = None
-        self._attention: NDArray[np.float32] | None = None  # [M, N], of the tick before
+        self._attention: Attention | None = None  # of the tick before
         self._layer_entropy: NDArray[np.float64] | None = None  # [L], of the tick before, where it is needed
         self._unsettled = False
         self._episode = Episode()
@@ -168,7 +169,8 @@ class Policy:
         if self._unsettled:
             self._unsettled = False
             attention = self._decoder.text_attention().cpu().numpy()  # [L, M, N]
-            self._attention = attention.mean(0)
+            self._attention = Attention(attention.mean(0))
+            prepare(self._attention, self._tunables)
             self._layer_entropy = layer_entropy(attention) if self._tunables.layer_schedule == "vla_cache" else None
 
     @torch.inference_mode()
@@ -226,11 +228,12 @@ class Policy:
         visual = self._visual_tokens(pixels)
         watch.lap("vision")
         self.settle()
-        now = patches(frames, self._patch).astype(np.float32)
+        raw = patches(frames, self._patch)
+        now = Patches.of(raw)
         tunables = self._tunables
         if tunables.adaptive:
             tunables = adapt(tunables, self._activity, self._slots.visual)
-        choice = choose(frames, now, self._slots, self._attention, self._episode, tunables, visual)
+        choice = choose(raw, now, self._slots, self._attention, self._episode, tunables, visual)
         watch.lap("select")
         draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
         hidden = self._prefill(visual, choice.selection, prompt.ids, draft)
@@ -248,6 +251,7 @@ class Policy:
             timings=watch.timings(),
             decoder_passes=decoded.passes,
             decoder_rows=tuple(self._decoder.rows),
+            text_rows=len(prompt.ids),
             unknown_words=prompt.unknown,
             tick=self._episode.tick,
         )
@@ -305,4 +309,4 @@ class Policy:
         if self._layer_entropy is None or self._attention is None or selection.fresh.all():
             return {}
         reused = np.flatnonzero(~selection.fresh)
-        return plan(reused[np.argsort(self._attention.mean(0)[reused], kind="stable")], self._layer_entropy)
+        return plan(reused[np.argsort(self._attention.mass[reused], kind="stable")], self._layer_entropy)

@@ -16,7 +16,7 @@ from .backbones import TOWER_NAMES, find_backbone, tower_config, unused_tensors
 from .config import PolicyConfig
 from .errors import CheckpointError
 from .llama import Llama
-from .vision import Projector, VisionBackbone
+from .vision import Projector, StemPatchEmbed, VisionBackbone
 
 LISTED = 20  # names of faulty tensors in one message; more would bury the cause
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -38,6 +38,14 @@ class Network(nn.Module):
     def visual_tokens(self, pixels: Tensor) -> Tensor:
         """Visual tokens [B, N, D] for pixel values [B, 3 or 6, S, S]."""
         return self.projector(self.vision_backbone(pixels))
+
+    def fuse(self) -> Network:
+        """Compute faster from now on; for inference only, after the weights are loaded."""
+        for module in self.vision_backbone.modules():
+            if isinstance(module, StemPatchEmbed):
+                module.fuse()
+        self.language_model.fuse()
+        return self
 
 
 @dataclass(frozen=True)
@@ -67,8 +75,7 @@ def load_checkpoint(folder: Path, config: PolicyConfig, device: torch.device, dt
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     _check(folder, wanted, stored, unused)
     network.load_state_dict(stored.load(wanted, device, dtype), assign=True)
-    network.language_model.fuse()
-    return Checkpoint(config, network.requires_grad_(False).eval())
+    return Checkpoint(config, network.requires_grad_(False).eval().fuse())
 
 
 class StoredTensors:

@@ -41,9 +41,10 @@ class Decoder:
         device, dtype = slots.keys.device, slots.keys.dtype
         self.positions = torch.arange(slots.count, device=device)  # sliced, so that a pass need not make its own
         cos, sin = rotary(self.positions, config.head_dim, config.rope_theta)
-        self._cos, self._sin = cos.to(dtype), sin.to(dtype)  # [slots, hd]
+        self._cos, self._sin = cos[:, None].to(dtype), sin[:, None].to(dtype)  # [slots, 1, hd]
         hidden = self.positions[None] > self.positions[:, None]
         self._mask = torch.zeros(hidden.shape, device=device, dtype=dtype).masked_fill(hidden, -math.inf)
+        self._parts = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
         self._grouped = config.num_key_value_heads != config.num_attention_heads
         layers, heads = config.num_hidden_layers, config.num_attention_heads
         self._queries = torch.zeros(layers, heads, text, config.head_dim, device=device, dtype=dtype)
@@ -59,6 +60,7 @@ class Decoder:
         keep: int = 0,
         behind: int = 0,
         narrow: Mapping[int, Tensor] | None = None,
+        tail: int = 0,
     ) -> Tensor:
         """Hidden states [S, D] of `rows` [S, D] at ascending `positions` [S], of which the last is `visible` - 1.
 
@@ -66,6 +68,8 @@ class Decoder:
         `behind` rows behind them, are kept for `text_attention`. Every slot below a row's position must hold something
         by then. narrow: by layer, the rows that go on from there (ascending, the last keep + behind rows among them,
         none that was left out before); the states of those that reach the end are returned.
+        tail: only the states of the last rows, at least so many, are returned; of the others, the last layer computes
+        no more than keys and values. 0: all; with `keep`, not below keep + behind.
         """
         now = self._rows(positions, visible, alone=len(positions) == 1 and not keep)
         cos, sin = self._cos.index_select(0, now.padded), self._sin.index_select(0, now.padded)
@@ -73,6 +77,7 @@ class Decoder:
         if keep:
             self._text = (visible - behind - keep, keep)
         counts = [now.count] * self.llama.config.num_hidden_layers
+        last = len(counts) - 1
         left: Tensor | None = None  # None: all rows
 
         def go_on(layer: int, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,16 +91,23 @@ class Decoder:
             among = F.pad(among, (0, len(now.padded) - now.count), value=int(among[-1]))
             return x.index_select(1, among), cos.index_select(0, among), sin.index_select(0, among)
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def mix(layer: int, qkv: Tensor) -> Tensor:
+            q, k, v = qkv.transpose(1, 2).split(self._parts, dim=1)  # [1, H, S padded, hd]
             keys, values = self._layers[layer]  # [1, Hkv, slots, hd]
             keys.index_copy_(2, now.positions, k[:, :, : now.count])
             values.index_copy_(2, now.positions, v[:, :, : now.count])
             if keep:
                 self._queries[layer, :, :keep] = q[0, :, now.count - behind - keep : now.count - behind]
+            mask = now.mask
+            if tail and layer == last:
+                first = (now.count - tail) // ROW_MULTIPLE * ROW_MULTIPLE
+                q, mask = q[:, :, first:], None if mask is None else mask[first:]
             keys, values = keys[:, :, :visible], values[:, :, :visible]
-            return F.scaled_dot_product_attention(q, keys, values, now.mask, enable_gqa=self._grouped)
+            out = F.scaled_dot_product_attention(q, keys, values, mask, enable_gqa=self._grouped)
+            return out.transpose(1, 2)
 
-        states = self.llama.run(x, cos, sin, attend, go_on if narrow else None)[0, : now.count]
+        states = self.llama.run(x, cos, sin, mix, go_on if narrow else None)[0]
+        states = states[: len(states) - len(now.padded) + now.count]
         self.rows.append(round(sum(counts) / len(counts)))
         return states
 

@@ -292,7 +292,8 @@ class Policy:
             layer: torch.from_numpy(np.flatnonzero(~np.isin(position, 1 + reused))).to(self._device)
             for layer, reused in growth.items()
         }
-        states = self._decoder.step(torch.cat(rows), where, end, keep=len(ids), behind=behind, narrow=narrow)
+        keep = len(ids)
+        states = self._decoder.step(torch.cat(rows), where, end, keep, behind, narrow, tail=keep + behind)
         return states[-1 - behind :]
 
     def _growth(self, selection: Selection) -> dict[int, NDArray[np.int64]]:

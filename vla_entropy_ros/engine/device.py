@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 
 from .errors import DeviceError
 
@@ -24,3 +27,16 @@ def find_dtype(name: str) -> torch.dtype:
     if name not in DTYPES:
         raise DeviceError(f"dtype {name!r} is not valid: valid are {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+class Upload:
+    """A buffer on `device` with a twin in host memory, pinned for CUDA, that is filled and sent."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+        self._staging = torch.zeros(shape, dtype=dtype, pin_memory=device.type == "cuda")
+        self.host: NDArray[Any] = self._staging.numpy()
+        self.device = torch.zeros(shape, dtype=dtype, device=device)
+
+    def send(self, count: int) -> None:
+        """Copy the first `count` rows, in stream order; the host may write them again once that is done."""
+        self.device[:count].copy_(self._staging[:count], non_blocking=True)

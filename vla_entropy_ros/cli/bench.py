@@ -21,6 +21,21 @@ EPISODES, REPEATS, WARM_UP = 8, 3, 25
     help="Recorded episode (.npz of a run before); may be repeated. Default: the policy acts in the simulator.",
 )
 @click.option("--quick", is_flag=True, help="Fewer episodes: a first table within two minutes.")
+@click.option("--device", help="Measure a policy of --shape with random weights on cuda, cuda:<index>, cpu or auto.")
+@click.option(
+    "--shape",
+    type=click.Choice(["7b", "small", "tiny"]),
+    default="7b",
+    show_default=True,
+    help="With --device: OpenVLA-7B, the small policy at 224 px, or one for tests.",
+)
+@click.option("--ticks", type=click.IntRange(2), default=200, show_default=True, help="With --device: timed ticks.")
+@click.option("--warm-up", type=click.IntRange(1), default=20, show_default=True, help="With --device: ticks before.")
+@click.option(
+    "--passes",
+    type=click.FloatRange(1.0, 7.0),
+    help="With --device: mean decoder passes per tick. Default: measured, from docs/bench.json.",
+)
 @options.checkpoint
 @options.seed
 @click.option(
@@ -28,14 +43,21 @@ EPISODES, REPEATS, WARM_UP = 8, 3, 25
 )
 @options.as_json
 def bench(
-    files: tuple[Path, ...], quick: bool, checkpoint: Path | None, seed: int, output: Path | None, as_json: bool
-) -> None:
+    files: tuple[Path, ...], quick: bool, checkpoint: Path | None, seed: int, output: Path | None, as_json: bool,
+    device: str | None, shape: str, ticks: int, warm_up: int, passes: float | None,
+) -> None:  # fmt: skip
     """Replay moving episodes under every configuration: what a tick costs, and whether its tokens are the same.
 
     The baseline recomputes everything and decodes one token per pass. All configurations run in turn over the same
     images, so ratios are of one run. Columns "7B" are formulas at OpenVLA-7B's shape with the shares of reuse and the
     passes of this run; nothing of that size is run. Writes bench.json, bench.png and the episodes to the output folder.
+
+    With --device, OpenVLA-7B's shape is run: random weights, a moving scene, from a plain generate to one decoder pass
+    per tick, beside the device's measured roofline. Writes gpu.json and gpu.png.
     """
+    if device is not None:
+        _device(options.output_folder(output, "gpu"), device, shape, ticks, warm_up, passes, as_json)
+        return
     import torch
     from rich.console import Console
 
@@ -84,3 +106,20 @@ def bench(
         Console(width=None if console.is_terminal else 220).print(report.table(records, title))
         click.echo(f"choosing among 256 visual tokens: {content['selection_ms_256_tokens']} ms")
         click.echo(f"written to {folder}")
+
+
+def _device(
+    folder: Path, device: str, shape: str, ticks: int, warm_up: int, passes: float | None, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    from ..bench.gpu import command
+    from ..engine import EngineError
+
+    console = Console(stderr=True)
+    with options.one_line(EngineError, ValueError):
+        content = command.measure(console, folder, device, shape, ticks, warm_up, passes)
+    if as_json:
+        click.echo(json.dumps(content, indent=1))
+    else:
+        command.show(Console(width=None if console.is_terminal else 180), content, folder)

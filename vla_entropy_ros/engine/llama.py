@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .quantise import Linear, stack
+
 # attend(layer, q [B, H, S, hd], k [B, Hkv, S, hd], v [B, Hkv, S, hd]) -> [B, H, S, hd]; q and k are already rotated.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 # mix(layer, qkv [B, S, H + 2 Hkv, hd]) -> [B, T, H, hd] for the last T <= S rows; q and k are already rotated.
@@ -55,14 +57,6 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor | None = None) -> Te
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin, out=out)
 
 
-def _stack(*layers: nn.Linear) -> Tensor:
-    """One weight made of the layers' weights, which become views of it, so that nothing is stored twice."""
-    fused = torch.cat([layer.weight.detach() for layer in layers])
-    for layer, part in zip(layers, fused.split([len(layer.weight) for layer in layers]), strict=True):
-        layer.weight = nn.Parameter(part, requires_grad=False)
-    return fused
-
-
 class RMSNorm(nn.Module):
     """Root-mean-square norm, computed in float32 as Llama does."""
 
@@ -91,26 +85,26 @@ class LlamaAttention(nn.Module):
             config.head_dim,
         )
         width = config.hidden_size
-        self.q_proj = nn.Linear(width, self.heads * self.head_dim, bias=False)
-        self.k_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=False)
-        self.v_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=False)
-        self.o_proj = nn.Linear(self.heads * self.head_dim, width, bias=False)
-        self._fused: Tensor | None = None
+        self.q_proj = Linear(width, self.heads * self.head_dim)
+        self.k_proj = Linear(width, self.kv_heads * self.head_dim)
+        self.v_proj = Linear(width, self.kv_heads * self.head_dim)
+        self.o_proj = Linear(self.heads * self.head_dim, width)
+        self._fused: list[Linear] = []  # one once fused; in a list, for its tensors have names already
 
     def fuse(self) -> None:
         """Project q, k and v by one product from now on; for inference, the weights keep their names."""
-        self._fused = _stack(self.q_proj, self.k_proj, self.v_proj)
+        self._fused = [stack(self.q_proj, self.k_proj, self.v_proj)]
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int, mix: Mix) -> Tensor:
         """Project `x` [B, S, D], rotate, mix, project back to [B, T, D]."""
         batch, rows, _ = x.shape
         turned = self.heads + self.kv_heads
-        if self._fused is None:
+        if not self._fused:
             qk = torch.cat((self.q_proj(x), self.k_proj(x)), dim=-1).view(batch, rows, turned, self.head_dim)
             v = self.v_proj(x).view(batch, rows, self.kv_heads, self.head_dim)
             qkv = torch.cat((rotate(qk, cos, sin), v), dim=2)
         else:
-            qkv = F.linear(x, self._fused).view(batch, rows, -1, self.head_dim)
+            qkv = self._fused[0](x).view(batch, rows, -1, self.head_dim)
             qk = qkv[:, :, :turned]
             rotate(qk, cos, sin, out=qk)
         return self.o_proj(mix(layer, qkv).flatten(2))
@@ -121,20 +115,20 @@ class LlamaMLP(nn.Module):
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
-        self._fused: Tensor | None = None
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size)
+        self._fused: list[Linear] = []  # one once fused; in a list, for its tensors have names already
 
     def fuse(self) -> None:
         """Compute gate and up by one product from now on; for inference, the weights keep their names."""
-        self._fused = _stack(self.gate_proj, self.up_proj)
+        self._fused = [stack(self.gate_proj, self.up_proj)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` [..., D] to [..., D]."""
-        if self._fused is None:
+        if not self._fused:
             return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
-        gate, up = F.linear(x, self._fused).chunk(2, dim=-1)
+        gate, up = self._fused[0](x).chunk(2, dim=-1)
         return self.down_proj(F.silu(gate) * up)
 
 

@@ -16,13 +16,13 @@ from ..settings import Tunables
 from .action import ACTION_NAMES, ActionSpace
 from .adaptive import Activity, adapt
 from .backbones import find_backbone
-from .checkpoint import Checkpoint, load_checkpoint, parameters
+from .checkpoint import Checkpoint, Progress, load_checkpoint, parameters
 from .choice import choose
 from .config import read_config
 from .decode import Decoded, Rules, plain, verified
 from .decoder import Decoder
 from .device import find_device, find_dtype
-from .drafts import NO_DRAFT, Draft, Drafter, exact, within
+from .drafts import NO_DRAFT, Draft, Drafter, Match, exact, within
 from .episode import NEW_EPISODE, Episode
 from .errors import ActionError, CheckpointError
 from .graphs import make_passes
@@ -30,6 +30,7 @@ from .layers import layer_entropy, plan
 from .passes import Prefill, Scored
 from .preprocess import Observation, Preprocessor, check_observation, patches
 from .prompt import MAX_TEXT, Encoder, Prompt, Prompter
+from .quantise import check_quantisation
 from .record import Result, Stopwatch, drafts, reuse
 from .select import Selection, all_fresh
 from .slots import Slots
@@ -101,6 +102,7 @@ class Policy:
         )
         self.set_tunables(tunables or Tunables.default(self.info.visual_tokens))
         self._drafter = Drafter(len(ACTION_NAMES), actions.first_id, actions.last_id)
+        self.match: Match | None = None  # a rule of when a draft counts, in place of the tunables': for benchmarks
         self._asked: tuple[str, Prompt] | None = None
         self._attention: NDArray[np.float32] | None = None  # [M, N], of the tick before
         self._layer_entropy: NDArray[np.float64] | None = None  # [L], of the tick before, where it is needed
@@ -120,16 +122,20 @@ class Policy:
         tunables: Tunables | None = None,
         encoder: Encoder | None = None,
         graphs: bool | None = None,
+        quantisation: str = "none",
+        progress: Progress = lambda done, total: None,
     ) -> Policy:
         """Load an OpenVLA-layout folder; raises CheckpointError, DeviceError or SettingError: one line, valid choices.
 
         unnorm_key: data set of the action statistics, None or empty where there is one. encoder: prompt -> token ids
         that begin with BOS, in place of the folder's tokenizer.json. tunables: None for those of config/policy.yaml,
         budgets in proportion to the number of visual tokens. graphs: fixed shapes, on CUDA as graphs captured here;
-        None: only on CUDA.
+        None: only on CUDA. quantisation: "int8" for the decoder's weights in 8 bits. progress: told bytes done and due.
         """
         path = Path(folder).expanduser()
-        where, kind = find_device(device), find_dtype(dtype)
+        where = find_device(device)
+        kind = find_dtype(dtype, where)
+        check_quantisation(quantisation, where)
         config = read_config(path)
         towers = find_backbone(config.vision_backbone_id)
         return cls(  # what is cheap to check comes before the weights are read
@@ -137,7 +143,7 @@ class Policy:
             prompter=Prompter(config, encoder, path),
             actions=ActionSpace(config.action_vocabulary, config.norm_stats, unnorm_key),
             tunables=tunables,
-            checkpoint=load_checkpoint(path, config, where, kind),
+            checkpoint=load_checkpoint(path, config, where, kind, quantisation, progress),
             graphs=graphs,
         )
 
@@ -274,7 +280,7 @@ class Policy:
         if tunables.drafts == "off":
             return plain(self._passes, first, position, len(ACTION_NAMES))
         rules = Rules(
-            match=within(tunables.draft_tolerance) if tunables.drafts == "bounded" else exact,
+            match=self.match or (within(tunables.draft_tolerance) if tunables.drafts == "bounded" else exact),
             margin=0.0 if self.info.dtype == "float32" else tunables.draft_margin,
             deadline=began + tunables.deadline if tunables.drafts == "anytime" else math.inf,
         )

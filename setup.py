@@ -29,6 +29,7 @@ setup(
     ],
     install_requires=[
         "click>=8.1",
+        "distributed>=2024.8",
         "imageio>=2.31",
         "imageio-ffmpeg>=0.5",
         "matplotlib>=3.8",

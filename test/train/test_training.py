@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 import torch
 
 from vla_entropy_ros.engine import Observation, Policy
-from vla_entropy_ros.sim import COLOURS, TASKS
+from vla_entropy_ros.sim import COLOURS, GOALS
+from vla_entropy_ros.sim.expert import LEVELS
+from vla_entropy_ros.sim.tasks import SKILLS
 from vla_entropy_ros.train.demonstrations import Demonstrations, collect, record
 from vla_entropy_ros.train.export import export
 from vla_entropy_ros.train.network import LAST_ACTION_ID, SmallPolicy
@@ -20,34 +23,55 @@ from vla_entropy_ros.train.tokenizer import build_tokenizer
 from vla_entropy_ros.train.trainer import Trainer
 
 RECIPE = Path(__file__).parents[2] / "config" / "train.yaml"
-SCALE = 0.03
+SCALE, SIZE = 0.03, 56
 
 
 @pytest.fixture(scope="module")
 def data() -> Demonstrations:
-    return record(seed=7, count=64, size=112, scale=SCALE, noise=1.0)
+    return record(seed=7, count=64, size=SIZE, scale=SCALE, noise=1.0)
 
 
 @pytest.fixture(scope="module")
 def tiny() -> Recipe:
     recipe = Recipe.load(RECIPE, width=32, tower_depth=1, stem_width=8, decoder_depth=1, heads=2, mlp_width=48)
-    return replace(recipe, batch=8, demonstrations=64, rounds=1, round_images=16, steps=30, round_steps=6)
+    small = replace(recipe, image_size=SIZE, tokens=12, batch=8, demonstrations=64, rounds=1, round_images=16)
+    return replace(small, steps=30, round_steps=6, last_steps=4)
 
 
-def test_demonstrations_label_every_cube_in_sight(data: Demonstrations) -> None:
-    absent = np.isnan(data.actions).any(-1)
-    assert (absent.sum(axis=1) == 1).all()  # three of the four cubes are on the table
-    present = data.actions[~absent]
-    assert np.abs(present[:, :3]).max() <= SCALE + 1e-6
+def pixels(data: Demonstrations, count: int) -> torch.Tensor:
+    """The first images as the network takes them."""
+    return torch.from_numpy(data.images[:count].copy()).permute(0, 3, 1, 2).float() / 255
+
+
+def test_demonstrations_label_every_goal_that_is_in_sight(data: Demonstrations) -> None:
+    absent = np.isnan(data.actions).any(-1).reshape(len(data), len(SKILLS), len(COLOURS))
+    assert (absent.sum(axis=2) == 1).all()  # three of the four cubes are on the table
+    assert (absent == absent[:, :1]).all()  # for all skills alike
+    present = data.actions[~np.isnan(data.actions).any(-1)]
+    speeds = np.unique(np.abs(present[:, :3]).round(6))
+    assert set(speeds) <= {0.0, *(np.float32(SCALE / 2**level).round(6) for level in range(LEVELS))}
     assert set(np.unique(present[:, 6])) <= {0.0, 1.0}
+    assert not np.isnan(data.actions[np.arange(len(data)), data.goal]).any()
 
 
-def test_demonstrations_depend_on_the_seed_alone(data: Demonstrations) -> None:
-    one = collect(7, 64, 112, SCALE, 1.0, processes=1, part=32)
-    two = collect(7, 64, 112, SCALE, 1.0, processes=2, part=32)
+def test_demonstrations_depend_on_the_seed_alone(data: Demonstrations, tmp_path: Path) -> None:
+    one, two = (
+        Demonstrations.load(*collect(tmp_path / str(n), 7, 64, SIZE, SCALE, 1.0, processes=n, part=32)) for n in (1, 2)
+    )
     np.testing.assert_array_equal(one.images, two.images)
     np.testing.assert_array_equal(one.actions, two.actions)
     np.testing.assert_array_equal(one.images[:32], data.images[:32])
+
+
+def test_recording_goes_on_with_the_parts_that_are_missing(tmp_path: Path) -> None:
+    folders = collect(tmp_path, 7, 24, SIZE, SCALE, 1.0, processes=1, part=8)
+    before = [(folder / "images.npy").stat().st_mtime_ns for folder in folders]
+    shutil.rmtree(folders[1])
+    told: list[int] = []
+    assert collect(tmp_path, 7, 24, SIZE, SCALE, 1.0, processes=1, part=8, progress=told.append) == folders
+    after = [(folder / "images.npy").stat().st_mtime_ns for folder in folders]
+    assert (after[0], after[2]) == (before[0], before[2]) and after[1] > before[1]
+    assert sum(told) == 24
 
 
 def test_bins_are_those_of_openvla(tiny: Recipe) -> None:
@@ -63,28 +87,46 @@ def test_bins_are_those_of_openvla(tiny: Recipe) -> None:
 def test_branches_do_not_see_each_other(tiny: Recipe, data: Demonstrations) -> None:
     torch.manual_seed(0)
     policy = SmallPolicy(tiny).eval()
-    pixels = torch.from_numpy(data.images[:2].copy()).permute(0, 3, 1, 2).float() / 255
-    visual = policy.visual_tokens(pixels)
-    text = policy.prompts[None].expand(2, -1, -1)
-    bins = torch.randint(0, 255, (2, len(COLOURS), 7))
+    visual = policy.visual_tokens(pixels(data, 2))
+    text = [policy.prompts(skill)[:2] for skill in SKILLS]
+    bins = torch.randint(0, 255, (2, len(SKILLS), 7))
     other = bins.clone()
-    other[:, 1:] = torch.randint(0, 255, (2, len(COLOURS) - 1, 7))
-    torch.testing.assert_close(policy._branches(visual, text, bins)[:, 0], policy._branches(visual, text, other)[:, 0])
+    other[:, 1:] = torch.randint(0, 255, (2, len(SKILLS) - 1, 7))
+    one, two = (policy.branches(visual, None, text, chosen)[0][:, 0] for chosen in (bins, other))
+    torch.testing.assert_close(one, two)
+
+
+def test_tokens_near_objects_are_always_trained_on(tiny: Recipe, data: Demonstrations) -> None:
+    policy = SmallPolicy(tiny)
+    points = torch.from_numpy(data.points[:32].copy())
+    kept = policy._near_objects(points, tiny.tokens)
+    assert (kept.diff(dim=1) > 0).all()
+    cell = (points.nan_to_num() * policy.side).floor().long()
+    own = cell[..., 1] * policy.side + cell[..., 0]
+    seen = ~points.isnan().any(-1)
+    for n in range(32):
+        assert torch.isin(own[n][seen[n]], kept[n]).all()
+
+
+def test_leaving_no_token_out_changes_nothing(tiny: Recipe, data: Demonstrations) -> None:
+    policy = SmallPolicy(tiny).eval()
+    everything = torch.arange(policy.side**2).expand(2, -1)
+    torch.testing.assert_close(policy.visual_tokens(pixels(data, 2), everything), policy.visual_tokens(pixels(data, 2)))
 
 
 def test_training_learns_stops_and_goes_on(tiny: Recipe, tmp_path: Path) -> None:
     first = Trainer(tiny, tmp_path, "cpu", processes=1)
     demonstrations = first._data(0)
-    first._train([demonstrations], 20)
+    first._train([demonstrations], 20, tiny.tokens)
     resumed = Trainer(tiny, tmp_path, "cpu", processes=1)
     assert resumed.step == 20
     for one, other in zip(first.policy.parameters(), resumed.policy.parameters(), strict=True):
         torch.testing.assert_close(one, other)
     batch = next(resumed._batches([demonstrations]))
-    before = resumed.policy.loss(*batch)[0].item()
+    before = resumed.policy.loss(batch)[0].item()
     resumed.run()
-    assert resumed.step == tiny.steps + tiny.round_steps
-    assert resumed.policy.loss(*batch)[0].item() < before
+    assert resumed.step == tiny.total_steps == 40
+    assert resumed.policy.loss(batch)[0].item() < before
     assert (tmp_path / "policy.pt").exists()
 
 
@@ -98,10 +140,15 @@ def test_export_is_an_openvla_folder_with_the_same_actions(tiny: Recipe, data: D
     config = json.loads((folder / "config.json").read_text())
     assert config["text_config"]["vocab_size"] - config["pad_to_multiple_of"] - 1 == LAST_ACTION_ID
     engine = Policy.load(folder)
-    for number, task in enumerate(TASKS.values()):
-        image = data.images[10 * number]
-        result = engine.infer(Observation((image,), task.instruction, stamp=0.1 * number))
-        np.testing.assert_allclose(result.actions, trained.act(image[None], [task.instruction]), atol=1e-7)
+    visual = trained.visual_tokens(pixels(data, 12))
+    for number, goal in enumerate(GOALS[:12]):
+        result = engine.infer(Observation((data.images[number],), goal.instruction, stamp=0.1 * number))
+        bins = torch.from_numpy(LAST_ACTION_ID - result.tokens)[None, None]
+        text = [trained.prompts(goal.skill)[[COLOURS.index(goal.colour)]]]
+        logits = trained.branches(visual[[number]], None, text, bins)[0][0, 0]  # each token, given those before
+        assert logits.argmax(-1).tolist() == result.tokens.tolist()
+        value = trained.scale.numpy() * (bins[0, 0].clamp_max(254).numpy() - 127) / 127.5  # OpenVLA has 255 centres
+        np.testing.assert_allclose(result.actions[0], value, atol=1e-7)
         engine.reset()
 
 

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
-from ..resources import share_path
-from ..settings import Tunables, default_settings
+from ..configurations import DEFAULT, Configuration, paper
+from ..settings import Tunables
 
-PAPER_TOKENS = 256  # visual tokens that the paper's budgets are for
 BASELINE = "full, plain decoding"
-DEFAULT = "default"
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """A named set of tunables."""
-
-    name: str
-    tunables: Tunables
-
-
-def paper(tokens: int) -> Tunables:
-    """config/paper.yaml for a policy of `tokens` visual tokens: budgets in proportion."""
-    values = default_settings("policy") | default_settings("policy", share_path("config/paper.yaml"))
-    published = Tunables(**{field.name: values[field.name] for field in fields(Tunables)})
-    return published.in_proportion(tokens, PAPER_TOKENS)
 
 
 def configurations(tokens: int) -> list[Configuration]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..configurations import named
 from ..engine import Policy
 from ..runner.plan import Observer, Trial
-from ..settings import Tunables
 
 KEYS = ("images", "stamps", "instruction")
 
@@ -58,16 +58,21 @@ def load(path: Path) -> Recording:
     return Recording(images, stamps.astype(np.float64), str(instruction))
 
 
-def record(policy: Policy, seeds: Sequence[int], limit: float, observer: Observer) -> list[Recording]:
-    """Let the policy act in the simulator, computing everything, a task per seed in turn; `limit`: seconds each."""
+def record(policy: Policy, seeds: Sequence[int], limit: float | None, observer: Observer) -> list[Recording]:
+    """Let the policy act in the simulator, computing everything, a task per seed in turn.
+
+    limit: seconds an episode may take, None by family.
+    """
     from ..runner import inprocess
     from ..sim import TASKS
 
     names = list(TASKS)
-    trials = [Trial("full", names[number % len(names)], seed) for number, seed in enumerate(seeds)]
-    tunables = Tunables.default(policy.info.visual_tokens)
+    full = named(["full"], "default", policy.info.visual_tokens)[0]
+    trials = [Trial(full, names[number % len(names)], seed) for number, seed in enumerate(seeds)]
+    arm = inprocess.Arm(policy)
     recordings = []
-    for episode in inprocess.run(policy, tunables, trials, limit, observer, keep_images=True):
+    for episode in inprocess.run(arm, trials, observer, limit, keep_images=True):
         images = np.stack([tick.image for tick in episode.ticks if tick.image is not None])
         recordings.append(Recording(images, np.array([tick.stamp for tick in episode.ticks]), episode.instruction))
+    arm.close()
     return recordings

@@ -80,7 +80,7 @@ def bench(
         else:
             with progress(episodes, console) as observer:
                 seeds = range(seed, seed + episodes)
-                recordings = recording.record(policy, seeds, options.LIMIT, observer)
+                recordings = recording.record(policy, seeds, None, observer)
         planned = configurations(policy.info.visual_tokens)
         with options.bar(console, "replaying", repeats * len(recordings) * len(planned)) as (shown, task):
             runs = measure.measure(policy, recordings, planned, repeats, lambda: shown.advance(task))

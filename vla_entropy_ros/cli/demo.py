@@ -12,8 +12,9 @@ from . import options
 
 @click.command()
 @click.option("--episodes", type=click.IntRange(1, 1000), default=4, show_default=True, help="Episodes, tasks in turn.")
-@click.option("--mode", help="Which visual tokens are computed afresh. Default: as in config/policy.yaml.")
+@click.option("--mode", default="default", help="A mode of the policy; default: as in config/policy.yaml.")
 @options.tasks
+@options.suites
 @options.seed
 @options.limit
 @options.checkpoint
@@ -22,10 +23,11 @@ from . import options
 @options.as_json
 def demo(
     episodes: int,
-    mode: str | None,
+    mode: str,
     tasks: tuple[str, ...],
+    suites: tuple[str, ...],
     seed: int,
-    limit: float,
+    limit: float | None,
     checkpoint: Path | None,
     output: Path | None,
     domain_id: int | None,
@@ -36,17 +38,14 @@ def demo(
     Starts simulator, policy and command node as processes of their own, shows each tick live, and writes demo.mp4,
     demo.png, summary.json and the nodes' logs to the output folder. Ctrl-C ends it early and in order.
     """
-    from ..settings import SettingError, default_settings
+    from ..settings import default_settings
 
-    with options.one_line(SettingError):
-        modes = options.valid_modes([mode or str(default_settings("policy")["mode"])])
-    names = options.valid_tasks(tasks)
-    try:
-        from ..runner import demo as runner
-    except ImportError as error:
-        raise click.ClickException(f"no ROS 2 here ({error}): source an install, or `make setup`") from error
+    modes, names = options.valid_modes([mode]), options.valid_tasks(tasks, suites)
+    options.need_ros()
     from rich.console import Console
 
+    from ..configurations import named
+    from ..runner import demo as runner
     from ..runner.episodes import Session, free_domain
     from ..runner.plan import RunError, plan
     from ..runner.processes import interruptible
@@ -57,15 +56,18 @@ def demo(
         folder / "logs",
         free_domain() if domain_id is None else domain_id,
         limit,
-        {"policy": {"checkpoint": str(checkpoint.resolve()) if checkpoint else "", "mode": modes[0]}},
+        {"policy": {"checkpoint": str(checkpoint.resolve()) if checkpoint else ""}},
         keep_images=True,
     )
-    trials = plan(modes, names, episodes, seed)
+    with options.one_line(*options.engine_errors()):
+        configurations = named(modes, "default", options.visual_tokens(checkpoint))
+    trials = plan(configurations, names, episodes, seed)[:episodes]
     console = Console(stderr=as_json)
     with interruptible(), options.one_line(RunError, OSError):
         finished = runner.run_demo(session, trials, View(len(trials), console))
+        period = float(default_settings("policy")["control_period"])
         console.print(f"writing to {folder} ...", highlight=False)
-        written = runner.write_results(folder, finished, len(trials), runner.command_line())
+        written = runner.write_results(folder, finished, len(trials), runner.command_line(), period)
     if as_json:
         click.echo(json.dumps(json.loads(Path(written["summary"]).read_text()), indent=2))
     for kind, path in written.items():

@@ -1,9 +1,8 @@
-"""`vla-entropy evaluate`: success rate, tick times and share of fresh tokens, per mode."""
+"""`vla-entropy evaluate`: success rates, tick times and reuse of several configurations on the same episodes."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,142 +14,128 @@ from ..runner.plan import Silent
 from . import options
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ..runner.plan import Observer, Trial
+    from ..configurations import Configuration
+    from ..runner.outcomes import Outcome
+    from ..runner.plan import Observer
     from ..runner.records import Episode
+
+QUICK_EPISODES = 8
 
 
 @click.command()
-@click.option(
-    "--mode",
-    "modes",
-    multiple=True,
-    help="Mode of the policy; may be repeated, or `all`. Default: as in config/policy.yaml.",
-)
-@click.option("--episodes", type=click.IntRange(1, 100000), default=20, show_default=True, help="Episodes per mode.")
-@click.option("--ros", is_flag=True, help="Through the nodes and ROS topics, in real time; otherwise in one process.")
+@click.option("--mode", "modes", multiple=True,
+              help="Mode of the policy, `plain` (everything, one token a pass), `default` (config/policy.yaml), or `all`; "
+              "may be repeated. Default: plain and default.")  # fmt: skip
+@click.option("--base", default="default", show_default=True,
+              help="Where the modes' other values come from: default (config/policy.yaml) or paper (config/paper.yaml, "
+              "with exact drafts).")  # fmt: skip
+@click.option("--episodes", type=click.IntRange(1, 100000), default=20, show_default=True,
+              help="Episodes per family of tasks and configuration.")  # fmt: skip
+@click.option("--quick", is_flag=True, help=f"{QUICK_EPISODES} episodes per family: a first table within 3 minutes.")
+@click.option("--ros", is_flag=True, help="Through the nodes and ROS topics, in real time; otherwise in processes.")
+@options.suites
 @options.tasks
 @options.seed
 @options.limit
 @options.checkpoint
+@options.spread
 @click.option("--domain-id", type=click.IntRange(0, 101), help="DDS domain with --ros. Default: one of its own.")
+@options.output("evaluate")
 @options.as_json
 def evaluate(
-    modes: tuple[str, ...],
-    episodes: int,
-    ros: bool,
-    tasks: tuple[str, ...],
-    seed: int,
-    limit: float,
-    checkpoint: Path | None,
-    domain_id: int | None,
-    as_json: bool,
-) -> None:
-    """Measure the policy in closed loop: the same episodes for every mode.
+    modes: tuple[str, ...], base: str, episodes: int, quick: bool, ros: bool, suites: tuple[str, ...],
+    tasks: tuple[str, ...], seed: int, limit: float | None, checkpoint: Path | None, processes: int,
+    cluster: str | None, domain_id: int | None, output: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure the policy in closed loop: the same episodes for every configuration.
 
-    Success rates come with their 95 % Wilson interval; a tick is from image in to action out.
+    Success rates come with their 95 % Wilson interval and, beside `full`, the p of McNemar's test; a tick is from image
+    in to action out. Writes evaluate.json, .md and .png to the output folder; given a folder of a run that was stopped,
+    goes on with it.
     """
+    from ..configurations import named
+    from ..settings import SettingError
+
+    chosen = options.valid_modes(modes or ["plain", "default"])
+    with options.one_line(SettingError, *options.engine_errors()):
+        configurations = named(chosen, base, options.visual_tokens(checkpoint))
+    if ros:
+        options.need_ros()
+    conduct(
+        configurations, options.valid_tasks(tasks, suites), QUICK_EPISODES if quick else episodes, seed, limit,
+        checkpoint, ros, processes, cluster, domain_id, options.output_folder(output, "evaluate"), as_json,
+    )  # fmt: skip
+
+
+def conduct(
+    configurations: Sequence[Configuration], tasks: Sequence[str], episodes: int, seed: int, limit: float | None,
+    checkpoint: Path | None, ros: bool, processes: int, cluster: str | None, domain: int | None, folder: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Run an evaluation under a progress bar and report it."""
     from rich.console import Console
 
-    from ..runner.plan import plan
-    from ..runner.processes import interruptible
-    from ..settings import SettingError, default_settings
-
-    with options.one_line(SettingError):
-        chosen = options.valid_modes(modes or [str(default_settings("policy")["mode"])])
-    trials = plan(chosen, options.valid_tasks(tasks), episodes, seed)
-    console = Console(stderr=True)
-    with interruptible(), progress(len(trials), console) as observer:
-        if ros:
-            done = _through_ros(trials, limit, checkpoint, domain_id, observer)
-        else:
-            done = _in_process(trials, limit, checkpoint, observer)
-    _report(done, "ros" if ros else "in process", seed, limit, as_json)
-
-
-def _through_ros(
-    trials: Sequence[Trial], limit: float, checkpoint: Path | None, domain: int | None, observer: Observer
-) -> list[Episode]:
-    try:
-        from ..runner import episodes as runner
-    except ImportError as error:
-        raise click.ClickException(f"no ROS 2 here ({error}): source an install, or `make setup`") from error
-    from ..runner.plan import RunError
-
-    parameters = {"policy": {"checkpoint": str(checkpoint.resolve()) if checkpoint else ""}}
-    with tempfile.TemporaryDirectory(prefix="vla-entropy-") as folder, options.one_line(RunError, OSError):
-        session = runner.Session(Path(folder), runner.free_domain() if domain is None else domain, limit, parameters)
-        with runner.connected(session) as client:
-            return list(runner.run(client, trials, limit, observer))
-
-
-def _in_process(trials: Sequence[Trial], limit: float, checkpoint: Path | None, observer: Observer) -> list[Episode]:
-    from ..engine import EngineError, Policy, Tunables
     from ..resources import default_checkpoint
-    from ..runner import inprocess
+    from ..runner import evaluation, report
+    from ..runner.demo import command_line
+    from ..runner.plan import RunError
+    from ..runner.processes import interruptible
+    from ..settings import default_settings
     from ..sim import RenderError
 
-    with options.one_line(EngineError, RenderError):
-        policy = Policy.load(checkpoint or default_checkpoint())
-        policy.self_test()
-        policy.warm_up()
-        return list(inprocess.run(policy, Tunables.default(policy.info.visual_tokens), trials, limit, observer))
+    plan = evaluation.Evaluation(
+        tuple(configurations), tuple(tasks), episodes, seed, checkpoint or default_checkpoint(), limit, ros
+    )
+    console = Console(stderr=True)
+    errors: tuple[type[Exception], ...] = (RunError, RenderError, OSError, *options.engine_errors())
+    with interruptible(), options.one_line(*errors), options.bar(console, "starting ...", plan.total) as (bar, task):
+        tally = _Tally(bar, task, plan.total, console)
+        outcomes = evaluation.run(plan, folder, processes, cluster, domain, tally.add)
+    figures = evaluation.write(plan, outcomes, folder, command_line())
+    if as_json:
+        click.echo(json.dumps(figures, indent=2))
+        return
+    title = f"{figures['how']}, {episodes} episodes per family, seeds from {seed}"
+    period = float(default_settings("policy")["control_period"])
+    Console(width=None if console.is_terminal else 260).print(report.table(figures, title, period))
+    click.echo(f"written to {folder}")
+
+
+class _Tally:
+    """Counts outcomes on a progress bar; a line now and then where the output is no terminal."""
+
+    def __init__(self, bar: Any, task: Any, total: int, console: Any) -> None:
+        self._bar, self._task, self._total, self._console = bar, task, total, console
+        self._number = self._successes = self._said = 0
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Count some more."""
+        self.count(len(outcomes), sum(o.success for o in outcomes))
+
+    def count(self, episodes: int, successes: int) -> None:
+        """Count episodes and those of them that succeeded."""
+        self._number += episodes
+        self._successes += successes
+        said = f"{self._successes} of {self._number} done"
+        self._bar.update(self._task, completed=self._number, description=said)
+        if not self._console.is_terminal and self._number - self._said >= max(1, self._total // 20):
+            self._said = self._number
+            self._console.print(f"{said}, {self._total} in all", highlight=False)
 
 
 @contextmanager
-def progress(total: int, console: Console) -> Iterator[Observer]:
-    """An observer that moves a progress bar; a line per episode where the output is no terminal."""
+def progress(total: int, console: Any) -> Iterator[Observer]:
+    """An observer that moves a progress bar with every episode."""
     with options.bar(console, "starting ...", total) as (bar, task):
-        yield _BarObserver(bar, task, total, console)
+        yield _Watch(_Tally(bar, task, total, console))
 
 
-class _BarObserver(Silent):
-    """Keeps the tally while episodes end."""
+class _Watch(Silent):
+    """Counts episodes as they end."""
 
-    def __init__(self, bar: Any, task: Any, total: int, console: Console) -> None:
-        self._bar, self._task, self._total, self._console = bar, task, total, console
-        self._number = self._successes = 0
-
-    def begin(self, episode: Episode) -> None:
-        """Name the mode."""
-        self._bar.update(self._task, description=f"{episode.mode}: {self._successes} of {self._number} done")
+    def __init__(self, tally: _Tally) -> None:
+        self._tally = tally
 
     def end(self, episode: Episode) -> None:
-        """Count the episode."""
-        self._number += 1
-        self._successes += episode.success
-        self._bar.advance(self._task)
-        if not self._console.is_terminal:
-            outcome = "done" if episode.success else "not done"
-            line = f"{self._number}/{self._total} {episode.mode} {episode.task} seed {episode.seed}: {outcome}"
-            self._console.print(f"{line}, {episode.duration:.1f} s", highlight=False, soft_wrap=True)
-
-
-def _report(episodes: Sequence[Episode], how: str, seed: int, limit: float, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from ..runner.about import about
-    from ..runner.records import summary
-
-    figures = summary(episodes)
-    if as_json:
-        content = {"about": about(), "how": how, "seed": seed, "limit_s": limit, **figures}
-        click.echo(json.dumps(content, indent=2))
-        return
-    table = Table(title=f"{how}, seeds from {seed}")
-    for name in ("mode", "success", "95 %", "tick p50", "p95", "max [ms]", "fresh tokens"):
-        table.add_column(name, justify="left" if name == "mode" else "right")
-    for mode, record in figures["modes"].items():
-        low, high = record["interval95"]
-        tick = record["latency_ms"].get("total") or dict.fromkeys(("p50", "p95", "max"), float("nan"))
-        share = record["fresh_share"]
-        table.add_row(
-            mode,
-            f"{record['successes']} / {record['episodes']}",
-            f"{low:.0%}-{high:.0%}",
-            *(f"{tick[name]:.1f}" for name in ("p50", "p95", "max")),
-            "-" if share is None else f"{share:.0%}",
-        )
-    Console().print(table)
+        """Count it."""
+        self._tally.count(1, int(episode.success))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -45,13 +45,13 @@ def checkpoint(folder: Path | None, unnorm_key: str | None, as_json: bool) -> No
 
 @inspect.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
-@click.option("--mode", help="Which visual tokens are computed afresh. Default: as in config/policy.yaml.")
+@click.option("--mode", default="default", help="A mode of the policy; default: as in config/policy.yaml.")
 @options.checkpoint
 @options.seed
 @options.output("inspect")
 @options.as_json
 def episode(
-    file: Path | None, mode: str | None, checkpoint: Path | None, seed: int, output: Path | None, as_json: bool
+    file: Path | None, mode: str, checkpoint: Path | None, seed: int, output: Path | None, as_json: bool
 ) -> None:
     """Draw every tick of the recorded episode in FILE: selection, image entropy, attention score, age.
 
@@ -59,22 +59,20 @@ def episode(
     ticks) and inspect.mp4 (all) to the output folder.
     """
     from ..bench import inspection, recording
-    from ..bench.configurations import Configuration
     from ..bench.measure import measure
-    from ..engine import EngineError, Policy, Tunables
+    from ..configurations import named
+    from ..engine import EngineError, Policy
     from ..resources import default_checkpoint
     from ..runner.plan import Silent
 
-    modes = options.valid_modes([mode]) if mode else []
+    modes = options.valid_modes([mode])
     with options.one_line(EngineError, recording.RecordingError):
         policy = Policy.load(checkpoint or default_checkpoint())
-        seen = recording.load(file) if file else recording.record(policy, [seed], options.LIMIT, Silent())[0]
-        tunables = Tunables.default(policy.info.visual_tokens)
-        if modes:
-            tunables = replace(tunables, mode=modes[0])
-        (run,) = measure(policy, [seen], [Configuration("episode", tunables)], repeats=1)
+        seen = recording.load(file) if file else recording.record(policy, [seed], None, Silent())[0]
+        chosen = named(modes, "default", policy.info.visual_tokens)
+        (run,) = measure(policy, [seen], chosen, repeats=1)
     folder = options.output_folder(output, "inspect")
-    written = inspection.write_pictures(seen, run.results, policy.info.grid, tunables, folder)
+    written = inspection.write_pictures(seen, run.results, policy.info.grid, chosen[0].tunables, folder)
     if as_json:
         content = {"instruction": seen.instruction, **written, "ticks": inspection.summary(run.results)}
         click.echo(json.dumps(content, indent=2))

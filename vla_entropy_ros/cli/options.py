@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-
-from ..settings import MODES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # far above every seed the training uses, so that these episodes are fresh
 FRESH_SEED = 1_000_000_000
-LIMIT = 12.0  # seconds
 
 
 def checkpoint(function: F) -> F:
@@ -38,6 +37,13 @@ def tasks(function: F) -> F:
     )(function)
 
 
+def suites(function: F) -> F:
+    """--suite"""
+    return click.option(
+        "--suite", "suites", multiple=True, help="Family of tasks: pick, put, push, long, or all; may be repeated."
+    )(function)
+
+
 def seed(function: F) -> F:
     """--seed"""
     kind = click.IntRange(0, 2**31 - 1)
@@ -48,7 +54,7 @@ def seed(function: F) -> F:
 def limit(function: F) -> F:
     """--limit"""
     kind = click.FloatRange(0.1, 600.0)
-    return click.option("--limit", type=kind, default=LIMIT, show_default=True, help="Seconds an episode may take.")(
+    return click.option("--limit", type=kind, help="Seconds an episode may take. Default: by family of tasks.")(
         function
     )
 
@@ -71,22 +77,64 @@ def as_json(function: F) -> F:
 
 def valid_modes(names: Sequence[str]) -> list[str]:
     """The modes meant by `names`, `all` being every one; click's error lists the valid ones."""
+    from ..configurations import NAMES
+
     if "all" in names:
-        return list(MODES)
+        return list(NAMES)
     for name in names:
-        if name not in MODES:
-            raise click.BadParameter(f"'{name}': valid are {', '.join(MODES)}, all", param_hint="--mode")
+        if name not in NAMES:
+            raise click.BadParameter(f"'{name}': valid are {', '.join(NAMES)}, all", param_hint="--mode")
     return list(dict.fromkeys(names))
 
 
-def valid_tasks(names: Sequence[str]) -> list[str]:
-    """The tasks meant by `names`, all where there are none; click's error lists the valid ones."""
-    from ..sim import TASKS
+def valid_tasks(names: Sequence[str], suites: Sequence[str] = ()) -> list[str]:
+    """The tasks meant by `names` and those of the families `suites`, all where there are none of both."""
+    from ..sim import FAMILIES, TASKS, family_tasks
 
     for name in names:
         if name not in TASKS:
             raise click.BadParameter(f"'{name}': valid are {', '.join(TASKS)}", param_hint="--task")
-    return list(dict.fromkeys(names)) or list(TASKS)
+    for suite in suites:
+        if suite not in (*FAMILIES, "all"):
+            raise click.BadParameter(f"'{suite}': valid are {', '.join(FAMILIES)}, all", param_hint="--suite")
+    families = FAMILIES if "all" in suites else suites
+    chosen = [*names, *(task for family in families for task in family_tasks(family))]
+    return list(dict.fromkeys(chosen)) or list(TASKS)
+
+
+def spread(function: F) -> F:
+    """--processes and --cluster"""
+    processes = click.option(
+        "--processes", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default="one per core",
+        help="Processes that episodes are spread over.",
+    )  # fmt: skip
+    cluster = click.option(
+        "--cluster", metavar="ADDRESS", help="Spread over the Dask scheduler there, tcp://host:port."
+    )
+    return processes(cluster(function))
+
+
+def visual_tokens(checkpoint: Path | None) -> int:
+    """Visual tokens of the policy, without loading its weights."""
+    from ..engine.config import read_config
+    from ..resources import default_checkpoint
+
+    return read_config(checkpoint or default_checkpoint()).visual_tokens
+
+
+def engine_errors() -> tuple[type[Exception], ...]:
+    """What the engine raises, and says in one line."""
+    from ..engine import EngineError
+
+    return (EngineError,)
+
+
+def need_ros() -> None:
+    """click's error unless ROS 2 can be imported."""
+    try:
+        importlib.import_module("rclpy")
+    except ImportError as error:
+        raise click.ClickException(f"no ROS 2 here ({error}): source an install, or `make setup`") from error
 
 
 @contextlib.contextmanager

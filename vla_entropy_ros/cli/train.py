@@ -44,7 +44,6 @@ def train(recipe: Path | None, output: Path, device: str, processes: int, seed: 
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     run(plan, output, device, processes)
-    images = plan.demonstrations + plan.rounds * plan.round_images
-    folder = export(SmallPolicy.restore(output / "policy.pt"), output / "checkpoint", images)
-    result = {"checkpoint": str(folder), "images": images, "steps": plan.steps + plan.rounds * plan.round_steps}
+    folder = export(SmallPolicy.restore(output / "policy.pt"), output / "checkpoint", plan.images)
+    result = {"checkpoint": str(folder), "images": plan.images, "steps": plan.total_steps}
     click.echo(json.dumps(result) if as_json else f"checkpoint written to {folder}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import CheckpointError
 from .llama import LlamaConfig
+from .vision import PATCH
 
 BINS = 256
 MAX_CAMERAS = 8
@@ -27,6 +28,11 @@ class PolicyConfig:
     norm_stats: dict[str, Any]
     described_tower: Any
     cameras: int
+
+    @property
+    def visual_tokens(self) -> int:
+        """Visual tokens of all cameras."""
+        return self.cameras * (self.image_size // PATCH) ** 2
 
 
 def read_config(folder: Path) -> PolicyConfig:

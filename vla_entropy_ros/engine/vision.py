@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+PATCH = 14  # pixels along a side: of every tower that OpenVLA checkpoints have
+
 
 @dataclass(frozen=True)
 class TowerConfig:
@@ -23,7 +25,7 @@ class TowerConfig:
     depth: int
     heads: int
     mlp_width: int
-    patch: int = 14
+    patch: int = PATCH
     class_token: bool = False
     registers: int = 0
     layer_scale: bool = False

@@ -126,8 +126,15 @@ class SimulatorNode(Node):
         self._not_before = self.get_clock().now().nanoseconds * 1e-9
         self._due = self._image_due = time.monotonic()
         self._success.publish(Bool(data=False))
-        self._instruction.publish(String(data=self._environment.instruction))
+        self._asked = ""
+        self._publish_instruction()
         self.get_logger().info(f"new episode: {values['task']}, seed {values['seed']}")
+
+    def _publish_instruction(self) -> None:
+        """Say what the running goal asks for, once: a task may have several goals."""
+        if self._environment.instruction != self._asked:
+            self._asked = self._environment.instruction
+            self._instruction.publish(String(data=self._asked))
 
     def _turn(self) -> float:
         """One step of physics, what it shows, and when the next one is due."""
@@ -172,6 +179,7 @@ class SimulatorNode(Node):
     def _publish_image(self) -> None:
         """Draw the scene as it is now, for whoever listens."""
         self._success.publish(Bool(data=bool(self._environment.success)))
+        self._publish_instruction()
         raw, jpeg = self._images.get_subscription_count(), self._jpegs.get_subscription_count()
         if not raw and not jpeg:
             return

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
+from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
-from std_msgs.msg import Bool, Float64, String
+from std_msgs.msg import Bool, Float64, Int32, String
 from std_srvs.srv import SetBool, Trigger
 
 from ..nodes.messages import decode_image, seconds
@@ -42,7 +44,9 @@ class Client:
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
         self._latency: dict[str, deque[float]] = {stage: deque() for stage in STAGES}
-        self._selections: deque[tuple[float, NDArray[Any]]] = deque()
+        self._selections: deque[tuple[float, NDArray[Any], NDArray[Any]]] = deque()
+        self._passes: deque[int] = deque()
+        self._tool = np.full(3, np.nan)
         self._images: dict[float, NDArray[Any]] = {}
         self._keep_images = keep_images
         self.success: bool | None = None
@@ -57,6 +61,10 @@ class Client:
                 Float64, f"policy/latency/{stage}", lambda message, values=values: values.append(message.data), deep
             )
         self.node.create_subscription(Image, "policy/selection", self._on_selection, deep)
+        self.node.create_subscription(
+            Int32, "policy/decoder_passes", lambda message: self._passes.append(int(message.data)), deep
+        )
+        self.node.create_subscription(PoseStamped, "current_pose", self._on_pose, 10)
         self.node.create_subscription(Bool, "simulator/success", self._on_success, 10)
         kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.node.create_subscription(String, "simulator/instruction", self._on_asked, kept)
@@ -70,7 +78,11 @@ class Client:
 
     def _on_selection(self, message: Image) -> None:
         codes = decode_image(message)[:, :, 0]  # the channels of a mono image are all the same
-        self._selections.append((seconds(message.header.stamp), codes))
+        self._selections.append((seconds(message.header.stamp), codes, self._tool))
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        place = message.pose.position
+        self._tool = np.array([place.x, place.y, place.z])
 
     def _on_success(self, message: Bool) -> None:
         self.success = bool(message.data)
@@ -104,7 +116,8 @@ class Client:
 
     def wait_for_graph(self) -> None:
         """Wait until every topic that is listened to has its publisher and every listener is known."""
-        topics = [f"policy/latency/{stage}" for stage in STAGES] + ["policy/selection", "simulator/success"]
+        others = ("policy/selection", "policy/decoder_passes", "simulator/success")
+        topics = (*(f"policy/latency/{stage}" for stage in STAGES), *others)
 
         def complete() -> bool:
             return all(self.node.count_publishers(topic) for topic in topics)
@@ -114,10 +127,10 @@ class Client:
     def take_ticks(self) -> list[Tick]:
         """Ticks that are complete; the n-th value of every topic belongs to the n-th tick."""
         ticks = []
-        while self._selections and all(self._latency.values()):
-            stamp, codes = self._selections.popleft()
+        while self._selections and self._passes and all(self._latency.values()):
+            stamp, codes, tool = self._selections.popleft()
             latency = {stage: values.popleft() for stage, values in self._latency.items()}
-            ticks.append(Tick(stamp, latency, codes, self._images.get(stamp)))
+            ticks.append(Tick(stamp, latency, codes, self._passes.popleft(), tool, image=self._images.get(stamp)))
         return ticks
 
     def instruct(self, text: str) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from . import episodes as ros
 from .about import about
+from .outcomes import outcome, summary
 from .plan import Trial
-from .records import Episode, summary
+from .records import Episode
 from .view import View
 
 
@@ -28,8 +29,13 @@ def run_demo(session: ros.Session, trials: Sequence[Trial], view: View) -> list[
     return done
 
 
-def write_results(folder: Path, episodes: Sequence[Episode], planned: int, command: Sequence[str]) -> dict[str, str]:
-    """Write demo.mp4, demo.png and summary.json into `folder`; returns what was written, by kind."""
+def write_results(
+    folder: Path, episodes: Sequence[Episode], planned: int, command: Sequence[str], period: float
+) -> dict[str, str]:
+    """Write demo.mp4, demo.png and summary.json into `folder`; returns what was written, by kind.
+
+    period: seconds between two ticks.
+    """
     from . import video  # brings OpenCV and the encoder
 
     written = {}
@@ -37,7 +43,8 @@ def write_results(folder: Path, episodes: Sequence[Episode], planned: int, comma
         written["video"] = str(folder / "demo.mp4")
     if video.write_sheet(episodes, folder / "demo.png"):
         written["picture"] = str(folder / "demo.png")
-    content = {"about": about(), "command": list(command), "planned_episodes": planned, **summary(episodes)}
+    figures = summary([outcome(episode, period) for episode in episodes])
+    content = {"about": about(), "command": list(command), "planned_episodes": planned, **figures}
     (folder / "summary.json").write_text(json.dumps(content, indent=2) + "\n")
     return {**written, "summary": str(folder / "summary.json"), "logs": str(folder / "logs")}
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from rclpy.context import Context
 
+from ..sim import TASKS
 from .client import Client
 from .plan import Observer, RunError, Trial
 from .processes import Processes
@@ -23,11 +24,14 @@ FAREWELL = 0.5  # seconds recorded after success, so that it can be seen
 
 @dataclass(frozen=True)
 class Session:
-    """How the nodes are run: folder of their logs, DDS domain, time limit of an episode [s], node parameters."""
+    """How the nodes are run: folder of their logs, DDS domain, node parameters.
+
+    limit: seconds an episode may take, None for those of its family.
+    """
 
     folder: Path
     domain: int
-    limit: float
+    limit: float | None = None
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
     keep_images: bool = False
 
@@ -83,14 +87,14 @@ def _environ(values: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def run(client: Client, trials: Sequence[Trial], limit: float, observer: Observer) -> Iterator[Episode]:
-    """Run the trials one after the other; yields each episode as it ends."""
-    mode = None
+def run(client: Client, trials: Sequence[Trial], limit: float | None, observer: Observer) -> Iterator[Episode]:
+    """Run the trials one after the other; yields each episode as it ends. `limit`: as in Session."""
+    configuration = None
     for trial in trials:
-        if trial.mode != mode:
-            client.set_parameters("policy", mode=trial.mode)
-            mode = trial.mode
-        yield _run_one(client, trial, limit, observer)
+        if trial.configuration != configuration:
+            configuration = trial.configuration
+            client.set_parameters("policy", **asdict(configuration.tunables))
+        yield _run_one(client, trial, limit or TASKS[trial.task].seconds, observer)
 
 
 def _run_one(client: Client, trial: Trial, limit: float, observer: Observer) -> Episode:
@@ -101,7 +105,7 @@ def _run_one(client: Client, trial: Trial, limit: float, observer: Observer) -> 
     client.trigger(f"simulator/task/{trial.task}")
     client.wait(lambda: client.success is False and client.asked is not None, START_PATIENCE, "the new episode")
     assert client.asked is not None
-    episode = Episode(trial.mode, trial.task, trial.seed, client.asked)
+    episode = Episode(trial.configuration.name, trial.task, trial.seed, client.asked)
     observer.begin(episode)
     client.instruct(client.asked)
     begin = client.now()
@@ -123,6 +127,9 @@ def _run_one(client: Client, trial: Trial, limit: float, observer: Observer) -> 
 def _watch(client: Client, episode: Episode, begin: float, observer: Observer) -> None:
     """Let a moment pass and take in what was answered; ticks on images from before the start don't count."""
     client.spin(0.04)
+    if client.asked is not None and client.asked != episode.instruction:  # the next goal of the task
+        episode.instruction = client.asked
+        client.instruct(client.asked)
     for tick in client.take_ticks():
         if tick.stamp >= begin:
             episode.ticks.append(tick)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..configurations import Configuration
+from ..sim import FAMILIES, TASKS
 from .records import Episode, Tick
 
 
@@ -15,16 +17,27 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class Trial:
-    """One episode to run: mode of the policy, task and seed of the simulator."""
+    """One episode to run: configuration of the policy, task and seed of the simulator."""
 
-    mode: str
+    configuration: Configuration
     task: str
     seed: int
 
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells it from the other trials of a run."""
+        return self.configuration.name, self.task, self.seed
 
-def plan(modes: Sequence[str], tasks: Sequence[str], episodes: int, seed: int) -> list[Trial]:
-    """`episodes` trials per mode: tasks in turn, seeds counting up from `seed`, the same ones for every mode."""
-    return [Trial(mode, tasks[n % len(tasks)], seed + n) for mode in modes for n in range(episodes)]
+
+def scenes(tasks: Sequence[str], episodes: int, seed: int) -> list[tuple[str, int]]:
+    """Task and seed of `episodes` episodes of every family among `tasks`: its tasks in turn, seeds counting up."""
+    by_family = [[task for task in tasks if TASKS[task].family == family] for family in FAMILIES]
+    return [(names[n % len(names)], seed + n) for n in range(episodes) for names in by_family if names]
+
+
+def plan(configurations: Sequence[Configuration], tasks: Sequence[str], episodes: int, seed: int) -> list[Trial]:
+    """Trials of `episodes` episodes per family and configuration; every configuration sees the same scenes."""
+    return [Trial(c, task, number) for c in configurations for task, number in scenes(tasks, episodes, seed)]
 
 
 class Observer(Protocol):

@@ -23,7 +23,7 @@ def strip(episode: Episode, tick: Tick, elapsed: float, done: bool) -> Picture:
     write(panel, "done" if done else f"{elapsed:4.1f} s", (SIZE - 58, 20), GOOD if done else INK)
     stages = "  ".join(f"{stage} {tick.latency[stage]:.0f}" for stage in ("vision", "prefill", "decode"))
     write(panel, f"tick {tick.latency['total']:.0f} ms   ({stages})", (10, 43), FAINT)
-    write(panel, f"mode {episode.mode}   fresh {tick.fresh}   reused {tick.reused}", (10, 64), FAINT)
+    write(panel, f"{episode.configuration}   fresh {tick.fresh}   reused {tick.reused}", (10, 64), FAINT)
     legend(panel, 10, 86)
     return panel
 

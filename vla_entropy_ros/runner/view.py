@@ -69,7 +69,7 @@ class View:
         outcome = f"done in {episode.duration:.1f} s" if episode.success else f"not done after {episode.duration:.1f} s"
         totals = sorted(tick.latency["total"] for tick in episode.ticks)
         median = f"{len(totals)} ticks, median {totals[len(totals) // 2]:.0f} ms" if totals else "no tick"
-        line = f"{self._number}/{self._total}  {episode.instruction:<28} {outcome:<20} {median}"
+        line = f"{self._number}/{self._total}  {episode.instruction:<36} {outcome:<20} {median}"
         self.console.print(line, style="green" if episode.success else "red", highlight=False)
 
     def _draw(self, episode: Episode) -> None:
@@ -78,7 +78,7 @@ class View:
             self._live.update(self._panel(episode), refresh=True)
 
     def _panel(self, episode: Episode) -> Panel:
-        head = Text.assemble((episode.instruction, "bold"), f"   mode {episode.mode}, seed {episode.seed}")
+        head = Text.assemble((episode.instruction, "bold"), f"   {episode.configuration}, seed {episode.seed}")
         done = self._number - 1
         tally = f"{self._successes} of {done} done" if done else "first episode"
         state = Text(f"episode {self._number}/{self._total}   {time.monotonic() - self._began:4.1f} s   {tally}")

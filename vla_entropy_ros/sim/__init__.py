@@ -2,6 +2,8 @@
 
 from .environment import Environment
 from .render import RenderError
-from .tasks import COLOURS, TASKS, Task, find_task
+from .tasks import COLOURS, FAMILIES, GOALS, TASKS, Goal, Task, family_tasks, find_task
 
-__all__ = ["COLOURS", "TASKS", "Environment", "RenderError", "Task", "find_task"]
+__all__ = [
+    "COLOURS", "FAMILIES", "GOALS", "TASKS", "Environment", "Goal", "RenderError", "Task", "family_tasks", "find_task",
+]  # fmt: skip

@@ -15,20 +15,29 @@ import mujoco
 
 from ..control.pose import Pose
 from .arm import HOME, JOINTS, InverseKinematics, tool_pose
-from .tasks import COLOURS, Task, find_task
+from .tasks import COLOURS, Goal, Task, find_task
 
 CONTROL_STEP = 0.02  # seconds between joint targets
 CUBE_HALF = 0.02
 FINGER_TRAVEL = 0.04  # metres of one finger from closed to open
 LIFTED = 0.08  # metres above the table at which a cube counts as picked up
 HOLD_TIME = 0.3  # seconds it must stay there
-AREA_LOW, AREA_HIGH = np.array([0.36, -0.20]), np.array([0.60, 0.20])  # where cubes are placed, metres
+AREA_LOW, AREA_HIGH = np.array([0.37, -0.16]), np.array([0.59, 0.16])  # where cubes are placed, metres
+PLATE_LOW, PLATE_HIGH = np.array([0.40, -0.12]), np.array([0.56, 0.12])  # where the plate is placed, metres
 CLEARANCE = 0.095  # metres between cube centres
+PLATE_CLEARANCE = 0.10  # metres between the plate's centre and those of cubes
+PLATE_RADIUS = 0.045  # metres: a cube whose centre is this near lies on the plate
+LANE = 0.055  # metres to either side of a push that are free of other cubes
+ZONE = 0.205  # metres to the side: beyond it a cube is in the painted zone
+SIDES = {"left": -1.0, "right": 1.0}  # of the image; the robot's y axis points to the image's right
+TRIES = 400  # layouts drawn before the rules are given up for an episode (one in 10,000 or fewer)
 START_SPREAD = np.array([0.06, 0.10, 0.04])  # half range of the tool's start position, metres
+
+Spot = NDArray[np.float64]  # [2] metres on the table
 
 
 class Environment:
-    """One arm, three of four cubes, one task; a seed fixes everything about an episode.
+    """One arm, three of four cubes, a plate, two zones, one task; a seed fixes everything about an episode.
 
     Lengths in metres, angles in radians, times in seconds. Use it from one thread: it owns a GL context. `render()`
     raises RenderError where the machine lacks the GL library; everything else works without.
@@ -48,6 +57,7 @@ class Environment:
         self._finger_qpos = slice(JOINTS, JOINTS + 2)
         self._cube_qpos = {c: self.model.body(f"{c}_cube").jntadr[0] for c in COLOURS}
         self._cube_body = {c: self.model.body(f"{c}_cube").id for c in COLOURS}
+        self._mocap = {name: self.model.body(name).mocapid[0] for name in ("shadow", "plate")}
         self._ik = InverseKinematics(self.model)
         self._camera: Camera | None = None
         self.task: Task = find_task("pick_red")
@@ -56,13 +66,13 @@ class Environment:
     def reset(self, task: str, seed: int) -> None:
         """Start an episode of `task`; ValueError lists the valid names."""
         self.task = find_task(task)
-        rng = np.random.default_rng([seed, sorted(COLOURS).index(self.task.colour)])
+        rng = np.random.default_rng([seed, *self.task.name.encode()])
         mujoco.mj_resetData(self.model, self.data)
         self._vary(rng)
-        self._place_cubes(rng)
+        self._place_objects(rng)
         self._place_arm(rng)
         self._held_since: float | None = None
-        self.success = False
+        self._reached = 0
 
     def _vary(self, rng: np.random.Generator) -> None:
         """Lighting, colours and camera of this episode."""
@@ -78,22 +88,40 @@ class Environment:
         self.model.vis.headlight.ambient[:] = self._ambient * rng.uniform(0.75, 1.25)
         self.model.cam_pos[:] = self._original["cam_pos"] + rng.uniform(-0.006, 0.006, 3)
 
-    def _place_cubes(self, rng: np.random.Generator) -> None:
-        """Put the task's cube and two of the others on the table, apart from each other; the fourth far away."""
-        others = [c for c in COLOURS if c != self.task.colour]
-        present = [self.task.colour, *rng.permutation(others)[:2]]
-        spots: list[NDArray[np.float64]] = []
-        while len(spots) < len(present):
-            spot = rng.uniform(AREA_LOW, AREA_HIGH)
-            if all(np.linalg.norm(spot - other) > CLEARANCE for other in spots):
-                spots.append(spot)
-        self.present = tuple(str(c) for c in present)
+    def _place_objects(self, rng: np.random.Generator) -> None:
+        """Put the plate, the task's cubes and others up to three on the table; the rest far away."""
+        wanted = list(dict.fromkeys(goal.colour for goal in self.task.goals))
+        others = [c for c in COLOURS if c not in wanted]
+        self.present = tuple(str(c) for c in (*wanted, *rng.permutation(others)[: 3 - len(wanted)]))
+        for _ in range(TRIES):
+            plate, spots = rng.uniform(PLATE_LOW, PLATE_HIGH), rng.uniform(AREA_LOW, AREA_HIGH, (3, 2))
+            if self._allowed(plate, dict(zip(self.present, spots, strict=True))):
+                break
+        self.data.mocap_pos[self._mocap["plate"], :2] = plate
         for number, colour in enumerate(COLOURS):
             joint = self.model.jnt_qposadr[self._cube_qpos[colour]]
             half_yaw = rng.uniform(-0.3, 0.3) / 2
             spot = spots[self.present.index(colour)] if colour in self.present else np.array([0.3 + 0.1 * number, 2.0])
             height = CUBE_HALF if colour in self.present else -0.68
             self.data.qpos[joint : joint + 7] = [*spot, height, np.cos(half_yaw), 0, 0, np.sin(half_yaw)]
+
+    def _allowed(self, plate: Spot, spots: dict[str, Spot]) -> bool:
+        """Whether cubes are apart from each other and from the plate, and the lanes of pushes are free."""
+        pairs = [(a, b) for a in spots for b in spots if a < b]
+        if any(np.linalg.norm(spots[a] - spots[b]) < CLEARANCE for a, b in pairs):
+            return False
+        if any(np.linalg.norm(spot - plate) < PLATE_CLEARANCE for spot in spots.values()):
+            return False
+        return all(
+            self._lane_free(spots[goal.colour], SIDES[goal.side], [s for c, s in spots.items() if c != goal.colour])
+            for goal in self.task.goals
+            if goal.side
+        )
+
+    @staticmethod
+    def _lane_free(spot: Spot, side: float, others: list[Spot]) -> bool:
+        """Whether nothing stands between `spot` and the zone on that side."""
+        return not any(abs(o[0] - spot[0]) < LANE and side * (o[1] - spot[1]) > -CLEARANCE for o in others)
 
     def _place_arm(self, rng: np.random.Generator) -> None:
         """Open gripper, tool pointing down somewhere above the table."""
@@ -129,17 +157,29 @@ class Environment:
         self._update_shadow()
 
     def _judge(self) -> None:
-        """Success: the task's cube stays lifted for HOLD_TIME."""
-        if self.cube_position(self.task.colour)[2] - CUBE_HALF < LIFTED:
+        """A goal is reached when its condition has held for HOLD_TIME; then the next one counts."""
+        if self.success or not self._holds(self.goal):
             self._held_since = None
         elif self._held_since is None:
             self._held_since = self.time
         elif self.time - self._held_since >= HOLD_TIME:
-            self.success = True
+            self._reached += 1
+            self._held_since = None
+
+    def _holds(self, goal: Goal) -> bool:
+        """Picked: lifted. Put: lies on the plate, let go. Pushed: lies in the zone."""
+        cube = self.cube_position(goal.colour)
+        if goal.skill == "pick":
+            return bool(cube[2] - CUBE_HALF >= LIFTED)
+        if cube[2] > CUBE_HALF + 0.01:
+            return False
+        if goal.skill == "put":
+            return bool(np.linalg.norm(cube[:2] - self.plate_position) < PLATE_RADIUS and self.opening > 0.8)
+        return bool(SIDES[goal.side] * cube[1] > ZONE)
 
     def _update_shadow(self) -> None:
         """Keep the cast shadow below the hand."""
-        self.data.mocap_pos[0, :2] = self.data.site_xpos[self._site, :2]
+        self.data.mocap_pos[self._mocap["shadow"], :2] = self.data.site_xpos[self._site, :2]
         mujoco.mj_kinematics(self.model, self.data)
 
     def render(self) -> NDArray[np.uint8]:
@@ -181,8 +221,18 @@ class Environment:
 
     @property
     def instruction(self) -> str:
-        """What the running task asks for."""
-        return self.task.instruction
+        """What the running goal asks for."""
+        return self.goal.instruction
+
+    @property
+    def goal(self) -> Goal:
+        """The goal to reach now; the last one once all are reached."""
+        return self.task.goals[min(self._reached, len(self.task.goals) - 1)]
+
+    @property
+    def success(self) -> bool:
+        """Whether all goals were reached."""
+        return self._reached == len(self.task.goals)
 
     def project(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where a world point [3] appears in the image: [2], right and down, 0..1 inside the picture."""
@@ -195,3 +245,8 @@ class Environment:
     def cube_position(self, colour: str) -> NDArray[np.float64]:
         """Centre [3] of a cube."""
         return self.data.xpos[self._cube_body[colour]].copy()
+
+    @property
+    def plate_position(self) -> Spot:
+        """Centre [2] of the plate."""
+        return self.data.mocap_pos[self._mocap["plate"], :2].copy()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,85 +13,87 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import ActionChunk, Commander, Limits
-from ..sim import COLOURS, TASKS, Environment
+from ..engine import ActionError, Observation, Policy
+from ..settings import Tunables
+from ..sim import COLOURS, GOALS, TASKS, Environment, family_tasks
 from ..sim.environment import CONTROL_STEP
 from ..sim.expert import expert_action
 
 PERIOD = 0.1  # seconds per action
 SUBSTEPS = round(PERIOD / CONTROL_STEP)
-EPISODE_TICKS = 60
 AFTER_SUCCESS = 4  # ticks recorded after the task is done
-OBJECTS = len(COLOURS) + 1  # the cubes and the tool
+SHARES = {"pick": 0.2, "put": 0.35, "push": 0.2, "long": 0.25}  # of the episodes, by family
+TOOL = len(COLOURS) + 1  # index of the tool among the objects; the plate comes before it, the shadow of the hand after
+PLACED = TOOL + 1  # objects that have a place in the world
+OBJECTS = PLACED + 1  # those that have one in the image
 FRAME = "base"
 
-# act(images [B, H, W, 3], instructions) -> actions [B, 7]
-Act = Callable[[NDArray[np.uint8], list[str]], NDArray[np.float64]]
+OBSERVED = ("images", "actions", "points", "places", "opening", "goal")
 
 
 @dataclass
 class Demonstrations:
     """Arrays over n images.
 
-    images [n, S, S, 3] uint8; actions [n, 4, 7]: the expert's action for each colour (m, rad, opening), NaN where that
-    cube is absent; points [n, 5, 2]: where cubes and tool appear (0..1), NaN where out of sight; tool [n, 2]: height
-    [m] and opening.
+    images [n, S, S, 3] uint8; actions [n, 16, 7]: the expert's action towards each of GOALS (m, rad, opening), NaN
+    where that cube is absent; points [n, OBJECTS, 2]: where cubes, plate, tool and its shadow appear (0..1), NaN where
+    out of sight; places [n, PLACED, 3]: where cubes, plate and tool are [m]; opening [n] of the gripper; goal [n]:
+    index of the running goal.
     """
 
     images: NDArray[np.uint8]
     actions: NDArray[np.float32]
     points: NDArray[np.float32]
-    tool: NDArray[np.float32]
+    places: NDArray[np.float32]
+    opening: NDArray[np.float32]
+    goal: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def save(self, folder: Path) -> None:
+        """Write a folder of .npy files, complete or not at all."""
+        unfinished = folder.with_suffix(".tmp")
+        unfinished.mkdir(parents=True, exist_ok=True)
+        for name in OBSERVED:
+            np.save(unfinished / f"{name}.npy", getattr(self, name))
+        unfinished.replace(folder)
+
     @classmethod
-    def join(cls, parts: list[Demonstrations]) -> Demonstrations:
-        """All parts, in order."""
-        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
-
-    def save(self, path: Path) -> None:
-        """Write an .npz file."""
-        np.savez(path, **{f.name: getattr(self, f.name) for f in fields(self)})
-
-    @classmethod
-    def load(cls, path: Path) -> Demonstrations:
-        """Read an .npz file."""
-        with np.load(path) as data:
-            return cls(**{f.name: data[f.name] for f in fields(cls)})
+    def load(cls, *folders: Path) -> Demonstrations:
+        """Read folders written by `save`, one after the other; those of a single one stay on disk (memory-mapped)."""
+        parts = {name: [np.load(f / f"{name}.npy", mmap_mode="r") for f in folders] for name in OBSERVED}
+        return cls(**{name: p[0] if len(p) == 1 else np.concatenate(p) for name, p in parts.items()})
 
 
-def shrink(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Camera image to the policy's size, by the resize of the engine's preprocessing."""
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
-
-
-def labels(env: Environment) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Expert actions [4, 7], image points [5, 2] and tool state [2] of this instant."""
-    actions = np.full((len(COLOURS), 7), np.nan, np.float32)
+def labels(env: Environment) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], np.float32, int]:
+    """Actions [16, 7], points [OBJECTS, 2], places [PLACED, 3], opening and index of the goal, of this instant."""
+    actions = np.full((len(GOALS), 7), np.nan, np.float32)
     points = np.full((OBJECTS, 2), np.nan, np.float32)
-    for number, colour in enumerate(COLOURS):
-        if colour in env.present:
-            actions[number] = expert_action(env, colour)
-            points[number] = env.project(env.cube_position(colour))
-    points[-1] = env.project(env.pose.position)
+    for number, goal in enumerate(GOALS):
+        if goal.colour in env.present:
+            actions[number] = expert_action(env, goal)
+    tool = env.pose.position
+    cubes = [env.cube_position(colour) for colour in COLOURS]
+    places = np.array([*cubes, np.append(env.plate_position, 0.0), tool], np.float32)
+    for number, place in enumerate((*places, np.append(tool[:2], 0.0))):
+        points[number] = env.project(place)
     points[((points < 0) | (points >= 1)).any(axis=1)] = np.nan
-    return actions, points, np.array([env.pose.position[2], env.opening], np.float32)
+    return actions, points, places, np.float32(env.opening), GOALS.index(env.goal)
 
 
 class Episode:
     """One running episode: its environment, commander, command latency and the disturbances it suffers."""
 
-    def __init__(self, noise: float) -> None:
-        self.env = Environment(jitter=True)
+    def __init__(self, size: int, noise: float) -> None:
+        self.env = Environment(size, jitter=True)
         self.noise = noise
 
     def start(self, seed: int) -> None:
         """Reset everything by `seed`."""
         self.rng = np.random.default_rng([seed, 77])
-        self.task = TASKS[list(TASKS)[seed % len(TASKS)]]
+        family = self.rng.choice(list(SHARES), p=list(SHARES.values()))
+        self.task = TASKS[self.rng.choice(family_tasks(family))]
         self.env.reset(self.task.name, seed)
         self.commander = Commander(Limits(), FRAME, stale_after=2 * PERIOD)
         self.commander.anchor(self.env.pose, 1.0)
@@ -102,7 +105,7 @@ class Episode:
     @property
     def done(self) -> bool:
         """Long enough, or some ticks past success."""
-        return self.ticks >= EPISODE_TICKS or self.after > AFTER_SUCCESS
+        return self.ticks >= self.task.seconds / PERIOD or self.after > AFTER_SUCCESS
 
     def disturb(self, action: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
         """Add noise, and now and then a few ticks of a random motion, so that the expert shows how to recover."""
@@ -132,66 +135,75 @@ class Episode:
         self.after += self.env.success
 
 
-def record(seed: int, count: int, size: int, scale: float, noise: float, act: Act | None = None) -> Demonstrations:
-    """Record `count` images from parallel episodes driven by `act`, or by the expert where there is none."""
-    episodes = [Episode(noise) for _ in range(8 if act else 1)]
-    next_seed = seed
-    for episode in episodes:
-        episode.start(next_seed)
-        next_seed += 1
-    rows: list[tuple[NDArray, ...]] = []
+def record(
+    seed: int, count: int, size: int, scale: float, noise: float, policy: Policy | None = None
+) -> Demonstrations:
+    """Record `count` images of episodes driven by `policy`, or by the expert where there is none."""
+    episode = Episode(size, noise)
+    rows: list[tuple[NDArray | np.float32 | int, ...]] = []
+    fresh, next_seed = True, seed
     while len(rows) < count:
-        images = np.stack([shrink(episode.env.render(), size) for episode in episodes])
-        told = [labels(episode.env) for episode in episodes]
-        rows += [(image, *label) for image, label in zip(images, told, strict=True)]
-        if act:
-            actions = act(images, [episode.task.instruction for episode in episodes])
-        else:
-            actions = np.stack([expert_action(episode.env) for episode in episodes])
-        for episode, action in zip(episodes, actions, strict=True):
-            episode.advance(episode.disturb(action, scale))
-            if episode.done:
-                episode.start(next_seed)
-                next_seed += 1
-    for episode in episodes:
-        episode.env.close()
-    return Demonstrations(*(np.stack(column) for column in zip(*rows[:count], strict=True)))
+        if fresh:
+            episode.start(next_seed)
+            next_seed += 1
+            if policy:
+                policy.reset()
+        env = episode.env
+        image = env.render()
+        rows.append((image, *labels(env)))
+        action = expert_action(env)
+        if policy:
+            with suppress(ActionError):  # a beginner's token that is no action: the expert steps in
+                action = policy.infer(Observation((image,), env.instruction, env.time)).actions[0]
+        episode.advance(episode.disturb(action, scale))
+        fresh = episode.done
+    episode.env.close()
+    return Demonstrations(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-def _record_part(seed: int, count: int, size: int, scale: float, noise: float, weights: str | None) -> Demonstrations:
-    """Worker: the policy, if any, is loaded from its exported weights."""
+def _record_part(
+    seed: int, count: int, size: int, scale: float, noise: float, checkpoint: str | None, folder: str
+) -> int:
+    """Worker: records one part into `folder`; the policy, if any, is loaded as it would be for a robot."""
     import torch
 
     torch.set_num_threads(1)
-    act = None
-    if weights:
-        from .network import SmallPolicy
-
-        act = SmallPolicy.restore(Path(weights)).act
-    return record(seed, count, size, scale, noise, act)
+    policy = None
+    if checkpoint:
+        tokens = (size // 14) ** 2
+        everything = replace(Tunables.default(tokens), mode="full", max_gap=3600.0)
+        policy = Policy.load(checkpoint, tunables=everything)
+    record(seed, count, size, scale, noise, policy).save(Path(folder))
+    return count
 
 
 def collect(
+    folder: Path,
     seed: int,
     count: int,
     size: int,
     scale: float,
     noise: float,
-    weights: Path | None = None,
+    checkpoint: Path | None = None,
     processes: int = 2,
     part: int = 500,
     progress: Callable[[int], None] = lambda images: None,
-) -> Demonstrations:
-    """Record `count` images in parts spread over processes; the seed alone decides the result, not `processes`."""
+) -> list[Path]:
+    """Record `count` images into folders below `folder`; parts that are there already stay.
+
+    The parts are spread over processes; the seed alone decides the result, not `processes`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     sizes = [min(part, count - start) for start in range(0, count, part)]
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-    with pool:
-        jobs = [
-            pool.submit(_record_part, seed + 10_000 * i, n, size, scale, noise, str(weights) if weights else None)
-            for i, n in enumerate(sizes)
-        ]
-        parts = []
-        for job in jobs:
-            parts.append(job.result())
-            progress(len(parts[-1]))
-    return Demonstrations.join(parts)
+    parts = [folder / f"part-{number:04d}" for number in range(len(sizes))]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        jobs = []
+        for number, (images, path) in enumerate(zip(sizes, parts, strict=True)):
+            if path.exists():
+                progress(images)
+                continue
+            where = str(checkpoint) if checkpoint else None
+            jobs.append(pool.submit(_record_part, seed + 10_000 * number, images, size, scale, noise, where, str(path)))
+        for job in as_completed(jobs):
+            progress(job.result())
+    return parts

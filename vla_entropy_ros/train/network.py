@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..engine.llama import Llama, LlamaConfig
+from ..engine.llama import Llama, LlamaConfig, rotary
 from ..engine.vision import Projector, TowerConfig, VisionBackbone
-from ..sim import COLOURS, TASKS
-from .demonstrations import OBJECTS
+from ..sim.tasks import COLOURS, SKILLS, Goal
+from .demonstrations import OBJECTS, PLACED, TOOL
 from .settings import Recipe
 from .tokenizer import ACTION_BINS, PADDING, VOCABULARY, build_tokenizer
 
 ACTION_DIM = 7
+MIDDLE, REACH = (0.48, 0.0, 0.1), 0.2  # metres: the workspace, to bring places to about -1..1
+BRANCHES = len(SKILLS)  # instructions per image in training: one of each skill
 LAST_ACTION_ID = VOCABULARY - PADDING - 1  # the id of bin 0; bins count down from it, as in OpenVLA
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees of B images.
+
+    pixels [B, 3, S, S] in 0..1; colours [B, 4]: whose cube each skill is about; actions [B, 4, 7]: the expert's, by
+    skill; points [B, OBJECTS, 2]: places in the image (0..1), NaN where out of sight; places [B, PLACED, 3]: in the
+    world [m]; opening [B] of the gripper.
+    """
+
+    pixels: Tensor
+    colours: Tensor
+    actions: Tensor
+    points: Tensor
+    places: Tensor
+    opening: Tensor
 
 
 class SmallPolicy(nn.Module):
     """Vision tower, projector and Llama decoder, with an auxiliary head that is dropped at export."""
 
-    prompts: Tensor  # [4, M]: text ids of each colour's instruction
     scale: Tensor  # [7]: action at the end of the bins' range
     weights: Tensor  # [7]: of the dimensions, in the loss
 
@@ -35,6 +54,7 @@ class SmallPolicy(nn.Module):
             recipe.image_size, recipe.width, recipe.tower_depth, recipe.heads, 4 * recipe.width,
             stem_width=recipe.stem_width,
         )  # fmt: skip
+        self.side = tower.grid
         self.vision_backbone = VisionBackbone(tower)
         self.projector = Projector(recipe.width, recipe.width, fused=False)
         self.language_model = Llama(
@@ -42,16 +62,22 @@ class SmallPolicy(nn.Module):
                 recipe.width, recipe.mlp_width, recipe.decoder_depth, recipe.heads, recipe.heads, VOCABULARY
             )
         )  # fmt: skip
-        self.auxiliary = nn.Linear(recipe.width, 3 * OBJECTS + 2)  # per token: objects here, their offsets, tool state
+        # per visual token: which objects are here, where in it, where in the world, the gripper's opening
+        self.auxiliary = nn.ModuleDict({"token": nn.Linear(recipe.width, 3 * OBJECTS + 3 * PLACED + 1)})
+        # per instruction, half-way through the decoder: from tool to cube, from cube to plate
+        self.auxiliary["way"] = nn.Linear(recipe.width, 5)
         self._initialise()
         tokenizer = build_tokenizer()
-        prompts = [tokenizer.encode(TASKS[f"pick_{colour}"].instruction).ids[1:] for colour in COLOURS]
-        if len({len(prompt) for prompt in prompts}) != 1:
-            raise ValueError("instructions trained together must have the same number of words")
-        self.register_buffer("prompts", torch.tensor(prompts), persistent=False)  # [4, M]
+        for skill in SKILLS:  # [4, M]: text ids of each colour's instruction
+            told = [tokenizer.encode(Goal(skill, colour).instruction).ids[1:] for colour in COLOURS]
+            self.register_buffer(f"prompts_{skill}", torch.tensor(told), persistent=False)
         limits = [recipe.max_translation] * 3 + [recipe.max_rotation] * 3 + [1.0]
         self.register_buffer("scale", torch.tensor(limits), persistent=False)
         self.register_buffer("weights", torch.tensor(recipe.dimension_weights), persistent=False)
+
+    def prompts(self, skill: str) -> Tensor:
+        """Text ids [4, M] of the skill's instruction for each colour."""
+        return self.get_buffer(f"prompts_{skill}")
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -65,96 +91,128 @@ class SmallPolicy(nn.Module):
             if name.endswith(("attn.proj.weight", "mlp.fc2.weight", "o_proj.weight", "down_proj.weight")):
                 parameter.data *= 0.3
         nn.init.normal_(self.language_model.lm_head.weight, std=0.02)
-        nn.init.normal_(self.vision_backbone.featurizer.pos_embed, std=0.3)
-
-    def visual_tokens(self, images: Tensor) -> Tensor:
-        """Visual tokens [B, N, D] of images [B, 3, S, S] in 0..1."""
-        return self.projector(self.vision_backbone((images - 0.5) / 0.5))
+        places = self.vision_backbone.featurizer.pos_embed
+        places.data = 0.5 * waves(self.side, places.shape[-1])[None]
 
     def bins(self, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Bin numbers and exact (fractional) bin positions [..., 7] of actions in SI units."""
         position = (actions / self.scale).clamp(-1, 1) * 127.5 + 127.0
         return position.round().clamp(0, 254).long(), position.clamp(0, 254)
 
-    def loss(self, images: Tensor, actions: Tensor, points: Tensor, tool: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Loss and its parts for images [B, 3, S, S], actions [B, 4, 7], points [B, 5, 2], tool [B, 2].
+    def loss(self, batch: Batch, keep: int | None = None) -> tuple[Tensor, dict[str, float]]:
+        """Loss of a batch, and its parts; `keep`: train on that many of the visual tokens, None for all.
 
-        All instructions of an image share its visual prefix: [BOS, visual | text, actions | text, actions | ...], each
-        branch blind to the others. Every image has the same number K of cubes in sight.
+        The four instructions of an image share its visual prefix: [BOS, visual | text, actions | text, actions | ...],
+        each branch blind to the others. Left-out tokens are those far from every object, drawn anew at each step: the
+        decoder's cost falls with them, and what they show is table and sky.
         """
-        visual = self.visual_tokens(images)
-        present = ~actions.isnan().any(-1)  # [B, 4]
-        colours = present.nonzero()[:, 1].view(len(images), -1)  # [B, K]
-        bins, position = self.bins(actions[present].view(*colours.shape, ACTION_DIM))  # [B, K, 7]
-        logits = self._branches(visual, self.prompts[colours], bins)  # [B, K, 7, 256], class = bin
-        grid = torch.arange(ACTION_BINS, device=logits.device)
-        target = torch.softmax(-0.5 * ((grid - position[..., None]) / self.recipe.bin_sigma) ** 2, -1)
-        cross = -(target * logits.log_softmax(-1)).sum(-1)  # [B, K, 7]
+        where = None if keep is None else self._near_objects(batch.points, keep)
+        visual = self.visual_tokens(batch.pixels, where)
+        bins, position = self.bins(batch.actions)  # [B, 4, 7]
+        text = [self.prompts(skill)[batch.colours[:, number]] for number, skill in enumerate(SKILLS)]
+        logits, middle = self.branches(visual, where, text, bins)  # [B, 4, 7, V], [B, 4, D]
+        logits = logits.float()
+        bin_of_id = LAST_ACTION_ID - torch.arange(VOCABULARY, device=logits.device)
+        distance = (bin_of_id - position[..., None]) / self.recipe.bin_sigma
+        no_action = (bin_of_id < 0) | (bin_of_id >= ACTION_BINS)
+        target = torch.softmax((-0.5 * distance**2).masked_fill(no_action, -math.inf), -1)
+        cross = -(target * logits.log_softmax(-1)).sum(-1)  # [B, 4, 7]
         entropy = -(target * target.clamp_min(1e-12).log()).sum(-1)
         per_dimension = (cross - entropy).mean((0, 1))
         action_loss = (per_dimension * self.weights).sum() / self.weights.sum()
-        place_loss, state_loss = self._auxiliary_loss(visual, points, tool)
+        token_loss, way_loss = self._token_loss(visual, where, batch), self._way_loss(middle, batch)
         with torch.no_grad():
-            error = (logits.argmax(-1) - position).abs().mean((0, 1)) / 127.5 * self.scale
+            off = (LAST_ACTION_ID - logits.argmax(-1) - position).abs()
+            right = (off < 1.5).all(-1).float().mean(0)  # [4]
         parts = {
-            "action": action_loss.item(), "place": place_loss.item(), "state": state_loss.item(),
-            "error_mm": 1e3 * error[:3].mean().item(), "gripper": error[6].item(),
+            "action": action_loss.item(), "token": token_loss.item(), "way": way_loss.item(),
+            **{f"right_{skill}": right[number].item() for number, skill in enumerate(SKILLS)},
         }  # fmt: skip
-        return action_loss + self.recipe.auxiliary_weight * (place_loss + state_loss), parts
+        return action_loss + self.recipe.auxiliary_weight * (token_loss + way_loss), parts
 
-    def _branches(self, visual: Tensor, text: Tensor, bins: Tensor) -> Tensor:
-        """Logits [B, K, 7, 256] of K instructions' action tokens, given text ids [B, K, M] and bins [B, K, 7]."""
+    def visual_tokens(self, images: Tensor, where: Tensor | None = None) -> Tensor:
+        """Visual tokens [B, N, D] of images [B, 3, S, S] in 0..1, or those at `where` [B, n]."""
+        tower = self.vision_backbone.featurizer
+        x = tower.patch_embed((images - 0.5) / 0.5) + tower.pos_embed
+        if where is not None:
+            x = x.gather(1, where[..., None].expand(-1, -1, x.shape[-1]))
+        for block in tower.blocks:
+            x = block(x)
+        return self.projector(x)
+
+    def _near_objects(self, points: Tensor, keep: int) -> Tensor:
+        """Tokens [B, keep], ascending: those of objects and their neighbours, the rest drawn at random."""
+        side = self.side
+        lottery = torch.rand(len(points), side * side, device=points.device)
+        cells = torch.cartesian_prod(torch.arange(side), torch.arange(side)).to(points)  # [N, 2]: row, column
+        own = (points.nan_to_num(nan=-9.0) * side).floor().flip(-1)  # [B, OBJECTS, 2]: row, column
+        far = (own[:, :, None] - cells).abs().amax(-1).amin(1)  # [B, N]: tokens between here and the nearest object
+        return (lottery + (2 - far).clamp_min(0)).topk(keep, dim=1).indices.sort(1).values
+
+    def branches(
+        self, visual: Tensor, where: Tensor | None, text: Sequence[Tensor], bins: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [B, K, 7, V] of K instructions' action tokens, given text ids K x [B, M] and bins [B, K, 7].
+
+        visual [B, n, D]: visual tokens; where [B, n]: which ones they are, None for all. Also returns what the last
+        text rows hold half-way through the decoder [B, K, D].
+        """
+        model, device = self.language_model, visual.device
         batch, count, _ = visual.shape
-        _, branches, words = text.shape
-        length = words + ACTION_DIM - 1
-        model = self.language_model
-        ids = torch.cat((text, LAST_ACTION_ID - bins[..., :-1]), -1).flatten(1)  # [B, K * length]
-        start = model.embed(torch.ones(batch, 1, dtype=torch.long, device=visual.device))
+        ids = torch.cat([torch.cat((words, LAST_ACTION_ID - bins[:, k, :-1]), 1) for k, words in enumerate(text)], 1)
+        lengths = [words.shape[1] + ACTION_DIM - 1 for words in text]
+        start = model.embed(torch.ones(batch, 1, dtype=torch.long, device=device))
         rows = torch.cat((start, visual, model.embed(ids)), 1)
         prefix = count + 1
-        step = torch.arange(length, device=visual.device).repeat(branches)
-        positions = torch.cat((torch.arange(prefix, device=visual.device), prefix + step))
-        branch = torch.arange(branches, device=visual.device).repeat_interleave(length)
-        branch = torch.cat((torch.full((prefix,), -1, device=visual.device), branch))
-        same = (branch[:, None] == branch[None]) | (branch[None] == -1)
-        mask = same & (positions[:, None] >= positions[None])
+        seen = torch.arange(count, device=device).expand(batch, -1) if where is None else where
+        step = torch.cat([torch.arange(length, device=device) for length in lengths])
+        after = (1 + self.side**2 + step).expand(batch, -1)
+        positions = torch.cat((torch.zeros_like(after[:, :1]), 1 + seen, after), 1)  # [B, S]
+        branch = torch.repeat_interleave(
+            torch.arange(-1, len(lengths), device=device), torch.tensor([prefix, *lengths], device=device)
+        )
+        order = torch.arange(len(branch), device=device)
+        mask = ((branch[:, None] == branch) | (branch == -1)) & (order[:, None] >= order)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
-        hidden = model(rows, positions, attend)[:, prefix:].unflatten(1, (branches, length))
-        ids_by_bin = LAST_ACTION_ID - torch.arange(ACTION_BINS, device=visual.device)
-        return hidden[:, :, words - 1 :] @ model.lm_head.weight[ids_by_bin].T
+        ends = prefix + torch.tensor(lengths, device=device).cumsum(0)
+        rows_of_actions = ends[:, None] + torch.arange(-ACTION_DIM, 0, device=device)  # [K, 7]: each predicts the next
+        middle = []
 
-    def _auxiliary_loss(self, visual: Tensor, points: Tensor, tool: Tensor) -> tuple[Tensor, Tensor]:
-        """Where each object is (which token, where in it), and the tool's height and opening."""
-        side = self.recipe.image_size // 14
-        out = self.auxiliary(visual)  # [B, N, 3 * 5 + 2]
-        seen = ~points.isnan().any(-1)  # [B, 5]
-        cell = (points.nan_to_num() * side).clamp(0, side - 1e-4)
-        token = cell.floor().long()[..., 1] * side + cell.floor().long()[..., 0]  # [B, 5]
-        which = F.cross_entropy(out[..., :OBJECTS].transpose(1, 2)[seen], token[seen])
-        offsets = out[..., OBJECTS : 3 * OBJECTS].unflatten(-1, (OBJECTS, 2)).transpose(1, 2)  # [B, 5, N, 2]
-        at = offsets.gather(2, token[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
-        where = F.smooth_l1_loss(at[seen], (cell - cell.floor())[seen] - 0.5, beta=0.05)
-        state = out[..., -2:].gather(1, token[:, -1:, None].expand(-1, 1, 2))[:, 0]
-        target = torch.stack((tool[:, 0] * 10, tool[:, 1]), -1)
-        return which + 2 * where, F.smooth_l1_loss(state, target, beta=0.05)
+        def look(layer: int, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            if layer == self.recipe.decoder_depth // 2:
+                middle.append(x[:, rows_of_actions[:, 0]])
+            return x, cos, sin
 
-    @torch.inference_mode()
-    def act(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
-        """Greedy actions [B, 7] (m, rad, opening) for images [B, S, S, 3]; recomputes everything for every token."""
-        device = self.scale.device
-        pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
-        visual = self.visual_tokens(pixels)
-        order = [TASKS[f"pick_{colour}"].instruction for colour in COLOURS]
-        text = self.prompts[[order.index(instruction) for instruction in instructions]][:, None]  # [B, 1, M]
-        bins = torch.zeros(len(images), 1, ACTION_DIM, dtype=torch.long, device=device)
-        for dimension in range(ACTION_DIM):
-            logits = self._branches(visual, text, bins)[:, 0, dimension]
-            bins[:, 0, dimension] = logits.argmax(-1).clamp_max(254)
-        value = (bins[:, 0].double() - 127.0) / 127.5
-        return (value * self.scale).cpu().numpy()
+        cos, sin = (t[:, None] for t in rotary(positions, model.config.head_dim, model.config.rope_theta))
+        hidden = model.run(rows, cos, sin, attend, look)
+        return model.lm_head(hidden[:, rows_of_actions]), F.rms_norm(middle[0], middle[0].shape[-1:])
+
+    def _token_loss(self, visual: Tensor, where: Tensor | None, batch: Batch) -> Tensor:
+        """Visual tokens tell what they show: which token holds each object, where in it, and where in the world."""
+        out = self.auxiliary["token"](visual).float()  # [B, n, 3 * OBJECTS + 3 * PLACED + 1]
+        which, offsets, places, opening = out.split((OBJECTS, 2 * OBJECTS, 3 * PLACED, 1), -1)
+        seen = ~batch.points.isnan().any(-1)  # [B, OBJECTS]
+        cell = (batch.points.nan_to_num() * self.side).clamp(0, self.side - 1e-4)
+        token = cell.floor().long()[..., 1] * self.side + cell.floor().long()[..., 0]
+        if where is not None:
+            token = torch.searchsorted(where, token.contiguous()).clamp_max(where.shape[1] - 1)
+        losses = [F.cross_entropy(which.transpose(1, 2)[seen], token[seen])]
+        offset = _at(offsets, token, 2)[seen]
+        losses.append(2 * F.smooth_l1_loss(offset, (cell - cell.floor())[seen] - 0.5, beta=0.05))
+        placed, true = seen[:, :PLACED], (batch.places - batch.places.new_tensor(MIDDLE)) / REACH
+        losses.append(2 * F.smooth_l1_loss(_at(places, token[:, :PLACED], 3)[placed], true[placed], beta=0.05))
+        losses.append(F.smooth_l1_loss(_at(opening, token[:, [TOOL]], 1)[:, 0, 0], batch.opening, beta=0.05))
+        return torch.stack(losses).sum()
+
+    def _way_loss(self, middle: Tensor, batch: Batch) -> Tensor:
+        """The last text row knows the way [5] from tool to cube and on to the plate."""
+        cube = batch.places.gather(1, batch.colours[..., None].expand(-1, -1, 3))  # [B, 4, 3]
+        tool, plate = batch.places[:, [TOOL]], batch.places[:, [TOOL - 1]]
+        true = torch.cat((cube - tool, (plate - cube)[..., :2]), -1) / REACH
+        return 2 * F.smooth_l1_loss(self.auxiliary["way"](middle).float(), true, beta=0.05)
 
     def save(self, path: Path) -> None:
         """Write recipe and weights to one file that `restore` reads."""
@@ -167,3 +225,21 @@ class SmallPolicy(nn.Module):
         policy = cls(Recipe(**stored["recipe"]))
         policy.load_state_dict(stored["weights"])
         return policy.eval()
+
+
+def waves(side: int, width: int) -> Tensor:
+    """Position embeddings [side * side, width] to begin with: waves along rows and columns, from one to many periods.
+
+    Where a token is can then be read off it by a linear map, which random embeddings would have to learn one by one.
+    """
+    place = (torch.arange(side) + 0.5) / side
+    angle = math.pi * place[:, None] * (side / 2) ** torch.linspace(0, 1, width // 4)  # [side, width / 4]
+    wave = torch.cat((angle.sin(), angle.cos()), 1)  # [side, width / 2]
+    rows, columns = wave.repeat_interleave(side, 0), wave.repeat(side, 1)
+    return math.sqrt(2) * torch.cat((rows, columns), 1)
+
+
+def _at(values: Tensor, token: Tensor, width: int) -> Tensor:
+    """Of values [B, n, K * width], the k-th part at the k-th of `token` [B, K]: [B, K, width]."""
+    parts = values.unflatten(-1, (-1, width)).transpose(1, 2)  # [B, K, n, width]
+    return parts.gather(2, token[..., None, None].expand(-1, -1, 1, width))[:, :, 0]

@@ -30,15 +30,28 @@ class Recipe:
     demonstrations: int  # images from the noisy expert
     rounds: int  # DAgger rounds after the first phase
     round_images: int  # images per DAgger round
+    tokens: int  # visual tokens trained on, of those of the image; the last phase sees all
     steps: int  # optimiser steps of the first phase
     round_steps: int  # optimiser steps after each round
+    last_steps: int  # optimiser steps at the end, on all visual tokens
     batch: int
+    average: float  # share that the running average of the weights keeps at each step
     learning_rate: float
     weight_decay: float
     warmup: int
     bin_sigma: float  # width of the soft target, in bins
     auxiliary_weight: float
     dimension_weights: tuple[float, ...]
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of all phases."""
+        return self.steps + self.rounds * self.round_steps + self.last_steps
+
+    @property
+    def images(self) -> int:
+        """Images recorded in all."""
+        return self.demonstrations + self.rounds * self.round_images
 
     @classmethod
     def load(cls, path: Path, **changes: Any) -> Recipe:

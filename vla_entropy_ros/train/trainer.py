@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,17 +15,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, distributed
 from torch.multiprocessing import spawn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..sim import COLOURS
+from ..sim.tasks import SKILLS
 from .demonstrations import Demonstrations, collect
-from .network import SmallPolicy
+from .export import export
+from .network import Batch, SmallPolicy
 from .settings import Recipe
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 60.0
 LOG_STEPS = 50
+GOAL_SHARE = 0.7  # how often the running goal is among the four that an image is trained on, beyond chance
 # glibc returns every large block to the system at once; a training step then spends a third of its time on page faults
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 PATIENCE = timedelta(hours=2)  # the other processes wait this long while one records a round
@@ -61,7 +68,7 @@ def _train_worker(
 
 
 class Trainer:
-    """One run in one folder: data-*.npz, state.pt, policy.pt, log.jsonl."""
+    """One run in one folder: data-*, state.pt, policy-*, policy.pt, log.jsonl."""
 
     def __init__(
         self, recipe: Recipe, folder: Path, device: str, processes: int, rank: int = 0, workers: int = 1
@@ -71,6 +78,8 @@ class Trainer:
         torch.set_num_threads(1)
         torch.manual_seed(recipe.seed)
         self.policy = SmallPolicy(recipe).to(device)
+        decay = get_ema_multi_avg_fn(recipe.average)
+        self._average = AveragedModel(self.policy, multi_avg_fn=decay)
         self.optimiser = torch.optim.AdamW(
             self.policy.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.95)
         )
@@ -78,24 +87,29 @@ class Trainer:
         self._resume()
 
     @property
-    def total_steps(self) -> int:
-        """Optimiser steps of all phases."""
-        return self.recipe.steps + self.recipe.rounds * self.recipe.round_steps
+    def averaged(self) -> SmallPolicy:
+        """The policy with its running average of the weights."""
+        policy = self._average.module
+        assert isinstance(policy, SmallPolicy)
+        return policy
 
     def run(self) -> None:
         """Train to the end; whatever an earlier run of this folder finished is not done again."""
         recipe = self.recipe
         data = [self._data(0)]
-        self._train(data, recipe.steps)
+        until = recipe.steps
+        self._train(data, until, recipe.tokens)
         for round_number in range(1, recipe.rounds + 1):
             data.append(self._data(round_number))
-            self._train(data, recipe.steps + round_number * recipe.round_steps)
+            until += recipe.round_steps
+            self._train(data, until, recipe.tokens)
+        self._train(data, until + recipe.last_steps, None)
         if self.rank == 0:
-            self.policy.save(self.folder / "policy.pt")
+            self.averaged.save(self.folder / "policy.pt")
 
     def _data(self, round_number: int) -> Demonstrations:
         """Images of one round, recorded by the first process unless an earlier run left them."""
-        path = self.folder / f"data-{round_number}.npz"
+        path = self.folder / f"data-{round_number}"
         if self.rank == 0 and not path.exists():
             self._record(round_number, path)
         if self.workers > 1:
@@ -104,11 +118,10 @@ class Trainer:
 
     def _record(self, round_number: int, path: Path) -> None:
         """Record one round: from the noisy expert first, from the policy and corrected by the expert after."""
-        recipe, weights = self.recipe, None
+        recipe, checkpoint = self.recipe, None
         count, noise = recipe.demonstrations, 1.0
         if round_number:
-            weights = self.folder / f"policy-{round_number - 1}.pt"
-            self.policy.save(weights)
+            checkpoint = export(self.averaged, self.folder / f"policy-{round_number - 1}", recipe.demonstrations)
             count, noise = recipe.round_images, 0.5
         log.info("round %d: recording %d images", round_number, count)
         started, done = time.monotonic(), 0
@@ -118,14 +131,16 @@ class Trainer:
             done += images
             log.info("  %d of %d images, %.0f a second", done, count, done / (time.monotonic() - started))
 
-        seed = SEED_STRIDE * (1 + round_number + 100 * recipe.seed)
-        data = collect(
-            seed, count, recipe.image_size, recipe.max_translation, noise, weights, self.processes, progress=progress
-        )
-        data.save(path)
+        seed, parts = SEED_STRIDE * (1 + round_number + 100 * recipe.seed), path.with_suffix(".parts")
+        folders = collect(
+            parts, seed, count, recipe.image_size, recipe.max_translation, noise, checkpoint, self.processes,
+            progress=progress,
+        )  # fmt: skip
+        Demonstrations.load(*folders).save(path)
+        shutil.rmtree(parts)
 
-    def _train(self, data: list[Demonstrations], until: int) -> None:
-        """Optimise up to step `until`."""
+    def _train(self, data: list[Demonstrations], until: int, tokens: int | None) -> None:
+        """Optimise up to step `until` on `tokens` visual tokens of each image, None for all."""
         if self.step >= until:
             return
         started = saved = time.monotonic()
@@ -134,12 +149,14 @@ class Trainer:
         for batch in self._batches(data):
             for group in self.optimiser.param_groups:
                 group["lr"] = self._rate()
-            loss, parts = self.policy.loss(*batch)
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+                loss, parts = self.policy.loss(batch, tokens)
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self._share_gradients()
             torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
             self.optimiser.step()
+            self._average.update_parameters(self.policy)
             self.step += 1
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -167,14 +184,14 @@ class Trainer:
     def _rate(self) -> float:
         """Learning rate of this step: warm-up, then a cosine over all phases down to a twentieth."""
         recipe = self.recipe
-        share = min(1.0, self.step / self.total_steps)
+        share = min(1.0, self.step / self.recipe.total_steps)
         return (
             recipe.learning_rate
             * min(1.0, (self.step + 1) / recipe.warmup)
             * (0.05 + 0.475 * (1 + math.cos(math.pi * share)))
         )
 
-    def _batches(self, data: list[Demonstrations]) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def _batches(self, data: list[Demonstrations]) -> Iterator[Batch]:
         """Endless random batches (this process's share), half from the newest round; brightness and noise varied."""
         rng = np.random.default_rng([self.recipe.seed, self.step, self.rank])
         newest, older = data[-1], data[:-1]
@@ -184,19 +201,24 @@ class Trainer:
                 source = newest if not older or rng.random() < 0.5 else older[rng.integers(len(older))]
                 picks.append((source, rng.integers(len(source))))
             images = torch.from_numpy(np.stack([s.images[i] for s, i in picks])).to(self.device)
-            pixels = images.permute(0, 3, 1, 2).float() / 255
-            batch = len(pixels)
-            gain = torch.from_numpy(rng.uniform(0.85, 1.15, (batch, 1, 1, 1))).float().to(self.device)
-            shift = torch.from_numpy(rng.uniform(-0.05, 0.05, (batch, 1, 1, 1))).float().to(self.device)
-            pixels = (pixels * gain + shift + 0.03 * (torch.rand_like(pixels) - 0.5)).clamp(0, 1)
-            columns = [np.stack([getattr(s, name)[i] for s, i in picks]) for name in ("actions", "points", "tool")]
-            actions, points, tool = (torch.from_numpy(column).to(self.device) for column in columns)
-            yield pixels, actions, points, tool
+            colours = np.stack([_colours(s.actions[i], int(s.goal[i]), rng) for s, i in picks])  # [B, 4]
+            goals = np.arange(len(SKILLS)) * len(COLOURS) + colours  # indices of GOALS
+            actions = np.stack([s.actions[i][g] for (s, i), g in zip(picks, goals, strict=True)])
+            others = [np.stack([getattr(s, name)[i] for s, i in picks]) for name in ("points", "places", "opening")]
+            pixels = self._vary(images.permute(0, 3, 1, 2).float() / 255, rng)
+            yield Batch(pixels, *(torch.from_numpy(a).to(self.device) for a in (colours, actions, *others)))
+
+    def _vary(self, pixels: Tensor, rng: np.random.Generator) -> Tensor:
+        """Vary brightness, and add noise, to pixels [B, 3, S, S] in 0..1."""
+        shape = (len(pixels), 1, 1, 1)
+        gain = torch.from_numpy(rng.uniform(0.85, 1.15, shape)).to(pixels)
+        shift = torch.from_numpy(rng.uniform(-0.05, 0.05, shape)).to(pixels)
+        return (pixels * gain + shift + 0.03 * (torch.rand_like(pixels) - 0.5)).clamp(0, 1)
 
     def _log(self, parts: dict[str, float], rate: float) -> None:
         """One line for people, one for programs."""
         log.info(
-            "step %d of %d, %.1f steps a second: %s", self.step, self.total_steps, rate,
+            "step %d of %d, %.1f steps a second: %s", self.step, self.recipe.total_steps, rate,
             ", ".join(f"{name} {value:.4f}" for name, value in parts.items()),
         )  # fmt: skip
         with (self.folder / "log.jsonl").open("a") as file:
@@ -204,7 +226,10 @@ class Trainer:
 
     def _save(self) -> None:
         """Write the state atomically."""
-        state = {"step": self.step, "policy": self.policy.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state = {
+            "step": self.step, "policy": self.policy.state_dict(), "average": self._average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }  # fmt: skip
         temporary = self.folder / "state.tmp"
         torch.save(state, temporary)
         temporary.replace(self.folder / "state.pt")
@@ -215,6 +240,17 @@ class Trainer:
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.policy.load_state_dict(state["policy"])
+        self._average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
         log.info("resuming at step %d", self.step)
+
+
+def _colours(actions: NDArray[np.float32], goal: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """For each skill, a cube in sight [4], given the expert's actions [16, 7]; mostly the goal's for its skill."""
+    present = np.flatnonzero(~np.isnan(actions[: len(COLOURS), 0]))
+    chosen = rng.choice(present, len(SKILLS))
+    skill, colour = divmod(goal, len(COLOURS))
+    if rng.random() < GOAL_SHARE:
+        chosen[skill] = colour
+    return chosen

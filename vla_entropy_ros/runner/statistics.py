@@ -1,0 +1,43 @@
+"""The statistics of success rates and of times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson score interval (95 %) of a success rate; (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mcnemar(ours: Sequence[bool], theirs: Sequence[bool]) -> tuple[int, int, float]:
+    """Pairs won by ours alone, by theirs alone, and the exact two-sided p of McNemar's test; paired in order."""
+    won = sum(a and not b for a, b in zip(ours, theirs, strict=True))
+    lost = sum(b and not a for a, b in zip(ours, theirs, strict=True))
+    return won, lost, float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float] | None:
+    """Median, 95th percentile and maximum; None without values."""
+    if not len(values):
+        return None
+    middle, high = np.percentile(values, (50, 95))
+    return {"p50": round(float(middle), 2), "p95": round(float(high), 2), "max": round(float(max(values)), 2)}
+
+
+def jerk(positions: NDArray[np.float64], period: float) -> float | None:
+    """Root mean square jerk [m/s^3] of positions [T, 3] in metres, `period` seconds apart; None for less than four."""
+    if len(positions) < 4:
+        return None
+    third = np.diff(positions, n=3, axis=0) / period**3
+    return math.sqrt(float(np.square(third).sum(1).mean()))

@@ -179,7 +179,7 @@ class Llama(nn.Module):
         """Embeddings [..., D] of token ids [...]."""
         return self.model.embed_tokens(ids)
 
-    def forward(self, x: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, attend: Attend, narrow: Narrow | None = None) -> Tensor:
         """Hidden states [B, S, D] after the final norm, of rows `x` [B, S, D] at `positions` [S] or [B, S]."""
         cos, sin = rotary(positions, self.config.head_dim, self.config.rope_theta)
         parts = (self.config.num_attention_heads, *2 * (self.config.num_key_value_heads,))
@@ -188,7 +188,7 @@ class Llama(nn.Module):
             q, k, v = (part.transpose(1, 2) for part in qkv.split(parts, dim=2))
             return attend(layer, q, k, v).transpose(1, 2)
 
-        return self.run(x, cos.unsqueeze(-2).to(x.dtype), sin.unsqueeze(-2).to(x.dtype), mix)
+        return self.run(x, cos.unsqueeze(-2).to(x.dtype), sin.unsqueeze(-2).to(x.dtype), mix, narrow)
 
     def run(self, x: Tensor, cos: Tensor, sin: Tensor, mix: Mix, narrow: Narrow | None = None) -> Tensor:
         """`forward` with the rotary embedding given: cos and sin broadcast to [B, S, 1, hd], in the dtype of `x`.

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from vla_entropy_ros.bench.configurations import BASELINE, configurations, paper
+from vla_entropy_ros.bench import report
+from vla_entropy_ros.bench.configurations import BASELINE, configurations, paper, search
 from vla_entropy_ros.bench.measure import Shape, draft_acceptance, measure, summarise
 from vla_entropy_ros.bench.recording import Recording, RecordingError, load, record, save
 from vla_entropy_ros.cli import main

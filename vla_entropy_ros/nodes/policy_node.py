@@ -138,6 +138,7 @@ class PolicyNode(LifecycleNode):
             resolve_checkpoint(values["checkpoint"]),
             device=values["device"],
             dtype=values["dtype"],
+            quantisation=values["quantisation"],
             unnorm_key=values["unnorm_key"] or None,
             preprocess=values["preprocess"],
             tunables=options_of(values).tunables,

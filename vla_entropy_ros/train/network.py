@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..engine.llama import Llama, LlamaConfig, rotary
+from ..engine.llama import Llama, LlamaConfig
 from ..engine.vision import Projector, TowerConfig, VisionBackbone
 from ..sim.tasks import COLOURS, SKILLS, Goal
 from .demonstrations import OBJECTS, PLACED, TOOL
@@ -186,8 +186,7 @@ class SmallPolicy(nn.Module):
                 middle.append(x[:, rows_of_actions[:, 0]])
             return x, cos, sin
 
-        cos, sin = (t[:, None] for t in rotary(positions, model.config.head_dim, model.config.rope_theta))
-        hidden = model.run(rows, cos, sin, attend, look)
+        hidden = model(rows, positions, attend, look)
         return model.lm_head(hidden[:, rows_of_actions]), F.rms_norm(middle[0], middle[0].shape[-1:])
 
     def _token_loss(self, visual: Tensor, where: Tensor | None, batch: Batch) -> Tensor:

@@ -15,7 +15,7 @@ Kind = Literal["bool", "int", "float", "str"]
 TYPES: dict[Kind, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
 BUDGETS = ("k1", "k2", "row_budget")
-DEFAULT_TOKENS = 64  # visual tokens that the budgets of config/policy.yaml are for: the small policy's
+DEFAULT_TOKENS = 256  # visual tokens that the budgets of config/policy.yaml are for: one camera at 224 px, as OpenVLA has
 DRAFTS = ("off", "exact", "bounded", "anytime")
 QUANTISATIONS = ("none", "int8")
 MODES = ("full", "vla_cache", "visual_only", "attention_only", "static_union", "info_entropy")

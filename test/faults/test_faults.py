@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,35 +18,42 @@ from tools.faults.suite import once
 from vla_entropy_ros.runner.episodes import environment, under
 
 LENIENT = 1.5  # seconds: a busy machine must not fail this; `make faults` measures
+REAL, SIMULATED = ([kind for kind in FAULTS if kind.sim_time is simulated] for simulated in (False, True))
+
+
+@contextlib.contextmanager
+def running(folder: Path, checkpoint: Path, **options: Any) -> Iterator[Rig]:
+    """Both nodes as processes, in motion, apart from the nodes of other tests."""
+    settings = environment(int(os.environ["ROS_DOMAIN_ID"]) + 1)
+    with under(settings), Rig(folder, settings, str(checkpoint), pose_timeout=2.0, **options) as rig:
+        yield rig
 
 
 @pytest.fixture(scope="module")
-def rig(request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """Both nodes as processes, in motion; the parameter says whether under simulated time."""
-    settings = environment(int(os.environ["ROS_DOMAIN_ID"]) + 1)  # apart from the nodes of other tests
-    folder = tmp_path_factory.mktemp("rig")
-    with under(settings), Rig(folder, settings, str(checkpoint), sim_time=request.param, pose_timeout=2.0) as one:
+def rig(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """The nodes that most faults are tried on, one after the other, without a restart."""
+    with running(tmp_path_factory.mktemp("rig"), checkpoint) as one:
         yield one
 
 
-CASES = [pytest.param(kind.sim_time, kind, id=kind.name) for kind in FAULTS]
-
-
-@pytest.mark.parametrize(("rig", "kind"), CASES, indirect=["rig"])
-def test_the_arm_is_safe_and_recovers(rig: Rig, kind: type[Fault]) -> None:
+def survives(kind: type[Fault], rig: Rig) -> None:
+    """The arm is safe soon, and moves again afterwards."""
     safe, recovery = once(kind(), rig)
     assert safe < LENIENT
-    assert recovery < 30.0
+    assert recovery < 60.0
     assert rig.command.process.poll() is None
 
 
-@pytest.mark.parametrize("rig", [False], indirect=True)
+@pytest.mark.parametrize("kind", REAL, ids=lambda kind: kind.name)
+def test_the_arm_is_safe_and_recovers(rig: Rig, kind: type[Fault]) -> None:
+    survives(kind, rig)
+
+
 def test_nonsense_moves_nothing(rig: Rig) -> None:
-    figures: dict[str, Any] = fuzz(rig, {**POLICY, **COMMAND}, count=25)
+    figures = fuzz(rig, {**POLICY, **COMMAND}, count=25)
     assert (figures["moves"], figures["violations"]) == (0, [])
 
 
-@pytest.mark.parametrize("rig", [False], indirect=True)
 def test_endurance_in_short(rig: Rig) -> None:
     assert parameter_times(rig, 10) is not None
     figures = soak(rig, 4.0)
@@ -54,9 +62,13 @@ def test_endurance_in_short(rig: Rig) -> None:
     assert figures["violations"] == []
 
 
+def test_time_that_jumps_is_survived(checkpoint: Path, tmp_path: Path) -> None:
+    with running(tmp_path, checkpoint, sim_time=True) as rig:
+        for kind in SIMULATED:
+            survives(kind, rig)
+
+
 def test_nonsense_does_not_move_an_arm_with_joints(checkpoint: Path, tmp_path: Path) -> None:
-    settings = environment(int(os.environ["ROS_DOMAIN_ID"]) + 1)
-    values: dict[str, Any] = {"command_type": "joint_trajectory", "pose_timeout": 2.0}
-    with under(settings), Rig(tmp_path, settings, str(checkpoint), **values) as rig:
+    with running(tmp_path, checkpoint, command_type="joint_trajectory") as rig:
         figures = fuzz(rig, JOINTED, count=25)
     assert (figures["moves"], figures["violations"]) == (0, [])

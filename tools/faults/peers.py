@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,8 @@ JOINTS = ("x", "y", "z", "turn_z", "turn_y", "turn_x")
 AXES = {"x": "1 0 0", "y": "0 1 0", "z": "0 0 1"}
 STILL = 1e-9  # metres: targets nearer than this are the same
 LATE = 1.0  # seconds a target may have been under way; more is a clock that jumped
-LAG = 0.02  # metres that the measured pose may lie behind the target: what a hold may take back at once
+SLACK = 0.005  # metres beyond the speed limit, for the jitter of stamps
+TOLD = 50  # measured poses that a hold may go back to
 
 
 def time_message(stamp: float) -> Time:
@@ -123,11 +125,14 @@ class Target:
 class Arm:
     """Is at once where it is told to be, tells its pose at 50 Hz, and checks every target against the limits."""
 
+    stamped = True  # whether targets say when they were sent; the time of arrival tells no speed
+
     def __init__(self, node: Node, now: Callable[[], float], limits: Limits) -> None:
         self._now, self._limits = now, limits
         self.pose = HOME
         self.targets: list[Target] = []
         self.violations: list[str] = []
+        self._told: deque[NDArray[np.float64]] = deque(maxlen=TOLD)
         self._connect(node)
         self._repeater = Repeater(50.0, self._tell)
 
@@ -145,6 +150,7 @@ class Arm:
         return [b.sent for a, b in pairs if b.sent >= since and np.abs(b.position - a.position).max() > STILL]
 
     def _tell(self) -> None:
+        self._told.append(self.pose.position)
         self._publisher.publish(pose_message(self.pose, time_message(self._now()), "base_link"))
 
     def _on_target(self, message: Any) -> None:
@@ -170,12 +176,16 @@ class Arm:
             return
         last = self.targets[-1]
         step = float(np.linalg.norm(target.position - last.position))
-        if step > self._limits.max_speed * abs(target.stamp - last.stamp) + LAG:
+        held = any(np.abs(target.position - told).max() <= STILL for told in tuple(self._told))
+        allowed = self._limits.max_speed * abs(target.stamp - last.stamp) + SLACK
+        if not held and step > (allowed if self.stamped else self._limits.lead_translation):
             self.violations.append(f"a step of {step:.3f} m in {target.stamp - last.stamp:.3f} s")
 
 
 class JointedArm(Arm):
     """The same with joints: a gantry with a wrist, described by a URDF, that follows joint trajectories."""
+
+    stamped = False
 
     description = (
         '<robot name="gantry"><link name="base_link"/><link name="tool"/>'
@@ -201,6 +211,7 @@ class JointedArm(Arm):
         node.create_subscription(JointTrajectory, "joint_trajectory", self._on_trajectory, 50)
 
     def _tell(self) -> None:
+        self._told.append(self._kinematics.forward(np.array(self._positions)).position)
         message = JointState(name=list(JOINTS), position=self._positions)
         message.header.stamp = time_message(self._now())
         self._publisher.publish(message)

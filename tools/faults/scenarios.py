@@ -133,13 +133,11 @@ class ParameterFlood(Fault):
 
     def last(self, rig: Rig) -> None:
         until = time.monotonic() + LASTS
-        futures = []
         while time.monotonic() < until:
             setting = random.choice(self._settings)
             parameter = Parameter(setting.name, value=_any_value(setting)).to_parameter_msg()
-            futures.append(self._client.call_async(SetParameters.Request(parameters=[parameter])))
+            self._client.call_async(SetParameters.Request(parameters=[parameter]))  # some are lost: queues are finite
             time.sleep(0.005)
-        rig.until(lambda: all(future.done() for future in futures), "all answers")
         rig.node.destroy_client(self._client)
 
     def end(self, rig: Rig) -> None:

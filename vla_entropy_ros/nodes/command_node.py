@@ -135,14 +135,16 @@ class CommandNode(Node):
     def _tick(self) -> None:
         """Send the command of this instant, or nothing."""
         now = self._now()
-        jumped_back, self._last_time = now < self._last_time, now
+        if now < self._last_time:
+            self._anchored = False  # what the last chunk's stamp was does not count any more
+        self._last_time = now
         if not self._guard.commanding:
             return
         if problem := self._problem(now):
             self._rest(problem)
             return
         assert self._arm.pose is not None
-        if jumped_back or not self._anchored:
+        if not self._anchored:
             self._anchor(self._arm.pose, now)
         self._send(self._arm.pose, now)
 

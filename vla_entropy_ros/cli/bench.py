@@ -73,7 +73,8 @@ def bench(
     folder = options.output_folder(output, "bench")
     episodes, repeats = (4, 1) if quick else (EPISODES, REPEATS)
     with options.one_line(EngineError, recording.RecordingError):
-        policy = Policy.load(checkpoint or default_checkpoint())
+        with options.loading(console) as told:
+            policy = Policy.load(checkpoint or default_checkpoint(), progress=told)
         policy.warm_up(WARM_UP)
         if files:
             recordings = [recording.load(file) for file in files]

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from vla_entropy_ros.bench.configurations import BASELINE, configurations, paper
-from vla_entropy_ros.bench.measure import OPENVLA, OPENVLA_ROWS, OPENVLA_TOWERS, Shape, measure, summarise
+from vla_entropy_ros.bench import report
+from vla_entropy_ros.bench.configurations import BASELINE, configurations, paper, search
+from vla_entropy_ros.bench.measure import Shape, draft_acceptance, measure, summarise
 from vla_entropy_ros.bench.recording import Recording, RecordingError, load, record, save
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.cli.options import FRESH_SEED
 from vla_entropy_ros.engine import Policy
-from vla_entropy_ros.engine.cost import decoder_flops, vision_flops
 from vla_entropy_ros.resources import default_checkpoint
+from vla_entropy_ros.runner.inprocess import Arm
 from vla_entropy_ros.runner.plan import Silent
+from vla_entropy_ros.sim import Environment
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,14 @@ def policy() -> Policy:
 @pytest.fixture(scope="module")
 def recordings(policy: Policy) -> list[Recording]:
     """Two short episodes of the shipped policy."""
-    return record(policy, [FRESH_SEED, FRESH_SEED + 1], 1.2, Silent())
+    return record(policy, [("pick_red", FRESH_SEED), ("push_green_left", FRESH_SEED + 1)], 1.2, Silent())
+
+
+@pytest.fixture(scope="module")
+def changing(recordings: list[Recording]) -> Recording:
+    """An episode whose instruction changes at its eighth image."""
+    one = recordings[0]
+    return replace(one, instructions=(*one.instructions[:7], *("push the blue cube to the left",) * (len(one) - 7)))
 
 
 def test_a_recording_moves_and_survives_its_file(recordings: list[Recording], tmp_path: Path) -> None:
@@ -39,7 +49,47 @@ def test_a_recording_moves_and_survives_its_file(recordings: list[Recording], tm
     read = load(tmp_path / "episode.npz")
     np.testing.assert_array_equal(read.images, one.images)
     np.testing.assert_array_equal(read.stamps, one.stamps)
-    assert read.instruction == one.instruction == "pick up the red cube"
+    assert read.instructions == one.instructions == ("pick up the red cube",) * 12
+    assert recordings[1].told == ["push the green cube to the left"]
+
+
+def test_a_file_with_one_instruction_for_all_images_is_read(recordings: list[Recording], tmp_path: Path) -> None:
+    one = recordings[0]
+    np.savez(tmp_path / "old.npz", images=one.images, stamps=one.stamps, instruction=one.instructions[0])
+    assert load(tmp_path / "old.npz").instructions == one.instructions
+
+
+def test_a_changing_instruction_is_kept_and_replayed(policy: Policy, changing: Recording, tmp_path: Path) -> None:
+    save(changing, tmp_path / "episode.npz")
+    read = load(tmp_path / "episode.npz")
+    assert read.told == ["pick up the red cube", "push the blue cube to the left"]
+    planned = [c for c in configurations(policy.info.visual_tokens) if c.name == "paper: full method"]
+    (run,) = measure(policy, [read], planned, 1)
+    first, second = run.results[0].text_rows, run.results[7].text_rows
+    assert [r.text_rows for r in run.results] == [first] * 7 + [second] * 5
+    assert second == first + 2  # six words instead of four, or seven instead of five
+    schedule = [result.reuse.k_vis for result in run.results[1:]]
+    assert schedule[6] > schedule[5]  # begins anew with the instruction
+    assert run.results[7].reuse.reused > 0  # what was seen stays
+
+
+def test_what_the_policy_is_told_is_recorded_with_each_image(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = iter([0] * 4 + [1] * 99)
+    monkeypatch.setattr(Environment, "goal", property(lambda self: self.task.goals[next(reached)]))
+    monkeypatch.setattr(Arm, "_target_token", lambda self: None)
+    told = record(policy, [("put_red_then_push_green_left", FRESH_SEED)], 0.6, Silent())[0].instructions
+    assert set(told) == {"put the red cube on the plate", "push the green cube to the left"}
+    assert list(told) == sorted(told, reverse=True)
+    assert len(told) == 6
+
+
+def test_an_excerpt_lies_around_the_change_of_instruction(changing: Recording, recordings: list[Recording]) -> None:
+    part = changing.excerpt(6)
+    np.testing.assert_array_equal(part.stamps, changing.stamps[4:10])
+    np.testing.assert_array_equal(part.images, changing.images[4:10])
+    assert part.instructions == changing.instructions[4:10]
+    assert recordings[0].excerpt(5).stamps[0] == recordings[0].stamps[0]
+    assert len(changing.excerpt(99)) == len(changing)
 
 
 def test_an_unusable_file_is_refused_in_one_line(recordings: list[Recording], tmp_path: Path) -> None:
@@ -54,10 +104,17 @@ def test_an_unusable_file_is_refused_in_one_line(recordings: list[Recording], tm
     with pytest.raises(RecordingError, match="no recording at"):
         load(tmp_path / "nowhere.npz")
     np.savez(path, images=recordings[0].images)
-    with pytest.raises(RecordingError, match="no stamps, instruction"):
+    with pytest.raises(RecordingError, match="no stamps, instructions"):
         load(path)
     np.savez(path, images=recordings[0].images, stamps=recordings[0].stamps[::-1], instruction="go")
     with pytest.raises(RecordingError, match="ascending"):
+        load(path)
+    np.savez(path, images=recordings[0].images, stamps=recordings[0].stamps, instructions=["go"] * 3)
+    with pytest.raises(RecordingError, match="instructions must be 12 texts"):
+        load(path)
+    two = np.stack((recordings[0].images,) * 2, axis=1)  # of two cameras
+    np.savez(path, images=two, stamps=recordings[0].stamps, instructions=recordings[0].instructions)
+    with pytest.raises(RecordingError, match="of one camera"):
         load(path)
 
 
@@ -92,9 +149,21 @@ def test_the_papers_figures_follow_from_the_episodes_own_reuse(policy: Policy, r
     base, published = summarise(measure(policy, recordings, planned, 1), Shape(policy.llama, policy.towers))
     assert base["openvla_7b"]["paper_tmacs"] == pytest.approx(1.8638, abs=1e-4)
     assert published["openvla_7b"]["paper_tmacs"] <= 1.214
-    true = (vision_flops(OPENVLA_TOWERS, 4096), decoder_flops(OPENVLA, round(OPENVLA_ROWS), round(OPENVLA_ROWS)))
-    assert [round(value / 1e12, 2) for value in true] == [0.41, 3.73]
     assert base["openvla_7b"]["true_tflops"] == pytest.approx(0.405 + 3.734 + 0.080, rel=0.005)
+
+
+def test_the_fate_of_drafts_is_summed_up(policy: Policy, recordings: list[Recording]) -> None:
+    planned = [c for c in configurations(policy.info.visual_tokens) if c.name in (BASELINE, "default")]
+    plain, ours = (draft_acceptance(run.results) for run in measure(policy, recordings, planned, 1))
+    ticks = sum(map(len, recordings))
+    assert plain["passes_histogram"] == {"7": ticks}
+    assert (plain["accepted_per_tick"], set(plain["by_source"].values())) == (0.0, {None})
+    passes = {int(count): ticks for count, ticks in ours["passes_histogram"].items()}
+    assert (sum(passes.values()), max(passes)) == (ticks, 7)  # the first tick of an episode has nothing to go by
+    assert set(ours["by_source"]) == {"previous", "extrapolated", "guessed"}
+    assert 0 < ours["accepted_per_tick"] < ours["tried_per_tick"]
+    mean = sum(count * ticks for count, ticks in passes.items()) / ticks
+    assert mean <= 7 - ours["accepted_per_tick"] + 1e-4  # each accepted draft saves its pass
 
 
 def test_what_a_growing_set_computes_counts(policy: Policy, recordings: list[Recording]) -> None:
@@ -113,16 +182,59 @@ def test_paper_yaml_is_the_paper_in_proportion() -> None:
     assert (paper(64).k1, paper(64).k2) == (10, 15)
 
 
-def test_the_command_writes_table_json_and_picture(recordings: list[Recording], tmp_path: Path) -> None:
+def test_the_command_writes_table_json_and_picture(policy: Policy, recordings: list[Recording], tmp_path: Path) -> None:
     save(recordings[0], tmp_path / "episode.npz")
     arguments = ["bench", "--quick", "--episode", str(tmp_path / "episode.npz"), "--output", str(tmp_path / "out")]
     result = CliRunner().invoke(main, [*arguments, "--json"])
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
     assert content == json.loads((tmp_path / "out" / "bench.json").read_text())
-    assert len(content["configurations"]) == len(configurations(64))
+    assert [c["name"] for c in content["configurations"]] == [c.name for c in configurations(policy.info.visual_tokens)]
+    assert set(content["draft_acceptance"]) >= {"passes_histogram", "accepted_per_tick", "by_source"}
+    assert content["openvla_7b"]["largest_difference"] < 1e-6
+    assert "prefill: default" in content["openvla_7b"]["counted_tflops"]
+    assert content["selection_ms"]["in_default_ticks"]["p50"] > 0
     assert (tmp_path / "out" / "bench.png").stat().st_size > 10_000
-    assert "equal ticks" in CliRunner().invoke(main, arguments).stdout
+
+
+def test_the_front_holds_what_nothing_else_beats(tmp_path: Path) -> None:
+    points = {
+        "slow": (9, 0.9),
+        "best": (9, 1.0),
+        "fast": (2, 0.3),
+        "worse": (3, 0.3),
+        "middle": (5, 0.8),
+        "bad": (6, 0.5),
+    }
+    records = [{"name": n, "tick_ms": {"p50": p50}, "equal_share": equal} for n, (p50, equal) in points.items()]
+    assert [record["name"] for record in report.front(records)] == ["fast", "middle", "best"]
+    report.plot(records, tmp_path / "plot.png", "six")
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("tokens", [16, 64, 256])
+def test_the_search_stays_within_the_tokens_and_begins_with_the_baseline(tokens: int) -> None:
+    searched = search(tokens)
+    assert [c.name for c in searched[:3]] == [BASELINE, "full, exact drafts", "default"]
+    assert len({c.name for c in searched}) == len(searched)
+    for configuration in searched:
+        configuration.tunables.check_budgets(tokens)
+
+
+def test_the_command_searches_for_the_best_trade_offs(
+    policy: Policy, recordings: list[Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = search(policy.info.visual_tokens)[:5]
+    monkeypatch.setattr("vla_entropy_ros.bench.configurations.search", lambda tokens: some)
+    save(recordings[0], tmp_path / "episode.npz")
+    arguments = ["bench", "--tune", "--quick", "--episode", str(tmp_path / "episode.npz"), "--output", str(tmp_path)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert [c["name"] for c in content["configurations"]] == [c.name for c in some]
+    shown = [c.name for c in some if c.name in result.stdout.split("choosing among")[0]]
+    assert set(shown) == set(content["best_trade_offs"])
+    assert set(shown) & {BASELINE, "full, exact drafts"}  # always equal, so one of them ends the front
 
 
 def test_the_command_names_a_broken_file(tmp_path: Path) -> None:

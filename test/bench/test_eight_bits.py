@@ -21,7 +21,7 @@ UP = "model.layers.0.mlp.up_proj.weight"
 
 def test_the_small_policys_actions_hardly_change_in_8_bits() -> None:
     policies = [Policy.load(default_checkpoint(), quantisation=name) for name in ("none", "int8")]
-    recordings = record(policies[0], [FRESH_SEED, FRESH_SEED + 1], 1.2, Silent())
+    recordings = record(policies[0], [("pick_red", FRESH_SEED), ("put_blue", FRESH_SEED + 1)], 1.2, Silent())
     ours = Tunables.default(policies[0].info.visual_tokens)
     planned = [Configuration("full", replace(ours, mode="full", drafts="off"))]
     plain, eight = (measure(policy, recordings, planned, 1)[0] for policy in policies)

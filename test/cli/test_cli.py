@@ -41,6 +41,10 @@ def test_every_command_explains_itself_and_offers_json(command: list[str]) -> No
         (["inspect", "checkpoint", "nowhere"], "does not exist"),
         (["inspect", "episode", "nowhere"], "no recording at nowhere"),
         (["inspect", "episode", "--mode", "fast"], "valid are full"),
+        (["replay", "nowhere"], "no bag at nowhere"),
+        (["replay", "--topic", "/wrist"], "no image topic '/wrist' in the bag: valid are /image/compressed"),
+        (["record", "there"], "give --topic, or --simulate"),
+        (["record", "there", "--simulate", "--task", "pick_pink"], "valid are pick_red, pick_green"),
     ],
 )
 def test_a_wrong_argument_is_answered_with_the_valid_ones(arguments: list[str], said: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vla_entropy_ros.engine.entropy import attention_mass, attention_score, image_entropy
+from vla_entropy_ros.engine.entropy import Attention, attention_mass, attention_score, image_entropy
 
 
 def histogram_entropy(patch: NDArray[np.uint8], bins: int) -> float:
@@ -52,3 +52,12 @@ def test_scores_lie_between_zero_and_one(words: int, tokens: int, seed: int) -> 
     entropy = -(p * np.log(np.where(p > 0, p, 1))).sum(0) / np.log(max(words, 2))
     seen = attention.sum(0) > 0
     np.testing.assert_allclose(attention_score(attention)[seen], np.clip(1 - entropy, 0, 1)[seen], atol=1e-5)
+
+
+def test_kept_scores_are_those_of_the_attention() -> None:
+    weights = np.random.default_rng(0).random((5, 9), np.float32)
+    kept = Attention(weights)
+    np.testing.assert_array_equal(kept.mass, attention_mass(weights))
+    for weighted in (False, True, False):  # asked again, the same
+        np.testing.assert_array_equal(kept.score(weighted), attention_score(weights, weighted))
+    assert kept.score(True) is kept.score(True)

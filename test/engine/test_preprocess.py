@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vla_entropy_ros.engine import ActionError, CheckpointError, Policy
 from vla_entropy_ros.engine.action import ActionSpace
@@ -37,7 +38,10 @@ def test_patches_are_in_raster_order() -> None:
     cut = patches(np.stack((image[::-1], image)), 14)[9:]  # of the second camera
     assert cut.shape == (9, 588)
     np.testing.assert_array_equal(cut[5].reshape(14, 14, 3), image[14:28, 28:42])
-    assert patches(grey(np.stack((image, image))), 14).shape == (18, 196)
+    levels = grey(patches(np.stack((image, image)), 14))
+    assert levels.shape == (18, 196)
+    whole = np.asarray(Image.fromarray(image).convert("L"))
+    np.testing.assert_array_equal(levels[9 + 4], whole[14:28, 14:28].ravel())
 
 
 def test_actions_are_bin_centres_in_si_units() -> None:

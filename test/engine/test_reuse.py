@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vla_entropy_ros.engine import ActionError, Observation, ObservationError, Policy, Result
 from vla_entropy_ros.engine.drafts import NO_DRAFT
 from vla_entropy_ros.engine.policy import PROBE_IDS
-from vla_entropy_ros.engine.select import all_fresh
+from vla_entropy_ros.engine.select import Patches, all_fresh
 from vla_entropy_ros.settings import MODES, Tunables
 
 from .conftest import write_small
@@ -72,14 +72,14 @@ def test_an_identical_frame_with_any_subset_reused_gives_the_same_logits(
     fresh = np.random.default_rng(seed).random(16) < share
     policy.reset()
     expected = prefill(policy, picture(2), np.ones(16, np.bool_))
-    policy._slots.commit(np.ones(16, np.bool_), np.zeros((16, 588), np.float32), torch.zeros(16, 32))
+    policy._slots.commit(np.ones(16, np.bool_), Patches.of(np.zeros((16, 588), np.uint8)), torch.zeros(16, 32))
     torch.testing.assert_close(prefill(policy, picture(2), fresh), expected, rtol=0, atol=0)
 
 
 def test_a_pass_writes_the_given_slots_and_no_others(policy: Policy) -> None:
     slots = policy._slots
     prefill(policy, picture(3), np.ones(16, np.bool_))
-    slots.commit(np.ones(16, np.bool_), np.zeros((16, 588), np.float32), torch.zeros(16, 32))
+    slots.commit(np.ones(16, np.bool_), Patches.of(np.zeros((16, 588), np.uint8)), torch.zeros(16, 32))
     before = slots.keys.clone(), slots.values.clone()
     fresh = np.zeros(16, np.bool_)
     fresh[[2, 5, 11]] = True
@@ -262,3 +262,16 @@ def test_a_token_that_is_no_action_is_refused(tmp_path: Path) -> None:
     policy._network.language_model.lm_head.weight[:64] *= 1000.0
     with pytest.raises(ActionError, match="which are no actions: those are 64 to 319"):
         see(policy, picture(9), 0.0)
+
+
+def test_scores_that_no_budget_asks_for_are_not_computed(policy: Policy) -> None:
+    for mode, unused, used in (
+        ("visual_only", "attention_score", "image_entropy"),
+        ("attention_only", "image_entropy", "attention_score"),
+    ):
+        policy.set_tunables(replace(TUNABLES, mode=mode))
+        policy.reset()
+        see(policy, picture(1), 0.0)
+        record = see(policy, picture(1), 0.1).reuse
+        assert not getattr(record, unused).any()
+        assert getattr(record, used).any()

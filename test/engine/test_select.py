@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_entropy_ros.engine.select import budgets, fill, influence, select, static_patches, top
+from vla_entropy_ros.engine.select import Patches, budgets, fill, influence, select, static_patches, top
 from vla_entropy_ros.settings import MODES, Tunables
 
 DEFAULT = Tunables.default()
@@ -34,22 +34,36 @@ def test_all_modes_spend_the_same(mode: str, t: int, a: int, b: int, T: int) -> 
     assert min(k_vis, k_attn) >= 0
 
 
-def test_static_patches_against_the_definition() -> None:
-    random = np.random.default_rng(1)
-    before = random.integers(0, 256, (200, 588)).astype(np.float32)
-    now = np.clip(before + random.normal(0, np.linspace(0, 40, 200)[:, None], before.shape), 0, 255).astype(np.float32)
-    cosine = (now * before).sum(1) / (np.linalg.norm(now, axis=1) * np.linalg.norm(before, axis=1))
-    apart = np.abs(now - before).mean(1)
-    np.testing.assert_array_equal(static_patches(now, before, 0.996, 0.0), cosine >= 0.996)
-    np.testing.assert_array_equal(static_patches(now, before, 0.996, 6.0), (cosine >= 0.996) & (apart <= 6.0))
-    assert 0 < (cosine >= 0.996).sum() < 200
+@given(seed=st.integers(0, 2**32 - 1), noise=st.floats(0, 60), difference=st.floats(0, 30))
+def test_static_patches_against_the_definition(seed: int, noise: float, difference: float) -> None:
+    random = np.random.default_rng(seed)
+    before = random.integers(0, 256, (200, 588), np.uint8)
+    moved = before + random.normal(0, np.linspace(0, noise, 200)[:, None], before.shape)
+    now = np.clip(moved, 0, 255).astype(np.uint8)
+    a, b = now.astype(np.float64), before.astype(np.float64)
+    alike = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)) >= 0.996
+    apart = np.abs(a - b).mean(1)
+    stored = Patches.of(np.zeros_like(before))
+    stored.copy_rows(Patches.of(before), np.ones(200, np.bool_))
+    np.testing.assert_array_equal(static_patches(Patches.of(now), stored, 0.996, 0.0), alike)
+    if difference:
+        expected = alike & (apart <= difference)
+        np.testing.assert_array_equal(static_patches(Patches.of(now), stored, 0.996, difference), expected)
 
 
 def test_the_difference_test_sees_what_cosine_does_not() -> None:
-    dim = np.full((1, 588), 60, np.float32)
-    assert static_patches(2 * dim, dim, 0.996, 0.0)
-    assert not static_patches(2 * dim, dim, 0.996, 6.0)
-    assert static_patches(0 * dim, 0 * dim, 0.996, 6.0)  # black stays black
+    black, dim, bright = (Patches.of(np.full((1, 588), level, np.uint8)) for level in (0, 60, 120))
+    assert static_patches(bright, dim, 0.996, 0.0)
+    assert not static_patches(bright, dim, 0.996, 6.0)
+    assert static_patches(black, black, 0.996, 6.0)  # black stays black
+
+
+def test_only_the_given_rows_are_copied() -> None:
+    raw = np.random.default_rng(0).integers(0, 256, (4, 12), np.uint8)
+    stored, rows = Patches.of(np.zeros_like(raw)), np.array([True, False, True, False])
+    stored.copy_rows(Patches.of(raw), rows)
+    np.testing.assert_array_equal(stored.pixels, np.where(rows[:, None], raw, 0))
+    np.testing.assert_array_equal(stored.lengths, (stored.pixels**2).sum(1))
 
 
 def test_top_breaks_ties_by_position() -> None:

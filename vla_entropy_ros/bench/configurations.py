@@ -1,13 +1,19 @@
-"""What the benchmark compares: full recomputation, the published rules, each part of ours left out, ours."""
+"""What is compared: full recomputation, the published rules, each part of ours left out, ours; and what is searched."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from ..configurations import DEFAULT, Configuration, paper
 from ..settings import Tunables
 
 BASELINE = "full, plain decoding"
+
+# what `search` combines; budgets as shares of the visual tokens
+ROW_BUDGETS = (0.375, 0.5, 0.5625, 0.625, 0.6875)
+IMPORTANT = ((0.0, 0.0), (1 / 32, 3 / 64), (5 / 32, 15 / 64))  # k1, k2: none, the default's, the paper's
+MAX_AGES = {"influence": (5, 10, 20), "age": (20,)}  # the oldest first: nothing gets old anyway
 
 
 def configurations(tokens: int) -> list[Configuration]:
@@ -34,3 +40,17 @@ def configurations(tokens: int) -> list[Configuration]:
         Configuration("default, adaptive", replace(ours, adaptive=True)),
         Configuration("default, mass-weighted", replace(ours, mass_weighted=True)),
     ]
+
+
+def search(tokens: int) -> list[Configuration]:
+    """The baseline, full recomputation with drafts, the default, and combinations of its budgets, order and ages."""
+    ours = Tunables.default(tokens)
+    made = [c for c in configurations(tokens) if c.name in (BASELINE, "full, exact drafts", DEFAULT)]
+    for share, order, (low, high) in itertools.product(ROW_BUDGETS, MAX_AGES, IMPORTANT):
+        rows, k1, k2 = (round(value * tokens) for value in (share, low, high))
+        for age in MAX_AGES[order]:
+            name = f"{rows} by {order}, k {k1}/{k2}, age {age}"
+            made.append(
+                Configuration(name, replace(ours, row_budget=rows, fill_order=order, k1=k1, k2=k2, max_age=age))
+            )
+    return made

@@ -32,8 +32,11 @@ RATE = 5.0  # ticks per second of the video: slow enough to look at
 PANELS = ("fresh and reused", "image entropy", "attention score", "age [ticks]; green: static")
 
 
-def panels(image: Picture, result: Result, grid: tuple[int, int], max_age: int) -> Picture:
-    """One tick [HEAD + SIZE + FOOT, 4 * SIZE, 3]: selection, image entropy, attention score, age and static patches."""
+def panels(image: Picture, told: str, result: Result, grid: tuple[int, int], max_age: int) -> Picture:
+    """One tick [HEAD + SIZE + FOOT, 4 * SIZE, 3]: selection, image entropy, attention score, age and static patches.
+
+    told: the instruction.
+    """
     reuse = result.reuse
     age = heat(reuse.age.astype(np.float64).reshape(grid), 0.0, min(max_age, 20))
     frame_patches(age, reuse.static_mask.reshape(grid), COLOURS[2], 1)
@@ -47,6 +50,7 @@ def panels(image: Picture, result: Result, grid: tuple[int, int], max_age: int) 
     foot = np.full((FOOT, 4 * SIZE, 3), BACK, np.uint8)
     for number, title in enumerate(PANELS):
         write(head, title, (number * SIZE + 10, 20))
+    write(head, told, (SIZE // 3 + 10, 20), INK)
     said = f"tick {result.tick}   fresh {reuse.fresh}   reused {reuse.reused}   static {reuse.static}"
     budget = f"   k image {reuse.k_vis}, attention {reuse.k_attn}   passes {result.decoder_passes}"
     write(foot, said + budget + (f"   all fresh: {reuse.reason}" if reuse.reason else ""), (10, 20), INK)
@@ -61,7 +65,8 @@ def write_pictures(
 
     def frames(numbers: Sequence[int]) -> Iterator[Picture]:
         for number in numbers:
-            yield panels(recording.images[number], results[number], grid, tunables.max_age)
+            told = recording.instructions[number]
+            yield panels(recording.images[number], told, results[number], grid, tunables.max_age)
 
     folder.mkdir(parents=True, exist_ok=True)
     chosen = np.unique(np.linspace(0, len(results) - 1, SHEET_TICKS).round().astype(int)).tolist()
@@ -70,11 +75,12 @@ def write_pictures(
     return {"picture": str(folder / "inspect.png"), "video": str(folder / "inspect.mp4")}
 
 
-def summary(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Counts of each tick."""
+def summary(recording: Recording, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Instruction and counts of each tick."""
     return [
         {
             "tick": result.tick,
+            "instruction": told,
             "fresh": result.reuse.fresh,
             "reused": result.reuse.reused,
             "static": result.reuse.static,
@@ -86,5 +92,5 @@ def summary(results: Sequence[Result]) -> list[dict[str, Any]]:
             "passes": result.decoder_passes,
             "reason": result.reuse.reason,
         }
-        for result in results
+        for told, result in zip(recording.instructions, results, strict=True)
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -11,19 +13,18 @@ from numpy.typing import NDArray
 
 from ..engine import Observation, Policy, Result
 from ..engine.cost import decoder_flops, paper_macs, vision_flops
+from ..engine.drafts import SOURCES
 from ..engine.llama import LlamaConfig
 from ..engine.record import Timings
 from ..engine.vision import TowerConfig
+from ..runner.statistics import percentiles
+from . import openvla
 from .configurations import Configuration
 from .recording import Recording
+from .ticks import actions, drafted, times
 
 STAGES = tuple(stage.name for stage in fields(Timings))
-OPENVLA = LlamaConfig()  # Llama-2-7B
-OPENVLA_TOWERS = (
-    TowerConfig(224, 1024, 23, 16, 4096, 14, class_token=True, registers=4, layer_scale=True),
-    TowerConfig(224, 1152, 26, 16, 4304, 14),
-)
-OPENVLA_TOKENS, OPENVLA_ROWS = 256, 284.525  # visual tokens; prefill rows on average over LIBERO's 40 instructions
+DIMENSIONS = ("x_m", "y_m", "z_m", "roll_rad", "pitch_rad", "yaw_rad", "gripper")
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ class Shape:
 
 @dataclass
 class Run:
-    """All ticks of one configuration, in the order of the recordings."""
+    """All ticks of one configuration, in the order of the recordings; settled: time after each [s], off the tick."""
 
     configuration: Configuration
     results: list[Result] = field(default_factory=list)
+    settled: list[float] = field(default_factory=list)
 
     def tokens(self) -> NDArray[np.int64]:
         """Action tokens [ticks, 7]."""
@@ -61,9 +63,11 @@ def measure(
                 run = runs[(offset + number) % len(runs)]
                 policy.set_tunables(run.configuration.tunables)
                 policy.reset()
-                for image, stamp in zip(recording.images, recording.stamps, strict=True):
-                    run.results.append(policy.infer(Observation((image,), recording.instruction, float(stamp))))
+                for image, told, stamp in zip(recording.images, recording.instructions, recording.stamps, strict=True):
+                    run.results.append(policy.infer(Observation((image,), told, float(stamp))))
+                    began = time.perf_counter()
                     policy.settle()
+                    run.settled.append(time.perf_counter() - began)
                 progress()
     return runs
 
@@ -77,11 +81,11 @@ def summarise(runs: Sequence[Run], shape: Shape) -> list[dict[str, Any]]:
 def _record(run: Run, reference: Run, shape: Shape) -> dict[str, Any]:
     results = run.results
     visual = results[0].reuse.visual
-    total = _times(results, "total")
+    total = times(results, "total")
     fresh = float(np.mean([result.reuse.fresh for result in results]))
     ages = np.concatenate([result.reuse.age for result in results])
-    off = np.abs(_actions(results) - _actions(reference.results))
-    rows = np.mean([result.decoder_rows[0] - _drafted(result) for result in results])
+    off = np.abs(actions(results) - actions(reference.results))
+    rows = np.mean([result.decoder_rows[0] - drafted(result) for result in results])
     equal = (run.tokens() == reference.tokens()).all(1)
     return {
         "name": run.configuration.name,
@@ -90,34 +94,21 @@ def _record(run: Run, reference: Run, shape: Shape) -> dict[str, Any]:
         "ticks": len(results),
         "paper_gmacs": round(paper_macs(shape.llama, float(rows)) / 1e9, 4),
         "true_gflops": round(float(np.mean([true_flops(result, shape) for result in results])) / 1e9, 4),
-        "stage_ms": {stage: round(float(np.median(_times(results, stage))), 3) for stage in STAGES},
-        "tick_ms": {
-            "p50": round(float(np.median(total)), 3),
-            "p95": round(float(np.percentile(total, 95)), 3),
-            "max": round(float(total.max()), 3),
-        },
-        "speedup": round(float(np.median(_times(reference.results, "total")) / np.median(total)), 3),
+        "stage_ms": {stage: round(float(np.median(times(results, stage))), 3) for stage in STAGES},
+        "tick_ms": percentiles(total.tolist()),
+        "settle_ms": round(float(np.median(run.settled)) * 1e3, 3),
+        "speedup": round(float(np.median(times(reference.results, "total")) / np.median(total)), 3),
         "passes": round(float(np.mean([result.decoder_passes for result in results])), 3),
         "accepted_drafts": _share([(result.drafts.accepted, result.drafts.tried) for result in results]),
+        "draft_acceptance": draft_acceptance(results),
         "fresh_share": round(fresh / visual, 4),
         "age_mean": round(float(ages.mean()), 3),
         "age_max": int(ages.max()),
         "equal_share": round(float(equal.mean()), 4),
         "equal_tokens": round(float((run.tokens() == reference.tokens()).mean()), 4),
         "deviation": dict(zip(DIMENSIONS, off.mean(0).round(6).tolist(), strict=True)),
-        "openvla_7b": openvla(results),
+        "openvla_7b": openvla.costs(results),
     }
-
-
-DIMENSIONS = ("x_m", "y_m", "z_m", "roll_rad", "pitch_rad", "yaw_rad", "gripper")
-
-
-def _times(results: Sequence[Result], stage: str) -> NDArray[np.float64]:
-    return np.array([getattr(result.timings, stage) for result in results]) * 1e3
-
-
-def _actions(results: Sequence[Result]) -> NDArray[np.float64]:
-    return np.stack([result.actions[0] for result in results])
 
 
 def _share(counts: Sequence[tuple[int, int]]) -> float | None:
@@ -125,84 +116,27 @@ def _share(counts: Sequence[tuple[int, int]]) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-def _drafted(result: Result) -> int:
-    """Drafts that rode in the prefill: what later passes tried comes with one certified row each."""
-    later = result.decoder_rows[1:]
-    return result.drafts.tried - (sum(later) - len(later))
+def draft_acceptance(results: Sequence[Result]) -> dict[str, Any]:
+    """How drafts fared: ticks by number of passes; drafts accepted and tried per tick; by source, the share accepted.
 
-
-def _skipped(results: Sequence[Result]) -> list[float]:
-    """Visual tokens that each tick did not compute, mean of the layers: less than those reused where the set grows."""
-    skipped: list[float] = []
-    text = 0
-    for result in results:
-        rows, visual = result.decoder_rows[0] - _drafted(result), result.reuse.visual
-        if result.tick == 0:
-            text = rows - visual - 1  # the first tick computes BOS and everything
-        skipped.append(visual - (rows - text - (result.tick == 0)))
-    return skipped
+    A draft behind the first wrong one of its pass counts as tried.
+    """
+    tried = Counter(source for result in results for source in result.drafts.tried_sources)
+    accepted = Counter(source for result in results for source in result.drafts.sources)
+    passes = Counter(result.decoder_passes for result in results)
+    return {
+        "passes_histogram": {str(count): passes[count] for count in sorted(passes)},
+        "accepted_per_tick": round(accepted.total() / len(results), 4),
+        "tried_per_tick": round(tried.total() / len(results), 4),
+        "by_source": {source: _share([(accepted[source], tried[source])]) for source in SOURCES},
+    }
 
 
 def true_flops(result: Result, shape: Shape) -> float:
     """Operations of one tick: vision, projector, every decoder pass with its output rows."""
     llama, first = shape.llama, result.decoder_rows[0]
-    drafted = _drafted(result)
-    length = first - drafted + result.reuse.reused
-    prefill = decoder_flops(llama, first, length + drafted, 1 + drafted)
+    riding = drafted(result)
+    length = first - riding + result.reuse.reused
+    prefill = decoder_flops(llama, first, length + riding, 1 + riding)
     later = sum(decoder_flops(llama, rows, length + 7, rows) for rows in result.decoder_rows[1:])
     return vision_flops(shape.towers, llama.hidden_size) + prefill + later
-
-
-def openvla(results: Sequence[Result]) -> dict[str, float]:
-    """Costs at OpenVLA-7B's shape with this run's shares of reuse and passes: formulas, nothing is run.
-
-    paper_tmacs: the paper's figure; true_tflops: vision, prefill with drafts, later passes.
-    """
-    skipped = float(np.mean(_skipped(results))) / results[0].reuse.visual * OPENVLA_TOKENS
-    drafted = float(np.mean([_drafted(result) for result in results]))
-    passes = float(np.mean([result.decoder_passes for result in results]))
-    later = float(np.mean([sum(result.decoder_rows[1:]) for result in results]))
-    rows = OPENVLA_ROWS - skipped
-    prefill = decoder_flops(OPENVLA, round(rows + drafted), round(OPENVLA_ROWS), round(1 + drafted))
-    decode = decoder_flops(OPENVLA, 1, round(OPENVLA_ROWS + 4), 1) * later
-    vision = vision_flops(OPENVLA_TOWERS, OPENVLA.hidden_size)
-    return {
-        "paper_tmacs": round(paper_macs(OPENVLA, rows) / 1e12, 4),
-        "true_tflops": round((vision + prefill + decode) / 1e12, 4),
-        "passes": round(passes, 3),
-    }
-
-
-def selection_time(tokens: int, repeats: int = 200) -> float:
-    """Median time [ms] of choosing among `tokens` visual tokens of a moving picture: entropy, static test, union."""
-    import time
-
-    import torch
-
-    from ..engine.choice import choose
-    from ..engine.episode import Episode
-    from ..engine.preprocess import patches
-    from ..engine.slots import Slots
-    from ..settings import Tunables
-
-    random = np.random.default_rng(0)
-    side, patch = round(tokens**0.5), 14
-    tiny = LlamaConfig(256, 8, 1, 1, 1, vocab_size=8)
-    slots = Slots(tiny, tokens, 8, 3 * patch * patch, torch.device("cpu"), torch.float32)
-    frames = random.integers(0, 256, (1, side * patch, side * patch, 3), np.uint8)
-    attention = random.random((30, tokens), np.float32)
-    visual = torch.randn(tokens, tiny.hidden_size)
-    slots.commit(np.ones(tokens, np.bool_), patches(frames, patch).astype(np.float32), visual)
-    episode, tunables = Episode(), Tunables.default(tokens)
-    episode.advance()
-    times = []
-    for _ in range(repeats):
-        row, column = random.integers(0, side * patch - 40, 2)
-        frames[0, row : row + 40, column : column + 40] = random.integers(0, 256, 3)
-        began = time.perf_counter()
-        now = patches(frames, patch).astype(np.float32)
-        choice = choose(frames, now, slots, attention, episode, tunables, visual)
-        times.append(time.perf_counter() - began)
-        assert choice.reason is None
-        slots.commit(choice.selection.fresh, now, visual)
-    return float(np.median(times)) * 1e3

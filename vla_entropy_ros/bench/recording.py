@@ -1,4 +1,4 @@
-"""Recorded episodes: what a camera saw while the arm moved, as one file."""
+"""Recorded episodes: what a camera saw while the arm moved, and what it was told, as one file."""
 
 from __future__ import annotations
 
@@ -6,73 +6,124 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..configurations import named
 from ..engine import Policy
-from ..runner.plan import Observer, Trial
+from ..runner.plan import Observer
+from ..runner.records import Episode, Tick
 
-KEYS = ("images", "stamps", "instruction")
+KEYS = ("images", "stamps", "instructions")
+OLD_KEY = "instruction"  # one for all images, in files written before instructions could change
 
 
 class RecordingError(ValueError):
-    """A file that holds no usable recording; the message is one line."""
+    """A recording that can't be made or used; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One episode: images [T, H, W, 3] uint8, their times [T] (s, ascending) and the instruction."""
+    """One episode: images [T, H, W, 3] uint8, their times [T] (s, ascending) and the instruction at each."""
 
     images: NDArray[np.uint8]
     stamps: NDArray[np.float64]
-    instruction: str
+    instructions: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def told(self) -> list[str]:
+        """The different instructions, in the order in which they were given."""
+        return list(dict.fromkeys(self.instructions))
+
+    def excerpt(self, length: int) -> Recording:
+        """At most `length` images in a row: around the first change of the instruction, else from the beginning."""
+        change = next((n for n, told in enumerate(self.instructions) if told != self.instructions[0]), 0)
+        first = int(np.clip(change - length // 2, 0, max(0, len(self) - length)))
+        part = slice(first, first + length)
+        return Recording(self.images[part], self.stamps[part], self.instructions[part])
+
 
 def save(recording: Recording, path: Path) -> None:
     """Write one recording as a compressed .npz."""
-    np.savez_compressed(path, images=recording.images, stamps=recording.stamps, instruction=recording.instruction)
+    np.savez_compressed(
+        path, images=recording.images, stamps=recording.stamps, instructions=np.array(recording.instructions)
+    )
 
 
 def load(path: Path) -> Recording:
     """Read a recording; raises RecordingError in one line if the file is cut short, lacks a part or does not fit."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if missing := [key for key in KEYS if key not in stored]:
-                raise RecordingError(f"{path}: no {', '.join(missing)}; a recording has {', '.join(KEYS)}")
-            images, stamps, instruction = (stored[key] for key in KEYS)
-    except FileNotFoundError:
-        raise RecordingError(f"no recording at {path}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, RecordingError):
-            raise
-        raise RecordingError(f"{path} is cut short or no recording: {' '.join(str(error).split())}") from None
+    stored = _read(path)
+    if OLD_KEY in stored and KEYS[2] not in stored:
+        stored[KEYS[2]] = np.full(len(stored.get("images", ())), str(stored[OLD_KEY]))
+    if missing := [key for key in KEYS if key not in stored]:
+        raise RecordingError(f"{path}: no {', '.join(missing)}; a recording has {', '.join(KEYS)}")
+    images, stamps, instructions = (stored[key] for key in KEYS)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
-        raise RecordingError(f"{path}: images are {images.dtype} {list(images.shape)}, expected uint8 [T, H, W, 3]")
+        shape = f"{images.dtype} {list(images.shape)}"
+        raise RecordingError(f"{path}: images are {shape}, expected uint8 [T, H, W, 3] of one camera")
     if stamps.shape != (len(images),) or not np.isfinite(stamps).all() or (np.diff(stamps) <= 0).any():
         raise RecordingError(f"{path}: stamps must be {len(images)} ascending numbers, one per image")
-    return Recording(images, stamps.astype(np.float64), str(instruction))
+    told = tuple(str(text) for text in instructions.ravel())
+    if instructions.shape != (len(images),) or not all(text.strip() for text in told):
+        raise RecordingError(f"{path}: instructions must be {len(images)} texts, one per image")
+    return Recording(images, stamps.astype(np.float64), told)
 
 
-def record(policy: Policy, seeds: Sequence[int], limit: float | None, observer: Observer) -> list[Recording]:
-    """Let the policy act in the simulator, computing everything, a task per seed in turn.
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except FileNotFoundError:
+        raise RecordingError(f"no recording at {path}") from None
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise RecordingError(f"{path} is cut short or no recording: {' '.join(str(error).split())}") from None
 
-    limit: seconds an episode may take, None by family.
+
+def record(
+    policy: Policy, scenes: Sequence[tuple[str, int]], limit: float | None, observer: Observer
+) -> list[Recording]:
+    """Let the policy act in the simulator, computing everything; scenes: task and seed of each episode.
+
+    limit: seconds an episode may take, None by family. Raises RecordingError if an episode has no valid action.
     """
     from ..runner import inprocess
-    from ..sim import TASKS
+    from ..runner.plan import Trial
 
-    names = list(TASKS)
     full = named(["full"], "default", policy.info.visual_tokens)[0]
-    trials = [Trial(full, names[number % len(names)], seed) for number, seed in enumerate(seeds)]
-    arm = inprocess.Arm(policy)
+    arm, listener = inprocess.Arm(policy), _Instructions(observer)
     recordings = []
-    for episode in inprocess.run(arm, trials, observer, limit, keep_images=True):
-        images = np.stack([tick.image for tick in episode.ticks if tick.image is not None])
-        recordings.append(Recording(images, np.array([tick.stamp for tick in episode.ticks]), episode.instruction))
-    arm.close()
+    try:
+        trials = [Trial(full, task, seed) for task, seed in scenes]
+        for episode in inprocess.run(arm, trials, listener, limit, keep_images=True):
+            if not episode.ticks:
+                raise RecordingError(f"{episode.task}: the policy had no valid action")
+            images = np.stack([tick.image for tick in episode.ticks if tick.image is not None])
+            stamps = np.array([tick.stamp for tick in episode.ticks])
+            recordings.append(Recording(images, stamps, tuple(listener.told)))
+    finally:
+        arm.close()
     return recordings
+
+
+class _Instructions:
+    """An observer that notes the instruction of each tick and passes everything on."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self.told: list[str] = []
+        self.idle, self.end = observer.idle, observer.end
+
+    def begin(self, episode: Episode) -> None:
+        """Begin a new list."""
+        self.told = []
+        self._observer.begin(episode)
+
+    def tick(self, episode: Episode, tick: Tick) -> None:
+        """Note what the policy was told at this tick."""
+        self.told.append(episode.instruction)
+        self._observer.tick(episode, tick)

@@ -1,4 +1,4 @@
-"""The benchmark's table and picture."""
+"""The benchmark's tables and picture."""
 
 from __future__ import annotations
 
@@ -8,28 +8,37 @@ from typing import Any
 
 from rich.table import Table
 
+from ..configurations import DEFAULT
+
 COLUMNS = (
-    "configuration", "tick p50", "p95", "max", "x", "vision", "select", "prefill", "decode", "passes", "fresh",
-    "age mean / max", "equal ticks", "paper GMAC", "true GFLOP", "7B: TMAC", "7B: TFLOP",
+    "configuration", "tick p50", "p95", "max", "x", "prepare", "vision", "select", "prefill", "decode", "passes",
+    "drafts right", "fresh", "age mean / max", "equal ticks", "off xyz [mm]", "off rpy [mrad]", "off grip",
+    "paper GMAC", "true GFLOP", "7B: TMAC", "7B: TFLOP",
 )  # fmt: skip
+WIDTH = 300  # characters of the table where there is no terminal
+Record = dict[str, Any]
 
 
-def table(records: Sequence[dict[str, Any]], title: str) -> Table:
-    """One row per configuration; times in milliseconds."""
+def table(records: Sequence[Record], title: str) -> Table:
+    """One row per configuration; times in milliseconds; off: mean deviation of the action from full recomputation."""
     made = Table(title=title)
     for name in COLUMNS:
         made.add_column(name, justify="left" if name == "configuration" else "right")
     for record in records:
-        tick, stage, large = record["tick_ms"], record["stage_ms"], record["openvla_7b"]
+        large, off = record["openvla_7b"], list(record["deviation"].values())
+        right = record["accepted_drafts"]
         made.add_row(
             record["name"],
-            *(f"{tick[name]:.2f}" for name in ("p50", "p95", "max")),
-            f"{record['speedup']:.2f}",
-            *(f"{stage[name]:.2f}" for name in ("vision", "select", "prefill", "decode")),
+            *_tick(record),
+            *(f"{record['stage_ms'][name]:.2f}" for name in ("preprocess", "vision", "select", "prefill", "decode")),
             f"{record['passes']:.2f}",
+            "-" if right is None else f"{right:.0%}",
             f"{record['fresh_share']:.0%}",
             f"{record['age_mean']:.1f} / {record['age_max']}",
             f"{record['equal_share']:.1%}",
+            " ".join(f"{1e3 * value:.2f}" for value in off[:3]),
+            " ".join(f"{1e3 * value:.1f}" for value in off[3:6]),
+            f"{off[6]:.3f}",
             f"{record['paper_gmacs']:.3f}",
             f"{record['true_gflops']:.3f}",
             f"{large['paper_tmacs']:.3f}",
@@ -38,23 +47,54 @@ def table(records: Sequence[dict[str, Any]], title: str) -> Table:
     return made
 
 
-def plot(records: Sequence[dict[str, Any]], path: Path, title: str) -> None:
-    """Agreement against tick time, a point per configuration."""
+def front_table(records: Sequence[Record], title: str) -> Table:
+    """The best trade-offs alone: what is slower than another row is more often equal."""
+    made = Table(title=title)
+    for name in ("configuration", "tick p50", "p95", "max", "x", "passes", "fresh", "equal ticks"):
+        made.add_column(name, justify="left" if name == "configuration" else "right")
+    for record in front(records):
+        shares = (f"{record['fresh_share']:.0%}", f"{record['equal_share']:.1%}")
+        made.add_row(record["name"], *_tick(record), f"{record['passes']:.2f}", *shares)
+    return made
+
+
+def _tick(record: Record) -> list[str]:
+    return [*(f"{record['tick_ms'][name]:.2f}" for name in ("p50", "p95", "max")), f"{record['speedup']:.2f}"]
+
+
+def front(records: Sequence[Record]) -> list[Record]:
+    """The Pareto front, fastest first: records than which none is both as fast and as often equal, or better in one."""
+    best: list[Record] = []
+    for record in sorted(records, key=lambda record: (_speed(record), -record["equal_share"])):
+        if not best or record["equal_share"] > best[-1]["equal_share"]:
+            best.append(record)
+    return best
+
+
+def _speed(record: Record) -> float:
+    return float(record["tick_ms"]["p50"])
+
+
+def plot(records: Sequence[Record], path: Path, title: str) -> None:
+    """Agreement against tick time: a point per configuration, numbered as in the list; the line of best trade-offs."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(12, 6.5), layout="constrained")
+    listed = len(records) <= 30  # a search has more: only the best are named
+    best = front(records)
+    figure, axes = pyplot.subplots(figsize=(13, 6.5), layout="constrained")
     for number, record in enumerate(records, start=1):
-        name = record["name"]
-        colour = "tab:gray" if name.startswith("full") else "tab:blue" if name.startswith("default") else "tab:orange"
-        x, y = record["tick_ms"]["p50"], 100 * record["equal_share"]
-        size = 90 if name == "default" else 40
-        axes.scatter(x, y, s=size, color=colour, zorder=3, label=f"{number}  {name}: {x:.1f} ms, {y:.0f} %")
-        # labels of neighbours go to different sides
-        beside = ((7, 4), (-12, 4), (7, -12), (-12, -12))[number % 4]
-        axes.annotate(str(number), (x, y), textcoords="offset points", xytext=beside, fontsize=9)
+        name, x, y = record["name"], _speed(record), 100 * record["equal_share"]
+        named = listed or record in best or name == DEFAULT
+        label = f"{number}  {name}: {x:.1f} ms, {y:.0f} %" if named else None
+        axes.scatter(x, y, s=90 if name == DEFAULT else 40, color=_colour(name), zorder=3, label=label)
+        if named:  # labels of neighbours go to different sides
+            beside = ((7, 4), (-12, 4), (7, -12), (-12, -12))[number % 4]
+            axes.annotate(str(number), (x, y), textcoords="offset points", xytext=beside, fontsize=9)
+    steps = [_speed(record) for record in best], [100 * record["equal_share"] for record in best]
+    axes.plot(*steps, drawstyle="steps-post", color="tab:green", linewidth=1, zorder=2, label="best trade-offs")
     axes.set_xlabel("median tick, image in to action out [ms]")
     axes.set_ylabel("ticks whose seven tokens equal full recomputation [%]")
     axes.set_title(title, fontsize=10)
@@ -62,3 +102,7 @@ def plot(records: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def _colour(name: str) -> str:
+    return "tab:gray" if name.startswith("full") else "tab:blue" if name.startswith(DEFAULT) else "tab:orange"

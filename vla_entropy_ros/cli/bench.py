@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
 
-EPISODES, REPEATS, WARM_UP = 8, 3, 25
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..bench.measure import Run
+    from ..bench.recording import Recording
+    from ..engine import Policy
+
+EPISODES, REPEATS = 2, 2  # episodes of each family of tasks; times that each is replayed
+EXCERPT = 44  # images of an episode in --quick
+WARM_UP = 25
+COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose prefill is counted at OpenVLA-7B's shape
 
 
 @click.command()
@@ -20,7 +31,12 @@ EPISODES, REPEATS, WARM_UP = 8, 3, 25
     type=click.Path(dir_okay=False, path_type=Path),
     help="Recorded episode (.npz of a run before); may be repeated. Default: the policy acts in the simulator.",
 )
-@click.option("--quick", is_flag=True, help="Fewer episodes: a first table within two minutes.")
+@click.option("--quick", is_flag=True, help="Parts of a few episodes: a first table within two minutes.")
+@click.option(
+    "--tune",
+    is_flag=True,
+    help="Search row_budget, fill_order, max_age, k1 and k2 instead; shows the best trade-offs of time and agreement.",
+)
 @click.option("--device", help="Measure a policy of --shape with random weights on cuda, cuda:<index>, cpu or auto.")
 @click.option(
     "--shape",
@@ -38,19 +54,18 @@ EPISODES, REPEATS, WARM_UP = 8, 3, 25
 )
 @options.checkpoint
 @options.seed
-@click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder. Default: output/bench-<time>."
-)
+@options.output("bench")
 @options.as_json
 def bench(
-    files: tuple[Path, ...], quick: bool, checkpoint: Path | None, seed: int, output: Path | None, as_json: bool,
-    device: str | None, shape: str, ticks: int, warm_up: int, passes: float | None,
+    files: tuple[Path, ...], quick: bool, tune: bool, checkpoint: Path | None, seed: int, output: Path | None,
+    as_json: bool, device: str | None, shape: str, ticks: int, warm_up: int, passes: float | None,
 ) -> None:  # fmt: skip
     """Replay moving episodes under every configuration: what a tick costs, and whether its tokens are the same.
 
     The baseline recomputes everything and decodes one token per pass. All configurations run in turn over the same
     images, so ratios are of one run. Columns "7B" are formulas at OpenVLA-7B's shape with the shares of reuse and the
-    passes of this run; nothing of that size is run. Writes bench.json, bench.png and the episodes to the output folder.
+    passes of this run, checked against PyTorch's count of that network; nothing of that size is run. Writes bench.json,
+    bench.png and the episodes to the output folder.
 
     With --device, OpenVLA-7B's shape is run: random weights, a moving scene, from a plain generate to one decoder pass
     per tick, beside the device's measured roofline. Writes gpu.json and gpu.png.
@@ -61,52 +76,90 @@ def bench(
     import torch
     from rich.console import Console
 
-    from ..bench import measure, recording, report
-    from ..bench.configurations import configurations
+    from ..bench import configurations, measure, recording, report
     from ..engine import EngineError, Policy
     from ..resources import default_checkpoint
-    from ..runner.about import about
-    from .evaluate import progress
+    from ..sim import RenderError
 
     torch.set_num_threads(1)  # as the nodes run: simulator and policy share the cores
     console = Console(stderr=True)
     folder = options.output_folder(output, "bench")
-    episodes, repeats = (4, 1) if quick else (EPISODES, REPEATS)
-    with options.one_line(EngineError, recording.RecordingError):
+    repeats = 1 if quick else REPEATS
+    with options.one_line(EngineError, RenderError, recording.RecordingError):
+        recordings = [recording.load(file) for file in files]  # what is cheap to check comes first
         with options.loading(console) as told:
             policy = Policy.load(checkpoint or default_checkpoint(), progress=told)
         policy.warm_up(WARM_UP)
-        if files:
-            recordings = [recording.load(file) for file in files]
-        else:
-            with progress(episodes, console) as observer:
-                seeds = range(seed, seed + episodes)
-                recordings = recording.record(policy, seeds, None, observer)
-        planned = configurations(policy.info.visual_tokens)
+        recordings = recordings or _record(policy, 1 if quick else EPISODES, seed, folder, console)
+        if quick:
+            recordings = [recorded.excerpt(EXCERPT) for recorded in recordings]
+        planned = (configurations.search if tune else configurations.configurations)(policy.info.visual_tokens)
         with options.bar(console, "replaying", repeats * len(recordings) * len(planned)) as (shown, task):
             runs = measure.measure(policy, recordings, planned, repeats, lambda: shown.advance(task))
-    records = measure.summarise(runs, measure.Shape(policy.llama, policy.towers))
+    content = _content(policy, recordings, runs) | {"repeats": repeats, "seed": seed, "threads": 1}
     folder.mkdir(parents=True, exist_ok=True)
-    if not files:
-        for number, recorded in enumerate(recordings):
-            recording.save(recorded, folder / f"episode-{number}.npz")
-    ticks = sum(len(recorded) for recorded in recordings)
-    content = {
-        "about": about(),
-        "policy": {"visual_tokens": policy.info.visual_tokens, "parameters": policy.info.parameters},
-        "episodes": len(recordings), "images": ticks, "repeats": repeats, "seed": seed, "threads": 1,
-        "selection_ms_256_tokens": round(measure.selection_time(256), 3),
-        "configurations": records,
-    }  # fmt: skip
     (folder / "bench.json").write_text(json.dumps(content, indent=2) + "\n")
-    title = f"{ticks} images x {repeats}, {policy.info.visual_tokens} visual tokens, {policy.info.device}"
-    report.plot(records, folder / "bench.png", title)
+    title = f"{content['images']} images x {repeats}, {policy.info.visual_tokens} visual tokens, {policy.info.device}"
+    report.plot(content["configurations"], folder / "bench.png", title)
     if as_json:
         click.echo(json.dumps(content, indent=2))
-    else:
-        Console(width=None if console.is_terminal else 220).print(report.table(records, title))
-        click.echo(f"choosing among 256 visual tokens: {content['selection_ms_256_tokens']} ms")
-        click.echo(f"written to {folder}")
+        return
+    shown_table = (report.front_table if tune else report.table)(content["configurations"], title)
+    Console(width=None if console.is_terminal else report.WIDTH).print(shown_table)
+    for line in _remarks(content):
+        click.echo(line)
+    click.echo(f"written to {folder}")
+
+
+def _record(policy: Policy, episodes: int, seed: int, folder: Path, console: Console) -> list[Recording]:
+    """Record episodes of every family of tasks and keep them in `folder`."""
+    from ..bench import recording
+    from ..runner.plan import scenes
+    from ..sim import TASKS
+    from .evaluate import progress
+
+    planned = scenes(list(TASKS), episodes, seed)
+    with progress(len(planned), console) as observer:
+        recordings = recording.record(policy, planned, None, observer)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, recorded in enumerate(recordings):
+        recording.save(recorded, folder / f"episode-{number}.npz")
+    return recordings
+
+
+def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> dict[str, Any]:
+    """Everything that bench.json holds of the measurement; the first-hand figures of the default once more, on top."""
+    from ..bench import measure, openvla, report, selection, ticks
+    from ..runner.about import about
+    from ..runner.statistics import percentiles
+
+    by_name = {run.configuration.name: run.results for run in runs}
+    records = measure.summarise(runs, measure.Shape(policy.llama, policy.towers))
+    default = by_name["default"]
+    return {
+        "about": about(),
+        "policy": {"visual_tokens": policy.info.visual_tokens, "parameters": policy.info.parameters},
+        "episodes": [{"images": len(recorded), "instructions": recorded.told} for recorded in recordings],
+        "images": sum(map(len, recordings)),
+        "selection_ms": {
+            "alone_256_tokens": round(selection.selection_time(256), 3),
+            "in_default_ticks": percentiles(ticks.times(default, "select").tolist()),
+        },
+        "draft_acceptance": measure.draft_acceptance(default),
+        "openvla_7b": openvla.check({name: by_name[name] for name in COUNTED if name in by_name}),
+        "best_trade_offs": [record["name"] for record in report.front(records)],
+        "configurations": records,
+    }
+
+
+def _remarks(content: dict[str, Any]) -> list[str]:
+    alone, ticks = content["selection_ms"].values()
+    difference = content["openvla_7b"]["largest_difference"]
+    return [
+        f"choosing among 256 visual tokens, by itself: {alone} ms; in the default's ticks here: {ticks['p50']} ms",
+        f"best trade-offs, fastest first: {'; '.join(content['best_trade_offs'])}",
+        f"7B columns: formulas; PyTorch's count of the network differs by at most {difference:.1e} of it",
+    ]
 
 
 def _device(

@@ -63,18 +63,23 @@ def episode(
     from ..configurations import named
     from ..engine import EngineError, Policy
     from ..resources import default_checkpoint
-    from ..runner.plan import Silent
+    from ..runner.plan import Silent, scenes
+    from ..sim import TASKS
 
     modes = options.valid_modes([mode])
     with options.one_line(EngineError, recording.RecordingError):
         policy = Policy.load(checkpoint or default_checkpoint())
-        seen = recording.load(file) if file else recording.record(policy, [seed], None, Silent())[0]
+        seen = (
+            recording.load(file)
+            if file
+            else recording.record(policy, scenes(list(TASKS), 1, seed)[:1], None, Silent())[0]
+        )
         chosen = named(modes, "default", policy.info.visual_tokens)
         (run,) = measure(policy, [seen], chosen, repeats=1)
     folder = options.output_folder(output, "inspect")
     written = inspection.write_pictures(seen, run.results, policy.info.grid, chosen[0].tunables, folder)
     if as_json:
-        content = {"instruction": seen.instruction, **written, "ticks": inspection.summary(run.results)}
+        content = {"instructions": seen.told, **written, "ticks": inspection.summary(seen, run.results)}
         click.echo(json.dumps(content, indent=2))
         return
     for kind, path in written.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..settings import Tunables
-from .entropy import Scores, attention_mass, attention_score, image_entropy
+from .entropy import Attention, Scores, image_entropy
 from .episode import Episode
-from .preprocess import grey, patches
-from .select import Patches, Selection, all_fresh, influence, select, static_patches
+from .preprocess import grey
+from .select import Patches, Selection, all_fresh, budgets, influence, select, static_patches
 from .slots import Slots
 
 
@@ -28,19 +27,18 @@ class Choice:
 
 
 def choose(
-    frames: NDArray[np.uint8],
+    raw: NDArray[np.uint8],
     now: Patches,
     slots: Slots,
-    attention: NDArray[np.float32] | None,
+    attention: Attention | None,
     episode: Episode,
     tunables: Tunables,
     visual: Tensor,
 ) -> Choice:
-    """Choose the fresh visual tokens of frames [C, S, S, 3] whose raw patches are `now`; the budgets
-    are shared by all cameras.
+    """Choose the fresh visual tokens among raw patches [N, P], also given as `now`; all cameras share the budgets.
 
-    attention [M, N]: of the text of the tick before on the visual tokens, None if there was none; visual [N, D]:
-    their embeddings.
+    attention: of the text of the tick before on the visual tokens, None if there was none; visual [N, D]: their
+    embeddings. What the mode and the budgets do not ask for is not computed.
     """
     count = slots.visual
     nothing: Scores = np.zeros(count)
@@ -50,18 +48,23 @@ def choose(
     reference = slots.reference if tunables.static_reference == "anchor" else slots.previous
     static = static_patches(now, reference, tunables.similarity_threshold, tunables.difference_threshold)
     static &= slots.valid
-    if 1.0 - static.mean() > tunables.scene_cut:
+    if count - np.count_nonzero(static) > tunables.scene_cut * count:
         return Choice(all_fresh(count, static), nothing, nothing, "scene cut")
-    patch = math.isqrt(now.shape[1] // 3)  # RGB
-    seen = image_entropy(patches(grey(frames), patch), tunables.histogram_bins)
-    attended = nothing if attention is None else _scores(attention, tunables)
+    k_vis, k_attn = budgets(tunables.mode, episode.t, tunables.k1, tunables.k2, tunables.T)
+    seen = image_entropy(grey(raw), tunables.histogram_bins) if k_vis else nothing
+    attended = _scores(attention, tunables) if attention is not None and k_attn else nothing
     urgency: Scores = slots.age.astype(np.float64)
     if tunables.fill_order == "influence":
-        urgency = influence(slots.drift(visual), nothing if attention is None else attention_mass(attention))
+        urgency = influence(slots.drift(visual), nothing if attention is None else attention.mass)
     return Choice(select(tunables, episode.t, seen, attended, static, slots.age, urgency), seen, attended, None)
 
 
-def _scores(attention: NDArray[np.float32], tunables: Tunables) -> Scores:
-    if tunables.mode == "vla_cache":
-        return attention_mass(attention)
-    return attention_score(attention, tunables.mass_weighted)
+def prepare(attention: Attention, tunables: Tunables) -> None:
+    """Compute the scores that `choose` will ask for, while nobody waits."""
+    _scores(attention, tunables)
+    if tunables.fill_order == "influence":
+        _ = attention.mass
+
+
+def _scores(attention: Attention, tunables: Tunables) -> Scores:
+    return attention.mass if tunables.mode == "vla_cache" else attention.score(tunables.mass_weighted)

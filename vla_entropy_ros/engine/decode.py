@@ -21,7 +21,8 @@ class Decoded:
 
     tokens [K]: ids; entropy [K] over the action ids (0 certain to 1 uniform, or nothing known); passes: decoder passes
     with the prefill; certified: how many leading tokens are those of plain decoding (or rest on a draft within the
-    tolerance); drafted, accepted: drafts that were tried and that held; sources: those of the accepted ones.
+    tolerance); drafted, accepted: drafts that were tried and that held; sources: those of the accepted ones; tried:
+    those of all.
     """
 
     tokens: NDArray[np.int64]
@@ -31,6 +32,7 @@ class Decoded:
     drafted: int = 0
     accepted: int = 0
     sources: tuple[str, ...] = ()
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,12 @@ def verified(
     guesses: dict[int, int] = {}  # of the newest pass, behind its first wrong draft
     first_guesses: dict[int, int] | None = None
     sources: list[str] = []
-    drafted = number = 0
+    tried: list[str] = []
+    number = 0
     alone = False  # whether this pass is a second look
     while True:
         number += 1
-        drafted += len(draft)
+        tried += draft.sources
         base = len(tokens)
         guarded = len(now.ids) > 1 and not alone
         unsure = False
@@ -107,7 +110,7 @@ def verified(
     ids = np.array(tokens, np.int64)
     uncertainty = _finite([*entropy, *(1.0,) * (count - certified)])
     drafter.learn(ids, first_guesses)
-    return Decoded(ids, uncertainty, number, certified, drafted, len(sources), tuple(sources))
+    return Decoded(ids, uncertainty, number, certified, len(tried), len(sources), tuple(sources), tuple(tried))
 
 
 def _finite(entropy: Sequence[float]) -> NDArray[np.float64]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import math
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,30 @@ def _count_terms(pixels: int) -> NDArray[np.float64]:
     return counts
 
 
+@lru_cache(maxsize=8)
+def _bin_of_level(bins: int) -> NDArray[np.int64]:
+    """Bin of each grey level [256]."""
+    return np.arange(256) * bins // 256
+
+
+@lru_cache(maxsize=8)
+def _first_bins(count: int, bins: int) -> NDArray[np.int64]:
+    """Number of each patch's first bin [N, 1], where the bins of all patches are counted through."""
+    return np.arange(count)[:, None] * bins
+
+
 def image_entropy(grey_patches: NDArray[np.uint8], bins: int) -> Scores:
     """Entropy [N] of the grey-level histogram of patches [N, P], 0 (flat) to 1 (all P pixels as different as can be).
 
     VLA-InfoEntropy (arXiv 2604.05323), image entropy; normalised by the most that P pixels in `bins` bins can reach.
     """
     count, pixels = grey_patches.shape
-    level = grey_patches.astype(np.int64) * bins // 256
-    level += np.arange(count)[:, None] * bins
-    histogram = np.bincount(level.ravel(), minlength=count * bins)
-    # -sum p log p = log P - (sum n log n) / P, with n pixels in a bin
-    spread = np.log(pixels) - _count_terms(pixels)[histogram].reshape(count, bins).sum(1) / pixels
-    return np.clip(spread / np.log(min(bins, pixels)), 0.0, 1.0)
+    level = grey_patches if bins == 256 else _bin_of_level(bins).take(grey_patches)
+    histogram = np.bincount((level + _first_bins(count, bins)).ravel(), minlength=count * bins)
+    # -sum p log p = log P - (sum n log n) / P, with n pixels in a bin; a count is never out of the table: no check
+    terms = _count_terms(pixels).take(histogram, mode="clip").reshape(count, bins)
+    spread = math.log(pixels) - terms.sum(1) / pixels
+    return (spread / math.log(min(bins, pixels))).clip(0.0, 1.0)
 
 
 def attention_mass(attention: NDArray[np.float32]) -> Scores:
@@ -53,3 +66,25 @@ def attention_score(attention: NDArray[np.float32], mass_weighted: bool = False)
     if mass_weighted:
         score = score * total / max(total.max(), np.finfo(np.float64).tiny)
     return score
+
+
+class Attention:
+    """Attention `weights` [M, N] of M text tokens on the visual tokens; each score is computed once, when first asked.
+
+    The policy asks after it has published, so that the next tick finds the scores ready.
+    """
+
+    def __init__(self, weights: NDArray[np.float32]) -> None:
+        self._weights = weights
+        self._scores: dict[bool, Scores] = {}
+
+    @cached_property
+    def mass(self) -> Scores:
+        """VLA-Cache's score [N]: `attention_mass`."""
+        return attention_mass(self._weights)
+
+    def score(self, mass_weighted: bool) -> Scores:
+        """The paper's score [N]: `attention_score`."""
+        if mass_weighted not in self._scores:
+            self._scores[mass_weighted] = attention_score(self._weights, mass_weighted)
+        return self._scores[mass_weighted]

@@ -17,12 +17,13 @@ from .action import ACTION_NAMES, ActionSpace
 from .adaptive import Activity, adapt
 from .backbones import find_backbone
 from .checkpoint import Checkpoint, Progress, load_checkpoint, parameters
-from .choice import choose
+from .choice import choose, prepare
 from .config import read_config
 from .decode import Decoded, Rules, plain, verified
 from .decoder import Decoder
 from .device import find_device, find_dtype
 from .drafts import NO_DRAFT, Draft, Drafter, Match, exact, within
+from .entropy import Attention
 from .episode import NEW_EPISODE, Episode
 from .errors import ActionError, CheckpointError
 from .graphs import make_passes
@@ -32,7 +33,7 @@ from .preprocess import Observation, Preprocessor, check_observation, patches
 from .prompt import MAX_TEXT, Encoder, Prompt, Prompter
 from .quantise import check_quantisation
 from .record import Result, Stopwatch, drafts, reuse
-from .select import Selection, all_fresh
+from .select import Patches, Selection, all_fresh
 from .slots import Slots
 
 PROBE_IDS = tuple(range(8))  # any text serves to see whether the image matters
@@ -104,7 +105,7 @@ class Policy:
         self._drafter = Drafter(len(ACTION_NAMES), actions.first_id, actions.last_id)
         self.match: Match | None = None  # a rule of when a draft counts, in place of the tunables': for benchmarks
         self._asked: tuple[str, Prompt] | None = None
-        self._attention: NDArray[np.float32] | None = None  # [M, N], of the tick before
+        self._attention: Attention | None = None  # of the tick before
         self._layer_entropy: NDArray[np.float64] | None = None  # [L], of the tick before, where it is needed
         self._unsettled = False
         self._episode = Episode()
@@ -182,7 +183,8 @@ class Policy:
         if self._unsettled:
             self._unsettled = False
             attention = self._passes.attention()  # [L, M, N]
-            self._attention = attention.mean(0).cpu().numpy()
+            self._attention = Attention(attention.mean(0).cpu().numpy())
+            prepare(self._attention, self._tunables)
             grows = self._tunables.layer_schedule == "vla_cache"
             self._layer_entropy = layer_entropy(attention.cpu().numpy()) if grows else None
 
@@ -219,8 +221,12 @@ class Policy:
     def _begin(self, reason: str) -> None:
         self._episode.begin(reason)
         self._slots.invalidate()
-        self._drafter.forget()
         self._activity = Activity()
+        self._forget_text()
+
+    def _forget_text(self) -> None:
+        """Drop what the text of the tick before has left: its attention, and drafts of actions that it asked for."""
+        self._drafter.forget()
         self._attention = self._layer_entropy = None
         self._unsettled = False
 
@@ -229,17 +235,19 @@ class Policy:
         self._passes.rows.clear()
         if interruption := self._episode.interruption(observation, self._tunables.max_gap):
             self._begin(interruption)
-        self._episode.follow(observation)
+        if self._episode.follow(observation):
+            self._forget_text()
         frames = self._preprocess.frames(observation.images)
         watch.lap("preprocess")
         visual = self._passes.see(frames)
         watch.lap("vision")
         self.settle()
-        now = patches(frames, self._patch).astype(np.float32)
+        raw = patches(frames, self._patch)
+        now = Patches.of(raw)
         tunables = self._tunables
         if tunables.adaptive:
             tunables = adapt(tunables, self._activity, self._slots.visual)
-        choice = choose(frames, now, self._slots, self._attention, self._episode, tunables, visual)
+        choice = choose(raw, now, self._slots, self._attention, self._episode, tunables, visual)
         watch.lap("select")
         draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
         first = self._passes.prefill(visual, self._rows(choice.selection, prompt.ids, draft))
@@ -257,6 +265,7 @@ class Policy:
             timings=watch.timings(),
             decoder_passes=decoded.passes,
             decoder_rows=tuple(self._passes.rows),
+            text_rows=len(prompt.ids),
             unknown_words=prompt.unknown,
             tick=self._episode.tick,
         )
@@ -291,4 +300,4 @@ class Policy:
         if self._layer_entropy is None or self._attention is None or selection.fresh.all():
             return {}
         reused = np.flatnonzero(~selection.fresh)
-        return plan(reused[np.argsort(self._attention.mean(0)[reused], kind="stable")], self._layer_entropy)
+        return plan(reused[np.argsort(self._attention.mass[reused], kind="stable")], self._layer_entropy)

@@ -79,14 +79,14 @@ class Preprocessor:
         return ((x.repeat(1, self._towers, 1, 1) - self._mean) / self._std).to(self._dtype)
 
 
-def grey(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey levels [C, S, S] of frames [C, S, S, 3] (ITU-R 601 luma)."""
-    tall = Image.fromarray(frames.reshape(-1, *frames.shape[2:]))
-    return np.asarray(tall.convert("L")).reshape(frames.shape[:3])
-
-
 def patches(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Cut frames [C, S, S] or [C, S, S, K] into patches [N, size * size * K]: camera after camera, in raster order."""
+    """Cut frames [C, S, S, 3] into raw RGB patches [N, size * size * 3]: camera after camera, in raster order."""
     cameras, side = len(frames), frames.shape[1] // size
-    cut = frames.reshape(cameras, side, size, side, size, -1).swapaxes(2, 3)  # [C, side, side, size, size, K]
+    cut = frames.reshape(cameras, side, size, side, size, 3).swapaxes(2, 3)  # [C, side, side, size, size, 3]
     return cut.reshape(cameras * side * side, -1)
+
+
+def grey(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey levels [N, P] of raw RGB patches [N, 3 * P] (ITU-R 601 luma)."""
+    picture = Image.fromarray(raw.reshape(len(raw), -1, 3))  # a row per patch: which pixel lies where is of no matter
+    return np.asarray(picture.convert("L"))

@@ -65,21 +65,23 @@ class Reuse:
 class Drafts:
     """How a tick's drafts fared: tried, right, sources of the right ones, tokens that are those of plain decoding.
 
-    certified is less than 7 only where a deadline cut decoding short.
+    certified is less than 7 only where a deadline cut decoding short. tried_sources: of all that were tried; those
+    behind the first wrong one of a pass were tried in vain.
     """
 
     tried: int
     accepted: int
     sources: tuple[str, ...]
     certified: int
+    tried_sources: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Result:
     """One tick: actions [chunk, 7] (m, rad, gripper opening), token ids [7], entropy of each [7] (0 certain to 1 even).
 
-    decoder_rows: rows of each decoder pass, the prefill first; unknown_words: words of the instruction that the
-    tokenizer does not know; tick: ticks since the episode began.
+    decoder_rows: rows of each decoder pass, the prefill first; text_rows: those of the instruction; unknown_words:
+    words of it that the tokenizer does not know; tick: ticks since the episode began.
     """
 
     actions: NDArray[np.float64]
@@ -90,13 +92,14 @@ class Result:
     drafts: Drafts
     decoder_passes: int
     decoder_rows: tuple[int, ...]
+    text_rows: int
     unknown_words: tuple[str, ...]
     tick: int
 
 
 def drafts(decoded: Decoded) -> Drafts:
     """The record of one tick's drafts."""
-    return Drafts(decoded.drafted, decoded.accepted, decoded.sources, decoded.certified)
+    return Drafts(decoded.drafted, decoded.accepted, decoded.sources, decoded.certified, decoded.tried)
 
 
 def reuse(choice: Choice, age: NDArray[np.int64]) -> Reuse:

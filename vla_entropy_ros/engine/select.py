@@ -11,7 +11,29 @@ from ..settings import Tunables
 from .entropy import Scores
 
 Mask = NDArray[np.bool_]
-Patches = NDArray[np.float32]  # [N, P] raw pixels of each patch, 0..255
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Raw pixels of patches [N, P], 0..255, and the squared length [N] of each, so that it is computed once."""
+
+    pixels: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, raw: NDArray[np.uint8]) -> Patches:
+        """Take in raw patches [N, P]."""
+        pixels = raw.astype(np.float32)
+        return cls(pixels, _rows_product(pixels, pixels))
+
+    def copy_rows(self, source: Patches, rows: Mask) -> None:
+        """Take over those `rows` [N] from `source`."""
+        self.pixels[rows], self.lengths[rows] = source.pixels[rows], source.lengths[rows]
+
+
+def _rows_product(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scalar product [N] of the rows of two arrays [N, P]."""
+    return np.einsum("np,np->n", a, b)
 
 
 @dataclass(frozen=True)
@@ -49,12 +71,14 @@ def static_patches(now: Patches, reference: Patches, similarity: float, differen
 
     `similarity`: least cosine; `difference`: largest mean difference [grey levels], 0 to leave that test out.
     """
-    product = np.einsum("np,np->n", now, reference)
-    lengths = np.einsum("np,np->n", now, now) * np.einsum("np,np->n", reference, reference)
+    product = _rows_product(now.pixels, reference.pixels)
     # squared form: no square roots, and two black patches (0 >= 0) are alike
-    static = product * product >= similarity * similarity * lengths
+    static = product * product >= similarity * similarity * (now.lengths * reference.lengths)
     if difference > 0:
-        static &= np.abs(now - reference).mean(1) <= difference
+        apart = now.pixels - reference.pixels
+        np.abs(apart, out=apart)
+        count = apart.shape[1]
+        static &= apart @ np.ones(count, np.float32) <= difference * count  # whole numbers below 2^24: an exact sum
     return static
 
 

@@ -32,8 +32,8 @@ class Slots:
         self.values = torch.zeros(shape, device=device, dtype=dtype)
         self.embeddings = torch.zeros(visual, config.hidden_size, device=device, dtype=dtype)
         self.age: NDArray[np.int64] = np.zeros(visual, np.int64)
-        self.reference: Patches = np.zeros((visual, patch), np.float32)
-        self.previous: Patches = np.zeros((visual, patch), np.float32)
+        self.reference = Patches.of(np.zeros((visual, patch), np.uint8))
+        self.previous = self.reference
         self.measured: Tensor | None = None  # `change` of the newest visual tokens, where it was measured already
         self._fresh = Upload((visual,), torch.bool, device)
         self._epoch = 0
@@ -75,14 +75,14 @@ class Slots:
     def commit(self, fresh: Mask, patches: Patches, visual: Tensor) -> None:
         """Note that a pass has written BOS and the `fresh` visual slots [N].
 
-        They come from a frame with those `patches` [N, P] and embeddings `visual` [N, D].
+        They come from a frame with those `patches` [N] and embeddings `visual` [N, D].
         """
         self._fresh.host[:] = fresh
         self._fresh.send(len(fresh))
         torch.where(self._fresh.device[:, None], visual, self.embeddings, out=self.embeddings)
         self.age += 1
         self.age[fresh] = 0
-        self.reference[fresh] = patches[fresh]
+        self.reference.copy_rows(patches, fresh)
         self.previous = patches
         self._epochs[fresh] = self._epoch
         self._start_epoch = self._epoch

@@ -87,7 +87,8 @@ def bench(
     repeats = 1 if quick else REPEATS
     with options.one_line(EngineError, RenderError, recording.RecordingError):
         recordings = [recording.load(file) for file in files]  # what is cheap to check comes first
-        policy = Policy.load(checkpoint or default_checkpoint())
+        with options.loading(console) as told:
+            policy = Policy.load(checkpoint or default_checkpoint(), progress=told)
         policy.warm_up(WARM_UP)
         recordings = recordings or _record(policy, 1 if quick else EPISODES, seed, folder, console)
         if quick:

@@ -47,7 +47,8 @@ def one_pass(roofline: Roofline, shape: Shape, rows: int, vision_bytes: int, dec
     visible = 1 + shape.visual + shape.prompt
     vision = roofline.time(vision_bytes, vision_flops(shape.towers, shape.llama.hidden_size))
     decoder = roofline.time(decoder_bytes, decoder_flops(shape.llama, rows, visible))
-    return {"vision": 1e3 * vision, "decoder": 1e3 * decoder, "total": 1e3 * (vision + decoder)}
+    parts = {"vision": vision, "decoder": decoder, "total": vision + decoder}
+    return {name: round(1e3 * seconds, 4) for name, seconds in parts.items()}
 
 
 def _median(work: Callable[[], object], device: torch.device) -> float:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ...engine import Observation, Policy, Timings
+from ...engine.backbones import find_backbone
 from ...engine.device import GB
 from ...engine.drafts import Match
 from ...engine.graphs import StaticPasses
@@ -62,19 +63,19 @@ def measure(plan: Plan, progress: Callable[[], None] = lambda: None) -> dict[str
     policy, network = random_policy(plan.shape, plan.device, plan.dtype, graphs=plan.graphs)
     captured = isinstance(policy._passes, StaticPasses)
     floor = roofline.one_pass(line, plan.shape, _rows(plan, policy), *weights(network))
-    for name, run in _plain_rows(plan, policy, Generate(
-        network, Preprocessor(policy.info.image_size, _kinds(plan.shape), "resize", plan.device, plan.dtype),
-        [5] * plan.shape.prompt, plan.device,
-    )):  # fmt: skip
+    kinds = find_backbone(plan.shape.backbone)
+    preprocess = Preprocessor(policy.info.image_size, kinds, "resize", plan.device, plan.dtype)
+    generate = Generate(network, preprocess, [5] * plan.shape.prompt, plan.device)
+    for name, run in _plain_rows(policy, generate, plan.share):
         rows[name] = summary(_timed(plan, run))
         progress()
     memory["16 or 32 bits"] = peak(plan.device)
-    del policy, network, run
+    del policy, network, generate, run
     gc.collect()
     reset_peak(plan.device)
     policy, network = random_policy(plan.shape, plan.device, plan.dtype, "int8", plan.graphs)
     floor_8 = roofline.one_pass(line, plan.shape, _rows(plan, policy), *weights(network))
-    for name, run in _rows_in_8_bits(plan, policy):
+    for name, run in _rows_in_8_bits(policy, plan.share):
         rows[name] = summary(_timed(plan, run))
         progress()
     memory["8 bits"] = peak(plan.device)
@@ -86,18 +87,20 @@ def measure(plan: Plan, progress: Callable[[], None] = lambda: None) -> dict[str
     }  # fmt: skip
 
 
-def _plain_rows(plan: Plan, policy: Policy, generate: Generate) -> Iterator[tuple[str, Callable[[Observation], Tick]]]:
+def _plain_rows(
+    policy: Policy, generate: Generate, share: float
+) -> Iterator[tuple[str, Callable[[Observation], Tick]]]:
     yield BASELINE, lambda seen: Tick(generate.tick(seen)[1], 7, 1.0, 0.0)
     full = replace(_tunables(policy), mode="full", drafts="off")
     yield STATIC, _ticks(policy, full)
     yield ROWS[2], _ticks(policy, replace(_tunables(policy), drafts="off"))
-    yield ROWS[3], _ticks(policy, _tunables(policy), replay(plan.share))
+    yield ROWS[3], _ticks(policy, _tunables(policy), replay(share))
     yield ONE_PASS, _ticks(policy, _tunables(policy), lambda token, draft: True)
 
 
-def _rows_in_8_bits(plan: Plan, policy: Policy) -> Iterator[tuple[str, Callable[[Observation], Tick]]]:
+def _rows_in_8_bits(policy: Policy, share: float) -> Iterator[tuple[str, Callable[[Observation], Tick]]]:
     yield ROWS[5], _ticks(policy, replace(_tunables(policy), mode="full", drafts="off"))
-    yield ROWS[6], _ticks(policy, _tunables(policy), replay(plan.share))
+    yield ROWS[6], _ticks(policy, _tunables(policy), replay(share))
     yield ROWS[7], _ticks(policy, _tunables(policy), lambda token, draft: True)
 
 
@@ -121,9 +124,13 @@ def _ticks(policy: Policy, tunables: Tunables, match: Match | None = None) -> Ca
 
 
 def _timed(plan: Plan, run: Callable[[Observation], Tick]) -> list[Tick]:
-    size = plan.shape.towers[0].image_size
-    ticks = [run(seen) for seen in moving(size, plan.warm_up + plan.ticks)]
-    return ticks[plan.warm_up :]
+    scene = list(moving(plan.shape.towers[0].image_size, plan.warm_up + plan.ticks))
+    gc.collect()
+    gc.freeze()  # the collector need not walk the network in the middle of a tick
+    try:
+        return [run(seen) for seen in scene][plan.warm_up :]
+    finally:
+        gc.unfreeze()
 
 
 def summary(ticks: list[Tick]) -> dict[str, Any]:
@@ -168,12 +175,6 @@ def weights(network: nn.Module) -> tuple[int, int]:
 def _rows(plan: Plan, policy: Policy) -> int:
     """Rows of a prefill in our defaults: budget, text and drafts."""
     return min(_tunables(policy).row_budget, plan.shape.visual) + plan.shape.prompt + 6
-
-
-def _kinds(shape: Shape) -> Any:
-    from ...engine.backbones import find_backbone
-
-    return find_backbone(shape.backbone)
 
 
 def reset_peak(device: torch.device) -> None:

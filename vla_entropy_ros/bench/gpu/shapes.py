@@ -19,6 +19,7 @@ from ...engine.device import check_memory
 from ...engine.llama import Llama, LlamaConfig
 from ...engine.preprocess import Preprocessor
 from ...engine.prompt import Prompter
+from ...engine.quantise import check_quantisation
 from ...engine.vision import Projector, TowerConfig, VisionBackbone
 from ...resources import share_path
 
@@ -61,6 +62,7 @@ def random_policy(
     shape: Shape, device: torch.device, dtype: torch.dtype, quantisation: str = "none", graphs: bool | None = None
 ) -> tuple[Policy, Network]:
     """A policy of that shape and its network; DeviceError if the device has too little memory, before it is used."""
+    check_quantisation(quantisation, device)
     config = _config(shape)
     towers = find_backbone(shape.backbone)
     checkpoint = Checkpoint(config, _network(shape, config, device, dtype, quantisation))

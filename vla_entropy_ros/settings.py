@@ -15,7 +15,10 @@ Kind = Literal["bool", "int", "float", "str"]
 TYPES: dict[Kind, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
 BUDGETS = ("k1", "k2", "row_budget")
-DEFAULT_TOKENS = 256  # visual tokens that the budgets of config/policy.yaml are for: one camera at 224 px, as OpenVLA has
+DEFAULT_TOKENS = (
+    256  # visual tokens that the budgets of config/policy.yaml are for: one camera at 224 px, as OpenVLA has
+)
+MOST_TOKENS = 2048  # 256 of each of eight cameras
 DRAFTS = ("off", "exact", "bounded", "anytime")
 QUANTISATIONS = ("none", "int8")
 MODES = ("full", "vla_cache", "visual_only", "attention_only", "static_union", "info_entropy")
@@ -70,8 +73,8 @@ ENGINE_SETTINGS: tuple[Setting, ...] = (
     Setting("preprocess", "str", "resize: OpenVLA's; centre_crop: Lanczos and the crop LIBERO fine-tunes expect",
             choices=("resize", "centre_crop"), read_only=True),
     Setting("mode", "str", "which visual tokens are computed afresh: " + ", ".join(MODES), choices=MODES),
-    Setting("k1", "int", "smaller of the two token budgets (paper: 40 of 256)", 0, 256),
-    Setting("k2", "int", "larger of the two token budgets (paper: 60 of 256)", 0, 256),
+    Setting("k1", "int", "smaller of the two token budgets (paper: 40 of 256)", 0, MOST_TOKENS),
+    Setting("k2", "int", "larger of the two token budgets (paper: 60 of 256)", 0, MOST_TOKENS),
     Setting("T", "int", "ticks over which the budget moves from image entropy to attention entropy", 1, 1000),
     Setting("max_age", "int", "ticks that a visual token's keys and values may be reused; 0: never", 0, 1000),
     Setting("static_reference", "str", "compare a patch with the pixels its keys and values were computed from "
@@ -79,7 +82,7 @@ ENGINE_SETTINGS: tuple[Setting, ...] = (
     Setting("similarity_threshold", "float", "cosine similarity from which on a patch counts as static", 0.0, 1.0),
     Setting("difference_threshold", "float", "mean absolute difference [grey levels] up to which a patch counts as "
             "static; 0: not tested", 0.0, 255.0),
-    Setting("row_budget", "int", "fresh visual tokens to fill up to; 0: no filling", 0, 256),
+    Setting("row_budget", "int", "fresh visual tokens to fill up to; 0: no filling", 0, MOST_TOKENS),
     Setting("row_bucket", "int", "fresh visual tokens are filled up to a multiple of this, for a GPU", 1, 256),
     Setting("fill_order", "str", "which tokens fill the row budget: those of most influence (change of the embedding, "
             "times attention), or the oldest", choices=("influence", "age")),

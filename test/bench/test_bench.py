@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from vla_entropy_ros.bench import report
-from vla_entropy_ros.bench.configurations import BASELINE, configurations, paper, search
+from vla_entropy_ros.bench.configurations import BASELINE, configurations, search
 from vla_entropy_ros.bench.measure import Shape, draft_acceptance, measure, summarise
 from vla_entropy_ros.bench.recording import Recording, RecordingError, load, record, save
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.cli.options import FRESH_SEED
-from vla_entropy_ros.engine import Policy
+from vla_entropy_ros.configurations import Configuration, paper
+from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.resources import default_checkpoint
 from vla_entropy_ros.runner.inprocess import Arm
 from vla_entropy_ros.runner.plan import Silent
@@ -31,7 +33,7 @@ def policy() -> Policy:
 @pytest.fixture(scope="module")
 def recordings(policy: Policy) -> list[Recording]:
     """Two short episodes of the shipped policy."""
-    return record(policy, [("pick_red", FRESH_SEED), ("push_green_left", FRESH_SEED + 1)], 1.2, Silent())
+    return record(policy, [("pick_red", FRESH_SEED), ("pick_green", FRESH_SEED + 1)], 1.2, Silent())
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_a_recording_moves_and_survives_its_file(recordings: list[Recording], tm
     np.testing.assert_array_equal(read.images, one.images)
     np.testing.assert_array_equal(read.stamps, one.stamps)
     assert read.instructions == one.instructions == ("pick up the red cube",) * 12
-    assert recordings[1].told == ["push the green cube to the left"]
+    assert recordings[1].told == ["pick up the green cube"]
 
 
 def test_a_file_with_one_instruction_for_all_images_is_read(recordings: list[Recording], tmp_path: Path) -> None:
@@ -59,26 +61,27 @@ def test_a_file_with_one_instruction_for_all_images_is_read(recordings: list[Rec
     assert load(tmp_path / "old.npz").instructions == one.instructions
 
 
-def test_a_changing_instruction_is_kept_and_replayed(policy: Policy, changing: Recording, tmp_path: Path) -> None:
+def test_a_changing_instruction_is_kept_and_replayed(checkpoint: Path, changing: Recording, tmp_path: Path) -> None:
+    policy = Policy.load(checkpoint)
     save(changing, tmp_path / "episode.npz")
     read = load(tmp_path / "episode.npz")
     assert read.told == ["pick up the red cube", "push the blue cube to the left"]
-    (published,) = [c for c in configurations(policy.info.visual_tokens) if c.name == "paper: full method"]
-    quick = replace(published, tunables=replace(published.tunables, T=8))
-    (run,) = measure(policy, [read], [quick], 1)
+    quickly = replace(paper(policy.info.visual_tokens), T=4)
+    (run,) = measure(policy, [read], [Configuration("quickly", quickly)], 1)
     first, second = run.results[0].text_rows, run.results[7].text_rows
     assert [r.text_rows for r in run.results] == [first] * 7 + [second] * 5
     assert second == first + 2  # six words instead of four, or seven instead of five
-    schedule = [result.reuse.k_vis for result in run.results[1:]]
-    assert schedule[6] > schedule[5]  # begins anew with the instruction
+    assert (run.results[6].reuse.k_vis, run.results[7].reuse.k_vis) == (quickly.k1, quickly.k2)  # begins anew
     assert run.results[7].reuse.reused > 0  # what was seen stays
 
 
-def test_what_the_policy_is_told_is_recorded_with_each_image(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_policy_is_told_is_recorded_with_each_image(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reached = iter([0] * 4 + [1] * 99)
     monkeypatch.setattr(Environment, "goal", property(lambda self: self.task.goals[next(reached)]))
     monkeypatch.setattr(Arm, "_target_token", lambda self: None)
-    told = record(policy, [("put_red_then_push_green_left", FRESH_SEED)], 0.6, Silent())[0].instructions
+    told = record(Policy.load(checkpoint), [("put_red_then_push_green_left", FRESH_SEED)], 0.6, Silent())[
+        0
+    ].instructions
     assert set(told) == {"put the red cube on the plate", "push the green cube to the left"}
     assert list(told) == sorted(told, reverse=True)
     assert len(told) == 6
@@ -143,6 +146,28 @@ def test_every_configuration_is_compared_with_full_recomputation(policy: Policy,
     assert ours["age_mean"] <= records["default, no row budget"]["age_mean"]
     assert ours["paper_gmacs"] < base["paper_gmacs"]
     assert ours["true_gflops"] < base["true_gflops"]
+
+
+def test_ticks_without_an_action_are_left_out_of_all_runs(
+    policy: Policy, recordings: list[Recording], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer, calls = policy.infer, iter(range(99))
+
+    def faulty(observation: Observation) -> Result:
+        if next(calls) in (3, 12 + 5):  # the fourth tick of the first run, the sixth of the second
+            raise ActionError("no action")
+        return infer(observation)
+
+    monkeypatch.setattr(policy, "infer", faulty)
+    planned = configurations(policy.info.visual_tokens)[:2]
+    runs = measure(policy, recordings[:1], planned, 1)
+    assert [run.faults for run in runs] == [1, 1]
+    # a tick without an action is not counted by the policy
+    assert [result.tick for result in runs[0].results] == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert [result.tick for result in runs[1].results] == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10]
+    calls = iter([3] * 12)
+    with pytest.raises(ActionError, match="no tick has a valid action in every configuration"):
+        measure(policy, recordings[:1], planned[:1], 1)
 
 
 def test_the_papers_figures_follow_from_the_episodes_own_reuse(policy: Policy, recordings: list[Recording]) -> None:
@@ -243,3 +268,16 @@ def test_the_command_names_a_broken_file(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["bench", "--episode", str(tmp_path / "episode.npz")])
     assert result.exit_code == 1
     assert "is cut short or no recording" in result.output.splitlines()[-1]
+
+
+def test_a_checkpoint_of_several_cameras_is_refused_in_one_line(
+    checkpoint: Path, recordings: list[Recording], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "two")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_images_in_input": 2}))
+    save(recordings[0], tmp_path / "episode.npz")
+    arguments = ["bench", "--episode", str(tmp_path / "episode.npz"), "--checkpoint", str(folder)]
+    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1] == "Error: expected a tuple of 2 camera image(s), got 1 images"

@@ -54,6 +54,22 @@ def test_a_wrong_argument_is_answered_with_the_valid_ones(arguments: list[str], 
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("vary", "said"),
+    [
+        ("row_budget=17", "row_budget 17 is above the visual tokens of this policy: valid are 0 to 16"),
+        ("k2=17", "k1 + k2 17 is above the visual tokens of this policy: valid are 0 to 16"),
+        ("max_age=-1", "max_age: -1 is out of range; valid are 0 to 1000"),
+        ("T=0", "T: 0 is out of range; valid are 1 to 1000"),
+        ("k1=-2", "k1: -2 is out of range; valid are 0 to 2048"),
+    ],
+)
+def test_values_that_can_not_be_are_refused_in_one_line(checkpoint: Path, vary: str, said: str) -> None:
+    result = call("sweep", "--checkpoint", str(checkpoint), "--vary", f"k1=0,{vary[3:]}" if vary[:2] == "k1" else vary)
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [f"Error: {said}"]
+
+
 def test_inspect_tells_what_the_shipped_policy_is() -> None:
     facts = json.loads(call("inspect", "checkpoint", "--json").output)
     assert facts["vision_backbone_id"] == "vla-entropy-vit"

@@ -76,9 +76,11 @@ def test_a_change_of_one_cameras_size_begins_anew(policy: Policy) -> None:
 
 
 def test_a_wrong_number_of_cameras_is_refused(policy: Policy) -> None:
-    (front, _) = views()
-    with pytest.raises(ObservationError, match=r"expected a tuple of 2 camera image\(s\), got 1 images"):
-        policy.infer(Observation((front,), PICK, 0.0))
+    front, _ = views()
+    for images in ((front,), (front,) * 3):  # fewer, and more
+        with pytest.raises(ObservationError) as caught:
+            policy.infer(Observation(images, PICK, 0.0))
+        assert str(caught.value) == f"expected a tuple of 2 camera image(s), got {len(images)} images"
 
 
 @pytest.mark.parametrize("cameras", [0, 9, "two", True])

@@ -38,10 +38,17 @@ def test_patches_are_in_raster_order() -> None:
     cut = patches(np.stack((image[::-1], image)), 14)[9:]  # of the second camera
     assert cut.shape == (9, 588)
     np.testing.assert_array_equal(cut[5].reshape(14, 14, 3), image[14:28, 28:42])
-    levels = grey(patches(np.stack((image, image)), 14))
+    levels = grey(patches(np.stack((image, image)), 14).astype(np.float32))
     assert levels.shape == (18, 196)
     whole = np.asarray(Image.fromarray(image).convert("L"))
     np.testing.assert_array_equal(levels[9 + 4], whole[14:28, 14:28].ravel())
+
+
+def test_grey_levels_are_those_of_pillow() -> None:
+    steps = np.arange(0, 256, 5).astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 52, 3)
+    expected = np.asarray(Image.fromarray(colours).convert("L"))
+    np.testing.assert_array_equal(grey(colours.reshape(len(colours), -1).astype(np.float32)), expected)
 
 
 def test_actions_are_bin_centres_in_si_units() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Observation, Policy, Result
+from ..engine import ActionError, Observation, Policy, Result
 from ..engine.cost import decoder_flops, paper_macs, vision_flops
 from ..engine.drafts import SOURCES
 from ..engine.llama import LlamaConfig
@@ -37,11 +37,15 @@ class Shape:
 
 @dataclass
 class Run:
-    """All ticks of one configuration, in the order of the recordings; settled: time after each [s], off the tick."""
+    """The ticks of one configuration, in the order of the recordings; settled: time after each [s], off the tick.
+
+    faults: ticks in which it had no valid action; no run keeps those of any.
+    """
 
     configuration: Configuration
     results: list[Result] = field(default_factory=list)
     settled: list[float] = field(default_factory=list)
+    faults: int = 0
 
     def tokens(self) -> NDArray[np.int64]:
         """Action tokens [ticks, 7]."""
@@ -55,20 +59,33 @@ def measure(
     repeats: int,
     progress: Callable[[], None] = lambda: None,
 ) -> list[Run]:
-    """Every configuration sees every recording `repeats` times, in turn, so that a busy moment hits all alike."""
+    """Every configuration sees every recording `repeats` times, in turn, so that a busy moment hits all alike.
+
+    Raises ActionError if no tick is left that has an action in every configuration.
+    """
     runs = [Run(configuration) for configuration in configurations]
+    ticks: list[list[Result | None]] = [[] for _ in runs]
     for number in range(repeats):
         for recording in recordings:
             for offset in range(len(runs)):
-                run = runs[(offset + number) % len(runs)]
-                policy.set_tunables(run.configuration.tunables)
+                which = (offset + number) % len(runs)
+                policy.set_tunables(runs[which].configuration.tunables)
                 policy.reset()
                 for image, told, stamp in zip(recording.images, recording.instructions, recording.stamps, strict=True):
-                    run.results.append(policy.infer(Observation((image,), told, float(stamp))))
+                    try:
+                        ticks[which].append(policy.infer(Observation((image,), told, float(stamp))))
+                    except ActionError:
+                        ticks[which].append(None)
                     began = time.perf_counter()
                     policy.settle()
-                    run.settled.append(time.perf_counter() - began)
+                    runs[which].settled.append(time.perf_counter() - began)
                 progress()
+    whole = [tick for tick in zip(*ticks, strict=True) if None not in tick]
+    if not whole:
+        raise ActionError("no tick has a valid action in every configuration")
+    for run, made, results in zip(runs, ticks, zip(*whole, strict=True), strict=True):
+        run.results = [result for result in results if result is not None]
+        run.faults = made.count(None)
     return runs
 
 
@@ -92,6 +109,7 @@ def _record(run: Run, reference: Run, shape: Shape) -> dict[str, Any]:
         "mode": run.configuration.tunables.mode,
         "drafts": run.configuration.tunables.drafts,
         "ticks": len(results),
+        "faults": run.faults,
         "paper_gmacs": round(paper_macs(shape.llama, float(rows)) / 1e9, 4),
         "true_gflops": round(float(np.mean([true_flops(result, shape) for result in results])) / 1e9, 4),
         "stage_ms": {stage: round(float(np.median(times(results, stage))), 3) for stage in STAGES},

@@ -48,9 +48,8 @@ def selection_time(tokens: int, repeats: int = 200) -> float:
         visual = visual + 0.01 * torch.randn(tokens, WIDTH)
         other += 1
         began = time.perf_counter()
-        raw = patches(frame, PATCH)
-        now = Patches.of(raw)
-        choice = choose(raw, now, slots, attention, episode, tunables, visual)
+        now = Patches.of(patches(frame, PATCH))
+        choice = choose(now, slots, attention, episode, tunables, visual)
         times.append(time.perf_counter() - began)
         assert choice.reason is None
         slots.commit(choice.selection.fresh, now, visual)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..settings import Tunables
@@ -27,7 +26,6 @@ class Choice:
 
 
 def choose(
-    raw: NDArray[np.uint8],
     now: Patches,
     slots: Slots,
     attention: Attention | None,
@@ -35,7 +33,7 @@ def choose(
     tunables: Tunables,
     visual: Tensor,
 ) -> Choice:
-    """Choose the fresh visual tokens among raw patches [N, P], also given as `now`; all cameras share the budgets.
+    """Choose the fresh visual tokens among those of patches `now`; all cameras share the budgets.
 
     attention: of the text of the tick before on the visual tokens, None if there was none; visual [N, D]: their
     embeddings. What the mode and the budgets do not ask for is not computed.
@@ -51,7 +49,7 @@ def choose(
     if count - np.count_nonzero(static) > tunables.scene_cut * count:
         return Choice(all_fresh(count, static), nothing, nothing, "scene cut")
     k_vis, k_attn = budgets(tunables.mode, episode.t, tunables.k1, tunables.k2, tunables.T)
-    seen = image_entropy(grey(raw), tunables.histogram_bins) if k_vis else nothing
+    seen = image_entropy(grey(now.pixels), tunables.histogram_bins) if k_vis else nothing
     attended = _scores(attention, tunables) if attention is not None and k_attn else nothing
     urgency: Scores = slots.age.astype(np.float64)
     if tunables.fill_order == "influence":

@@ -242,12 +242,11 @@ class Policy:
         visual = self._passes.see(frames)
         watch.lap("vision")
         self.settle()
-        raw = patches(frames, self._patch)
-        now = Patches.of(raw)
+        now = Patches.of(patches(frames, self._patch))
         tunables = self._tunables
         if tunables.adaptive:
             tunables = adapt(tunables, self._activity, self._slots.visual)
-        choice = choose(raw, now, self._slots, self._attention, self._episode, tunables, visual)
+        choice = choose(now, self._slots, self._attention, self._episode, tunables, visual)
         watch.lap("select")
         draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
         first = self._passes.prefill(visual, self._rows(choice.selection, prompt.ids, draft))

@@ -77,8 +77,8 @@ def static_patches(now: Patches, reference: Patches, similarity: float, differen
     if difference > 0:
         apart = now.pixels - reference.pixels
         np.abs(apart, out=apart)
-        count = apart.shape[1]
-        static &= apart @ np.ones(count, np.float32) <= difference * count  # whole numbers below 2^24: an exact sum
+        # whole numbers below 2^24: an exact sum; no product with ones, which BLAS may spread over cores
+        static &= np.einsum("np->n", apart) <= difference * apart.shape[1]
     return static
 
 

@@ -15,9 +15,7 @@ Kind = Literal["bool", "int", "float", "str"]
 TYPES: dict[Kind, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
 BUDGETS = ("k1", "k2", "row_budget")
-DEFAULT_TOKENS = (
-    256  # visual tokens that the budgets of config/policy.yaml are for: one camera at 224 px, as OpenVLA has
-)
+DEFAULT_TOKENS = 256  # visual tokens that the budgets of config/policy.yaml are for: OpenVLA's and the small policy's
 MOST_TOKENS = 2048  # 256 of each of eight cameras
 DRAFTS = ("off", "exact", "bounded", "anytime")
 QUANTISATIONS = ("none", "int8")

@@ -106,7 +106,7 @@ def test_wrong_choices_at_loading(small_folder: Path) -> None:
 
 
 def test_budgets_are_in_proportion_by_default_and_never_above_the_tokens(small_folder: Path) -> None:
-    assert Tunables.default(256).row_budget == 4 * Tunables.default().row_budget
+    assert Tunables.default().row_budget == 4 * Tunables.default(64).row_budget
     assert Tunables.default(2048).row_budget == 8 * Tunables.default(256).row_budget  # eight cameras
     said = refusal(small_folder, SettingError, tunables=replace(Tunables.default(16), row_budget=17))
     assert said == "row_budget 17 is above the visual tokens of this policy: valid are 0 to 16"

@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate test lint format clean
+.PHONY: help setup demo evaluate faults gpu test lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -17,6 +17,12 @@ demo: setup ## simulator, policy node and command node for a few episodes; write
 
 evaluate: setup ## success rate, tick times and share of fresh tokens (ARGS="--mode all --episodes 50")
 	@$(BIN)/vla-entropy evaluate $(ARGS)
+
+faults: setup ## everything that can go wrong, 20 times each, and 30 minutes of endurance (ARGS="--help" for options)
+	@$(BIN)/python -m tools.faults $(ARGS)
+
+gpu: setup ## on a machine with an NVIDIA GPU: the tests that need one and the benchmark, in ten minutes at most
+	@$(BIN)/python tools/gpu.py $(ARGS)
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .

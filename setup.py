@@ -25,6 +25,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{NAME}/config", sorted(glob("config/*"))),
+        (f"share/{NAME}/bags/pick_red", sorted(glob("bags/pick_red/*"))),
         (f"lib/{NAME}", sorted(glob("scripts/*"))),
     ],
     install_requires=[
@@ -40,6 +41,7 @@ setup(
         "PyOpenGL>=3.1.7",
         "PyYAML>=6",
         "rich>=13",
+        "rosbags>=0.10",
         "safetensors>=0.4",
         "scipy>=1.11",
         "tokenizers>=0.19",

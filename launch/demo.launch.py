@@ -20,6 +20,7 @@ ARGUMENTS = {
     "seed": ("0", "seed of the first episode: fixes where everything stands"),
     "instruction": ("pick up the red cube", "what the policy is asked to do from the start on"),
     "enabled": ("true", "true: the command node moves the simulated arm at once"),
+    "action_scale": ("1.0", "factor on the actions; a simulated arm needs no caution"),
     "namespace": ("", "namespace of the nodes"),
 }
 
@@ -43,7 +44,7 @@ def generate_launch_description():
         output="screen",
         parameters=[value["params_file"], episode],
     )
-    passed = {name: value[name] for name in ("params_file", "instruction", "enabled", "namespace")}
+    passed = {name: value[name] for name in ("params_file", "instruction", "enabled", "action_scale", "namespace")}
     policy = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "policy.launch.py")), launch_arguments=passed.items()
     )

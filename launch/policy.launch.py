@@ -41,6 +41,9 @@ ARGUMENTS = {
     "action_frame": ("", "frame in which actions and poses are expressed"),
     "image": ("image", "image topic; compressed images are read from <image>/compressed"),
     "enabled": ("false", "true: the command node moves the arm at once; false: after a call of command/enable"),
+    "command_type": ("", "pose_stamped, twist_stamped, joint_trajectory or chunk"),
+    "action_scale": ("", "factor on the actions, 0 to 2 (0.2 if unset: begin small on a real arm)"),
+    "dry_run": ("", "true: nothing is sent to the arm but command/preview"),
     "namespace": ("", "namespace of the nodes"),
     "use_sim_time": ("false", "true: time comes from /clock"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
@@ -66,7 +69,6 @@ def nodes(context):
         "arguments": ["--ros-args", "--log-level", value["log_level"]],
     }
     clock = {"use_sim_time": _flag(value, "use_sim_time")}
-    frame = {"action_frame": value["action_frame"]} if value["action_frame"] else {}
     given = {parameter: value[name] for name, parameter in POLICY_PARAMETERS.items() if value[name]}
     policy = LifecycleNode(
         **common,
@@ -79,9 +81,19 @@ def nodes(context):
         **common,
         executable="command_node",
         name="command",
-        parameters=[value["params_file"], clock, {"enabled": _flag(value, "enabled"), **frame}],
+        parameters=[value["params_file"], clock, _command_parameters(value)],
     )
     return [*_bring_up(policy), policy, command]
+
+
+def _command_parameters(value):
+    """Return the parameters of the command node that arguments were given for."""
+    given = {name: value[name] for name in ("action_frame", "command_type") if value[name]}
+    if value["action_scale"]:
+        given["action_scale"] = float(value["action_scale"])
+    if value["dry_run"]:
+        given["dry_run"] = _flag(value, "dry_run")
+    return {"enabled": _flag(value, "enabled"), **given}
 
 
 def _flag(value, name):

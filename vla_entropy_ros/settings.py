@@ -18,6 +18,7 @@ BUDGETS = ("k1", "k2", "row_budget")
 DEFAULT_TOKENS = 256  # visual tokens that the budgets of config/policy.yaml are for: OpenVLA's and the small policy's
 MOST_TOKENS = 2048  # 256 of each of eight cameras
 DRAFTS = ("off", "exact", "bounded", "anytime")
+QUANTISATIONS = ("none", "int8")
 MODES = ("full", "vla_cache", "visual_only", "attention_only", "static_union", "info_entropy")
 
 
@@ -64,6 +65,8 @@ ENGINE_SETTINGS: tuple[Setting, ...] = (
     Setting("device", "str", "cpu, cuda, cuda:<index>, or auto: cuda where there is one", read_only=True),
     Setting("dtype", "str", "type of weights and activations", choices=("float32", "bfloat16", "float16"),
             read_only=True),
+    Setting("quantisation", "str", "the decoder's weights: none: as they are, int8: in 8 bits with a scale per output "
+            "channel", choices=QUANTISATIONS, read_only=True),
     Setting("unnorm_key", "str", "data set whose action statistics are used; empty: the only one", read_only=True),
     Setting("preprocess", "str", "resize: OpenVLA's; centre_crop: Lanczos and the crop LIBERO fine-tunes expect",
             choices=("resize", "centre_crop"), read_only=True),

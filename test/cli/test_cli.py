@@ -33,14 +33,18 @@ def test_every_command_explains_itself_and_offers_json(command: list[str]) -> No
     ("arguments", "said"),
     [
         (["frolic"], f"no command 'frolic': valid are {', '.join(COMMANDS)}"),
-        (["evaluate", "--mode", "fast"], "valid are full, vla_cache, visual_only"),
+        (["evaluate", "--mode", "fast"], "valid are plain, full, vla_cache, visual_only"),
         (["evaluate", "--task", "pick_pink"], "valid are pick_red, pick_green"),
         (["evaluate", "--episodes", "0"], "0 is not in the range"),
-        (["demo", "--mode", "fast"], "valid are full, vla_cache"),
+        (["demo", "--mode", "fast"], "valid are plain, full, vla_cache"),
         (["train", "--device", "abacus"], "'abacus': valid are"),
         (["inspect", "checkpoint", "nowhere"], "does not exist"),
         (["inspect", "episode", "nowhere"], "no recording at nowhere"),
-        (["inspect", "episode", "--mode", "fast"], "valid are full"),
+        (["inspect", "episode", "--mode", "fast"], "valid are plain, full"),
+        (["replay", "nowhere"], "no bag at nowhere"),
+        (["replay", "--topic", "/wrist"], "no image topic '/wrist' in the bag: valid are /image/compressed"),
+        (["record", "there"], "give --topic, or --simulate"),
+        (["record", "there", "--simulate", "--task", "pick_pink"], "valid are pick_red, pick_green"),
     ],
 )
 def test_a_wrong_argument_is_answered_with_the_valid_ones(arguments: list[str], said: str) -> None:
@@ -78,15 +82,47 @@ def test_inspect_refuses_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
     assert (result.exit_code, result.output) == (1, f"Error: config.json is missing in {tmp_path}\n")
 
 
-def test_evaluate_measures_in_closed_loop() -> None:
-    modes = ("--mode", "full", "--mode", "info_entropy")
-    result = call("evaluate", *modes, "--episodes", "2", "--limit", "0.5", "--json")
-    figures = json.loads(result.stdout)
-    assert set(figures["modes"]) == {"full", "info_entropy"}
-    for record in figures["modes"].values():
-        assert record["episodes"] == 2
-        assert record["ticks"] == 10
-    assert figures["modes"]["full"]["fresh_share"] == 1.0 > figures["modes"]["info_entropy"]["fresh_share"]
+def test_evaluate_measures_in_closed_loop_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    modes = ("--mode", "full", "--mode", "default", "--suite", "pick", "--suite", "long", "--output", str(tmp_path))
+    figures = {}
+    for episodes in (1, 2):
+        result = call("evaluate", *modes, "--processes", "1", "--episodes", str(episodes), "--limit", "0.5", "--json")
+        figures = json.loads(result.stdout)
+        assert figures == json.loads((tmp_path / "evaluate.json").read_text())
+        assert set(figures["configurations"]) == {"full", "default"}
+        for record in figures["configurations"].values():
+            assert set(record["families"]) == {"pick", "long"}
+            assert (record["episodes"], record["ticks"]) == (2 * episodes, 10 * episodes)
+    full, ours = figures["configurations"]["full"], figures["configurations"]["default"]
+    assert full["fresh_share"] == 1.0 > ours["fresh_share"]
+    assert ours["against_full"]["all"]["pairs"] == 4
+    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 8
+    assert (tmp_path / "evaluate.png").stat().st_size > 10_000
+    other = call("evaluate", *modes, "--episodes", "1", "--limit", "0.6")
+    assert "holds a run with other limit: choose another --output" in other.output
+
+
+def test_sweep_runs_every_combination(checkpoint: Path, tmp_path: Path) -> None:
+    vary = ("--vary", "max_age=3,7", "--vary", "mass_weighted=true", "--checkpoint", str(checkpoint))
+    few = ("--suite", "pick", "--episodes", "1", "--limit", "0.3", "--processes", "1", "--output", str(tmp_path))
+    figures = json.loads(call("sweep", *vary, *few, "--json").stdout)
+    names = {"full", "default", "max_age=3 mass_weighted=True", "max_age=7 mass_weighted=True"}
+    assert set(figures["configurations"]) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("k1", "'k1': expected NAME=VALUE[,VALUE...]"),
+        ("k9=1", "unknown parameter 'k9': valid are mode, k1"),
+        ("k1=9999", "k1: 9999 is out of range; valid are 0 to"),
+        ("row_budget=300", "row_budget 300 is above the visual tokens of this policy"),
+    ],
+)
+def test_sweep_names_what_it_can_not_vary(text: str, said: str) -> None:
+    result = call("sweep", "--vary", text)
+    assert result.exit_code != 0
+    assert said in result.output
 
 
 def test_inspect_draws_every_tick_of_an_episode(tmp_path: Path) -> None:
@@ -101,11 +137,12 @@ def test_inspect_draws_every_tick_of_an_episode(tmp_path: Path) -> None:
     assert picture.std() > 10
 
 
-def test_evaluate_prints_a_table(checkpoint: Path) -> None:
-    result = call("evaluate", "--checkpoint", str(checkpoint), "--episodes", "1", "--limit", "0.2")
-    assert result.exit_code == 0
-    assert "success" in result.stdout
-    assert "info_entropy" in result.stdout
+def test_evaluate_prints_a_table(checkpoint: Path, tmp_path: Path) -> None:
+    few = ("--suite", "pick", "--episodes", "1", "--limit", "0.2", "--processes", "1", "--output", str(tmp_path))
+    result = call("evaluate", "--checkpoint", str(checkpoint), *few)
+    assert result.exit_code == 0, result.output
+    assert "configuration" in result.stdout
+    assert "plain" in result.stdout
 
 
 def test_evaluate_names_a_broken_checkpoint(tmp_path: Path) -> None:

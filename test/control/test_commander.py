@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from vla_entropy_ros.control import ActionChunk, ChunkError, Commander, Limits, Pose
+from vla_entropy_ros.control import ActionChunk, ChunkError, Commander, Limits, Pose, Rules
 
 DOWN = np.array([1.0, 0.0, 0.0, 0.0])
 START = Pose(np.array([0.45, 0.0, 0.2]), DOWN)
@@ -20,8 +20,8 @@ def chunk(*actions: list[float], stamp: float = 10.0, frame: str = "base") -> Ac
     return ActionChunk(stamp, PERIOD, np.array(actions, np.float64), frame)
 
 
-def commander() -> Commander:
-    result = Commander(LIMITS, "base", stale_after=0.2)
+def commander(rules: Rules | None = None) -> Commander:
+    result = Commander(LIMITS, "base", rules)
     result.anchor(START)
     return result
 
@@ -46,6 +46,7 @@ def test_deltas_integrate_onto_the_last_target() -> None:
     for tick in range(2):
         now = 10.0 + tick * PERIOD
         arm.offer(chunk([0.02, 0, 0, 0, 0, 0, 1], stamp=now), now)
+        arm.command(now, START)
         command = arm.command(now + PERIOD - 1e-3, START)
     assert command.pose.position[0] == pytest.approx(0.45 + 0.04, abs=5e-4)
 
@@ -73,8 +74,9 @@ def test_motion_stops_when_chunks_cease() -> None:
     arm.offer(chunk([0.03, 0, 0, 0, 0, 0, 1]), now=10.0)
     arm.command(10.1, START)
     moved = Pose(START.position + np.array([0.025, 0, 0]), DOWN)
-    command = arm.command(10.0 + PERIOD + 0.2 + 0.01, moved)
-    assert (command.state, command.reason) == ("holding", "chunks are stale")
+    assert arm.command(10.0 + 2 * PERIOD - 0.01, moved).state == "tracking"
+    command = arm.command(10.0 + 2 * PERIOD + 0.01, moved)
+    assert (command.state, command.reason) == ("holding", "chunks are stale: none for 2 control periods")
     np.testing.assert_array_equal(command.pose.position, moved.position)
 
 
@@ -137,6 +139,75 @@ def test_no_sequence_of_actions_leaves_the_limits(actions: list[list[float]], la
             last = position
             measured = Pose(measured.position + 0.5 * (position - measured.position), command.pose.quaternion)
         now += PERIOD
+
+
+def test_a_long_chunk_is_not_run_out_once_chunks_cease() -> None:
+    arm = commander()
+    arm.offer(chunk(*[[0.01, 0, 0, 0, 0, 0, 1]] * 8), now=10.0)
+    for now in np.arange(10.0, 10.2, 0.02):
+        assert arm.command(float(now), START).state == "tracking"
+    assert arm.command(10.21, START).state == "holding"
+    patient = commander(Rules(stale_after=8.0))
+    patient.offer(chunk(*[[0.002, 0, 0, 0, 0, 0, 1]] * 8), now=10.0)
+    for now in np.arange(10.0, 10.8, 0.02):
+        command = patient.command(float(now), START)
+    assert command.pose.position[0] == pytest.approx(0.45 + 8 * 0.002, abs=1e-3)
+
+
+def test_a_chunk_from_the_future_is_refused_and_does_not_lock_out_the_next() -> None:
+    arm = commander()
+    with pytest.raises(ChunkError, match="in the future"):
+        arm.offer(chunk([0.02, 0, 0, 0, 0, 0, 1], stamp=1e9), now=10.0)
+    arm.offer(chunk([0.02, 0, 0, 0, 0, 0, 1], stamp=10.0), now=10.0)
+
+
+def test_actions_are_scaled_but_not_the_gripper() -> None:
+    arm = commander(Rules(scale=0.2))
+    arm.offer(chunk([0.05, 0, 0, 0.1, 0.2, 0.05, 0.5]), now=10.0)
+    arm.command(10.0, START)
+    command = arm.command(10.1, START)
+    assert command.pose.position[0] == pytest.approx(0.46)
+    assert command.opening == 0.5
+    turn = Rotation.from_euler("xyz", [0.1, 0.2, 0.05]).as_rotvec() * 0.2
+    np.testing.assert_allclose((command.pose.rotation * START.rotation.inv()).as_rotvec(), turn, atol=1e-9)
+
+
+def test_deltas_may_be_in_the_axes_of_the_tool() -> None:
+    arm = commander(Rules(tool=True))
+    arm.offer(chunk([0.0, 0.01, 0.02, 0, 0, 0.1, 1]), now=10.0)
+    arm.command(10.0, START)
+    pose = arm.command(10.1, START).pose
+    np.testing.assert_allclose(pose.position - START.position, [0.0, -0.01, -0.02], atol=1e-9)  # DOWN: turned about x
+    turn = START.rotation.inv() * pose.rotation
+    np.testing.assert_allclose(turn.as_rotvec(), [0, 0, 0.1], atol=1e-9)
+
+
+def test_chunks_join_without_a_jump() -> None:
+    arm = commander()
+    measured, last, steps = START, START.position, []
+    for tick in range(12):
+        now = 10.0 + tick * 0.07  # each takes over in the middle of the one before
+        arm.offer(chunk([0.03, 0, 0, 0, 0, 0, 1], [0.03, 0, 0, 0, 0, 0, 1], stamp=now), now)
+        for step in range(7):
+            measured = arm.command(now + step * 0.01, measured).pose
+            steps.append(float(np.linalg.norm(measured.position - last)))
+            last = measured.position
+    assert max(steps) <= LIMITS.max_speed * 0.01 + 1e-9
+    assert last[0] > START.position[0] + 0.2
+
+
+def test_overlapping_chunks_are_blended_only_when_asked() -> None:
+    old, new = [[0.0, 0.02, 0, 0, 0, 0, 1]] * 3, [[0.0, -0.02, 0, 0, 0, 0, 0]] * 3
+    ends = {}
+    for share in (0.0, 0.5):
+        arm = commander(Rules(blending=share))
+        arm.offer(chunk(*old), now=10.0)
+        arm.command(10.0, START)
+        arm.offer(chunk(*new, stamp=10.001), now=10.001)
+        arm.command(10.02, START)
+        ends[share] = arm.command(10.15, START)
+    assert ends[0.5].pose.position[1] > ends[0.0].pose.position[1] + 0.005
+    assert ends[0.5].opening == ends[0.0].opening == 0.0
 
 
 @pytest.mark.parametrize("change", [{"max_translation": 0.0}, {"max_rotation": np.nan}, {"workspace_low": (0.8, 0, 0)}])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -135,3 +137,31 @@ def test_other_number_types_run(small_folder: Path, dtype: str) -> None:
     result = policy.infer(Observation((PICTURE,), "pick up the red cube", 0.0))
     assert policy.info.dtype == dtype
     assert np.isfinite(result.actions).all()
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+import torch
+from vla_entropy_ros.engine.checkpoint import StoredTensors
+
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+stored = StoredTensors(Path(sys.argv[1]))
+before = most()
+count = sum(tensor.numel() for _, tensor in stored.stream(stored.shapes, torch.device("cpu"), torch.bfloat16))
+print(count, most() - before)
+"""
+
+
+def test_loading_holds_one_file_and_one_tensor_in_memory(tmp_path: Path) -> None:
+    shards = {f"model-{n}.safetensors": {f"part.{n}": torch.full((8, 2**20), float(n))} for n in range(6)}
+    for file, tensors in shards.items():
+        save_file(tensors, tmp_path / file)
+    index = {name: file for file, tensors in shards.items() for name in tensors}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    command = [sys.executable, "-c", MEASURE, str(tmp_path)]
+    count, grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert int(count) == 6 * 8 * 2**20
+    assert float(grown) < 3 * 32  # MB; all six files take 192

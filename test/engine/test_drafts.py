@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,12 +21,14 @@ from vla_entropy_ros.engine.decode import Decoded, Rules, plain, verified
 from vla_entropy_ros.engine.decoder import Decoder
 from vla_entropy_ros.engine.drafts import EXTRAPOLATED, GUESSED, NO_DRAFT, PREVIOUS, Draft, Drafter, exact, within
 from vla_entropy_ros.engine.llama import Llama, LlamaConfig
+from vla_entropy_ros.engine.passes import EagerPasses, Scored, score, scored
 from vla_entropy_ros.engine.slots import Slots
 from vla_entropy_ros.settings import MODES, Tunables
 
 COUNT, FIRST, VISUAL, TEXT = 7, 16, 5, 3
 LAST = FIRST + 255
 PROMPT = 1 + VISUAL + TEXT
+LAST_WORD = 5  # id of the last prompt row
 MANY = settings(max_examples=300, deadline=None)
 Tokens = NDArray[np.int64]
 
@@ -45,29 +49,33 @@ class Bench:
         self.llama = llama.to(dtype).fuse()
         slots = Slots(config, VISUAL, 1 + TEXT + COUNT, 12, torch.device("cpu"), dtype)
         self.decoder = Decoder(self.llama, slots, TEXT)
+        network, unused = cast(Any, SimpleNamespace(language_model=self.llama)), cast(Any, None)
+        self.passes = EagerPasses(network, unused, self.decoder, start=1, first=FIRST)
+        self.passes.margins = True
         self.rows = torch.randn(PROMPT, 16).to(dtype)
+        self.rows[-1] = self.llama.embed(torch.tensor(LAST_WORD))
         self.fresh = np.concatenate(([True], random.random(VISUAL) < 0.5, [True] * TEXT))
         with torch.inference_mode():
             self.decoder.step(torch.randn(PROMPT, 16).to(dtype), torch.arange(PROMPT), PROMPT)
 
-    def prefill(self, draft: Draft) -> torch.Tensor:
-        """States of the last prompt row and of the draft."""
+    def prefill(self, draft: Draft) -> Scored:
+        """What the last prompt row and the draft put out."""
         drafts = self.llama.embed(torch.from_numpy(draft.ids))
         rows = torch.cat((self.rows[self.fresh], drafts))
         end = PROMPT + len(draft)
         where = torch.cat((torch.from_numpy(np.flatnonzero(self.fresh)), torch.arange(PROMPT, end)))
-        return self.decoder.step(rows, where, end, keep=TEXT, behind=len(draft))[-1 - len(draft) :]
+        states = self.decoder.step(rows, where, end, keep=TEXT, behind=len(draft))[-1 - len(draft) :]
+        return scored(score(self.llama.lm_head(states), FIRST, margins=True))
 
     @torch.inference_mode()
     def plain(self) -> Decoded:
         """What counts."""
-        return plain(self.decoder, self.prefill(NO_DRAFT)[0], PROMPT, COUNT, FIRST)
+        return plain(self.passes, self.prefill(NO_DRAFT), PROMPT, COUNT)
 
     @torch.inference_mode()
     def verified(self, drafter: Drafter, draft: Draft, rules: Rules) -> Decoded:
         """With drafts."""
-        hidden, prompt = self.prefill(draft), self.rows[-1:]
-        return verified(self.decoder, hidden, prompt, PROMPT, drafter, draft, rules, FIRST)
+        return verified(self.passes, self.prefill(draft), LAST_WORD, PROMPT, drafter, draft, rules)
 
 
 def corrupted(tokens: Tokens, share: float, random: np.random.Generator) -> Draft:

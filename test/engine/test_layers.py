@@ -58,7 +58,7 @@ def test_rows_left_out_deeper_down_equal_a_full_pass_over_their_own_old_values(
     deep: Callable[[], Policy], seed: int
 ) -> None:
     policy, random = deep(), np.random.default_rng(seed)
-    decoder, slots = policy._decoder, policy._slots
+    decoder, slots = policy._eager.decoder, policy._slots
     rows, where = torch.randn(24, 32), torch.arange(24)
     expected = decoder.step(rows, where, 24)[-4:]
     some = np.sort(random.permutation(20)[:13])

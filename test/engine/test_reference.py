@@ -48,8 +48,8 @@ def test_action_logits_of_other_positions(tiny_policy: Policy, view: Reference, 
     llama = tiny_policy._network.language_model
     visual = tiny_policy._network.visual_tokens(pixels(tiny_policy, view))[0]
     text = llama.embed(torch.tensor([*tiny_spec["input_ids"][1:], 29871]))
-    rows = torch.cat((tiny_policy._start, visual, text))
-    hidden = tiny_policy._decoder.step(rows, torch.arange(len(rows)), len(rows))
+    rows = torch.cat((llama.embed(torch.tensor([1])), visual, text))
+    hidden = tiny_policy._eager.decoder.step(rows, torch.arange(len(rows)), len(rows))
     np.testing.assert_allclose(llama.lm_head(hidden[::37])[:, 31744:32000], view["action_logits"], atol=TOLERANCE)
 
 
@@ -58,7 +58,7 @@ def test_tokens_action_and_attention(tiny_policy: Policy, view: Reference, tiny_
     result = tiny_policy.infer(Observation((view["image"],), tiny_spec["instruction"], 0.0))
     np.testing.assert_array_equal(result.tokens, view["tokens"])
     np.testing.assert_allclose(result.actions[0], view["action"], atol=1e-12)
-    attention = tiny_policy._decoder.text_attention()
+    attention = tiny_policy._eager.decoder.text_attention()
     np.testing.assert_allclose(attention[:, :, ::8], view["text_to_vision"], atol=TOLERANCE)
 
 

@@ -49,7 +49,8 @@ def policy(load_small: Callable[[], Policy]) -> Policy:
 def prefill(policy: Policy, image: Image, fresh: NDArray[np.bool_]) -> torch.Tensor:
     """Logits after a prefill that computes `fresh` of the visual tokens of `image`."""
     visual = policy._network.visual_tokens(policy._preprocess.pixels(policy._preprocess.frames((image,))))[0]
-    hidden = policy._prefill(visual, replace(all_fresh(len(visual)), fresh=fresh), PROBE_IDS, NO_DRAFT)[0]
+    rows = policy._rows(replace(all_fresh(len(visual)), fresh=fresh), PROBE_IDS, NO_DRAFT)
+    hidden = policy._eager.states(visual, rows)[0]
     return policy._network.language_model.lm_head(hidden)
 
 
@@ -93,7 +94,7 @@ def test_a_pass_writes_the_given_slots_and_no_others(policy: Policy) -> None:
 def test_the_attention_probe_equals_an_eager_reference(policy: Policy) -> None:
     llama, count = policy._network.language_model, 17 + 5
     rows = llama.embed(torch.arange(count) % 13)
-    policy._decoder.step(rows, torch.arange(count), count, keep=5)
+    policy._eager.decoder.step(rows, torch.arange(count), count, keep=5)
     weights: list[torch.Tensor] = []
 
     def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -104,7 +105,7 @@ def test_the_attention_probe_equals_an_eager_reference(policy: Policy) -> None:
         return scores @ v
 
     llama(rows[None], torch.arange(count), attend)
-    torch.testing.assert_close(policy._decoder.text_attention(), torch.stack(weights), rtol=0, atol=1e-6)
+    torch.testing.assert_close(policy._eager.decoder.text_attention(), torch.stack(weights), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -17,6 +17,7 @@ from .standins import Recorded, standins
 
 ROOT = Path(__file__).parents[2]
 FILES = ("policy", "demo")
+FLAGS = {"enabled": "true", "dry_run": "true"}
 SETTINGS = ("POLICY_SETTINGS", "COMMAND_SETTINGS", "SIMULATOR_SETTINGS")
 
 
@@ -78,12 +79,15 @@ def test_unset_arguments_leave_the_parameter_file_alone(monkeypatch: pytest.Monk
 def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     actions = policy_actions(
         monkeypatch, checkpoint="7b", instruction="pick up the red cube", image="/cam/rgb", action_frame="arm",
-        enabled="True", namespace="left",
+        enabled="True", namespace="left", command_type="twist_stamped", action_scale="0.5", dry_run="true",
     )  # fmt: skip
     policy, command = node(actions, "policy"), node(actions, "command")
     wanted = {"checkpoint": "7b", "default_instruction": "pick up the red cube", "action_frame": "arm"}
     assert parameters(policy) == {"use_sim_time": False, **wanted}
-    assert parameters(command) == {"use_sim_time": False, "enabled": True, "action_frame": "arm"}
+    assert parameters(command) == {
+        "use_sim_time": False, "enabled": True, "action_frame": "arm", "command_type": "twist_stamped",
+        "action_scale": 0.5, "dry_run": True,
+    }  # fmt: skip
     assert ("image/compressed", "/cam/rgb/compressed") in policy.options["remappings"]
     assert {policy.options["namespace"], command.options["namespace"]} == {"left"}
 
@@ -129,7 +133,8 @@ def test_executables_and_parameters_exist() -> None:
     known = {setting.name for table in SETTINGS for setting in getattr(settings, table)}
     with standins(str(ROOT)):
         given = set(load("policy").POLICY_PARAMETERS.values())
-    assert given | {"enabled", "task", "seed"} <= known
+        given |= set(load("policy")._command_parameters({**dict.fromkeys(load("policy").ARGUMENTS, "1"), **FLAGS}))
+    assert given | {"task", "seed"} <= known
 
 
 def test_large_image_profile_is_set_unless_the_user_has_one(monkeypatch: pytest.MonkeyPatch) -> None:

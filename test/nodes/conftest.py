@@ -54,6 +54,17 @@ class Stage:
         self._executor.add_node(node)
         return node
 
+    def remove(self, node: Any) -> None:
+        """End `node` before the others; spinning rests meanwhile."""
+        self._ending.set()
+        self._thread.join()
+        self._executor.remove_node(node)
+        self._nodes.remove(node)
+        node.destroy_node()
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
     def end(self) -> None:
         """Stop spinning, then end the nodes as their processes would."""
         self._ending.set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,89 +11,13 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
-from rclpy.parameter import Parameter
-from std_msgs.msg import Float64
-from std_srvs.srv import SetBool
-from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control import Pose
-from vla_entropy_ros.control.chunk import ACTION_NAMES
-from vla_entropy_ros.nodes.command_node import CommandNode
-from vla_entropy_ros.nodes.messages import chunk_message, pose_from, pose_message, seconds
+from vla_entropy_ros.nodes.messages import pose_from, pose_message, seconds
+
+from .arm import FORWARD, HOME, PAUSE, PERIOD, Arm, farthest
 
 ERROR, OK, STALE, WARN = DiagnosticStatus.ERROR, DiagnosticStatus.OK, DiagnosticStatus.STALE, DiagnosticStatus.WARN
-HOME = Pose(np.array([0.45, 0.0, 0.2]), np.array([1.0, 0.0, 0.0, 0.0]))
-FORWARD = (0.02, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25)
-PERIOD = 0.1  # seconds an action lasts
-PAUSE = 0.3  # seconds in which nothing may happen
-
-
-@dataclass
-class Arm:
-    """The command node on a stage, and the arm it commands, which is where its last target was."""
-
-    stage: Any
-    overrides: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        # Generous times: on a busy machine the poses of this test come late.
-        values = {"pose_timeout": 5.0, "stale_after": 0.1, **self.overrides}
-        parameters = [Parameter(name, value=value) for name, value in values.items()]
-        self.node: CommandNode = self.stage.add(CommandNode(parameter_overrides=parameters))
-        self.targets: list[PoseStamped] = self.stage.listen(PoseStamped, "target_pose")
-        self.openings: list[Float64] = self.stage.listen(Float64, "gripper_command")
-        self.poses = self.stage.publisher(PoseStamped, "current_pose")
-        self.chunks = self.stage.publisher(JointTrajectory, "action_chunk")
-        self.pose = HOME
-
-    def measure(self, pose: Pose = HOME, age: float = 0.0, frame: str = "base_link") -> None:
-        """Publish where the arm is, as measured `age` seconds ago."""
-        self.poses.publish(pose_message(pose, self.time(-age), frame))
-
-    def time(self, offset: float = 0.0) -> Time:
-        """ROS time `offset` seconds from now."""
-        nanoseconds = self.node.get_clock().now().nanoseconds + round(offset * 1e9)
-        return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
-
-    def enable(self, on: bool = True) -> Any:
-        """Call ~/enable."""
-        return self.stage.call(SetBool, "/command/enable", SetBool.Request(data=on))
-
-    def ready(self) -> Arm:
-        """Measured and enabled."""
-        self.measure()
-        self.stage.until(lambda: self.node._pose is not None, "the pose")
-        assert self.enable().success
-        return self
-
-    def offer(self, actions: Any = (FORWARD,), frame: str = "base_link", age: float = 0.0, **changes: Any) -> None:
-        """Publish a chunk."""
-        message = chunk_message(np.array(actions, float), ACTION_NAMES, PERIOD, self.time(-age), frame)
-        for name, value in changes.items():
-            setattr(message, name, value)
-        self.chunks.publish(message)
-
-    def state(self) -> str:
-        """State of the last command."""
-        return self.node._command.state if self.node._command else ""
-
-    def safety(self, level: bytes, said: str) -> None:
-        """Wait for a diagnostic."""
-        self.node._diagnostics.publish()
-        self.stage.diagnostic("command: safety", lambda status: status.level == level and said in status.message)
-
-    def silent(self, messages: list[Any] | None = None) -> bool:
-        """Whether nothing is commanded for a while."""
-        messages = self.targets if messages is None else messages
-        time.sleep(0.05)  # what is on its way already
-        before = len(messages)
-        time.sleep(PAUSE)
-        return len(messages) == before
-
-
-def farthest(targets: list[PoseStamped]) -> float:
-    """Largest distance of a target from HOME."""
-    return max(float(np.linalg.norm(pose_from(target).position - HOME.position)) for target in targets)
 
 
 def test_nothing_is_sent_before_it_is_enabled(stage: Any) -> None:
@@ -108,7 +31,7 @@ def test_nothing_is_sent_before_it_is_enabled(stage: Any) -> None:
 def test_it_can_not_be_enabled_blindly(stage: Any) -> None:
     arm = Arm(stage)
     answer = arm.enable()
-    assert (answer.success, answer.message) == (False, "not enabled: no current pose yet")
+    assert (answer.success, answer.message) == (False, "not enabled: no current_pose yet")
     arm.measure(frame="elsewhere")
     stage.until(lambda: "frame" in arm.enable().message, "a refusal")
     assert arm.silent()
@@ -128,7 +51,7 @@ def test_enabled_it_holds_the_pose_at_the_rate(stage: Any) -> None:
 
 
 def test_a_chunk_moves_the_target_by_its_action_and_then_it_holds(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 1.0}).ready()
+    arm = Arm(stage, {"stale_after": 10.0}).ready()
     arm.offer()
     stage.until(lambda: farthest(arm.targets[-1:] or [pose_message(HOME, Time(), "")]) > 0.0199, "motion")
     assert pose_from(arm.targets[-1]).position == pytest.approx([0.47, 0.0, 0.2], abs=1e-6)
@@ -140,7 +63,7 @@ def test_a_chunk_moves_the_target_by_its_action_and_then_it_holds(stage: Any) ->
 
 
 def test_a_stale_chunk_is_held_within_two_periods(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 0.05}).ready()
+    arm = Arm(stage, {"stale_after": 1.0}).ready()
     began = seconds(arm.time())
     arm.offer()
     stage.until(lambda: arm.state() == "tracking", "motion")
@@ -156,11 +79,10 @@ def test_a_stale_chunk_is_held_within_two_periods(stage: Any) -> None:
         ({"actions": [(np.nan, *FORWARD[1:])]}, "not a finite number in x"),
         ({"frame": "elsewhere"}, "frame 'elsewhere', expected 'base_link'"),
         ({"joint_names": ["j1"]}, "expected x, y, z, roll, pitch, yaw, gripper"),
-        ({"points": []}, "no points"),
     ],
 )
 def test_a_malformed_chunk_stops_the_arm(stage: Any, chunk: dict[str, Any], said: str) -> None:
-    arm = Arm(stage, {"stale_after": 5.0}).ready()
+    arm = Arm(stage, {"stale_after": 50.0}).ready()
     arm.offer()
     stage.until(lambda: arm.state() == "tracking", "motion")
     time.sleep(0.01)
@@ -174,7 +96,7 @@ def test_a_malformed_chunk_stops_the_arm(stage: Any, chunk: dict[str, Any], said
 
 
 def test_a_chunk_from_before_it_was_enabled_is_refused(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 5.0}).ready()
+    arm = Arm(stage, {"stale_after": 50.0}).ready()
     arm.offer(age=2.0)
     stage.until(lambda: arm.node._refused == 1, "a refusal")
     stage.until(lambda: len(arm.targets) > 3, "targets")
@@ -183,7 +105,7 @@ def test_a_chunk_from_before_it_was_enabled_is_refused(stage: Any) -> None:
 
 
 def test_steps_and_workspace_are_limited_live(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 5.0, "max_translation": 0.01}).ready()
+    arm = Arm(stage, {"stale_after": 50.0, "max_translation": 0.01}).ready()
     arm.offer([(0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)])
     stage.until(lambda: farthest(arm.targets[-1:] or [pose_message(HOME, Time(), "")]) > 0.0099, "motion")
     time.sleep(PAUSE)
@@ -202,14 +124,14 @@ def test_steps_and_workspace_are_limited_live(stage: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda arm: arm.measure(age=30.0), "s old"),
+        (lambda arm: arm.measure(age=30.0), "current_pose is more than 5 s old"),
         (lambda arm: arm.measure(frame="elsewhere"), "is in frame 'elsewhere', expected 'base_link'"),
         (lambda arm: arm.measure(Pose(HOME.position * np.nan, HOME.quaternion)), "pose refused"),
     ],
     ids=["old", "frame", "nan"],
 )
 def test_without_a_good_pose_nothing_is_sent(stage: Any, spoil: Callable[[Arm], None], said: str) -> None:
-    arm = Arm(stage, {"stale_after": 5.0}).ready()
+    arm = Arm(stage, {"stale_after": 50.0}).ready()
     stage.until(lambda: len(arm.targets) > 0, "a target")
     spoil(arm)
     stage.until(lambda: arm.node._command is None, "the silence")
@@ -221,7 +143,7 @@ def test_without_a_good_pose_nothing_is_sent(stage: Any, spoil: Callable[[Arm], 
 
 
 def test_disabled_it_holds_once_and_falls_silent(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 5.0}).ready()
+    arm = Arm(stage, {"stale_after": 50.0}).ready()
     arm.offer()
     stage.until(lambda: farthest(arm.targets[-1:] or [pose_message(HOME, Time(), "")]) > 0.01, "motion")
     assert arm.enable(False).success
@@ -231,12 +153,12 @@ def test_disabled_it_holds_once_and_falls_silent(stage: Any) -> None:
 
 
 def test_the_last_word_is_a_hold(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 5.0, "rate": 1.0}).ready()  # a rate too low to hide what is said at the end
+    arm = Arm(stage, {"stale_after": 50.0, "rate": 1.0}).ready()  # a rate too low to hide what is said at the end
     arm.offer()
     arm.measure()
     stage.until(lambda: arm.node._accepted == 1, "a chunk")
     said: list[PoseStamped] = []
-    arm.node._targets.publish = said.append  # type: ignore[assignment,method-assign]
+    arm.node._output._publisher.publish = said.append  # type: ignore[assignment,method-assign]
     arm.node.close()
     assert farthest(said[-1:]) < 1e-9
     assert said[-1].header.frame_id == "base_link"

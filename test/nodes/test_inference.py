@@ -3,124 +3,19 @@
 from __future__ import annotations
 
 import array
-import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from rclpy.logging import get_logger
 from sensor_msgs.msg import Image
 
-from vla_entropy_ros.engine import ActionError, Observation, ObservationError, Tunables
-from vla_entropy_ros.nodes.inference import Inference, Options, Tick
+from vla_entropy_ros.engine import ActionError, ObservationError
+from vla_entropy_ros.nodes.inference import Inference
 
-PATIENCE = 5.0
-NOW = 1000.0  # seconds, on a clock that the tests set
-OPTIONS = Options(Tunables.default(), control_period=0.1, max_observation_age=0.5, default_instruction="")
-
-
-@dataclass
-class Timings:
-    """Only what the thread itself looks at."""
-
-    total: float = 0.01
-
-
-@dataclass
-class Answer:
-    """A result whose action says which tick it belongs to."""
-
-    actions: np.ndarray
-    timings: Timings = field(default_factory=Timings)
-
-
-class Scripted:
-    """Stands in for the policy: notes every call, and can be held inside `infer` or made to fail."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.observations: list[Observation] = []
-        self.tunables: list[Tunables] = []
-        self.threads: set[str] = set()
-        self.go_on = threading.Event()
-        self.go_on.set()
-        self.inside = threading.Event()
-        self.fault: Exception | None = None
-        self.value = 0.5
-
-    def _note(self, call: str) -> None:
-        self.calls.append(call)
-        self.threads.add(threading.current_thread().name)
-
-    def self_test(self) -> None:
-        self._note("self_test")
-
-    def warm_up(self) -> None:
-        self._note("warm_up")
-
-    def reset(self) -> None:
-        self._note("reset")
-
-    def settle(self) -> None:
-        self._note("settle")
-
-    def set_tunables(self, tunables: Tunables) -> None:
-        self._note("set_tunables")
-        self.tunables.append(tunables)
-
-    def infer(self, observation: Observation) -> Answer:
-        self._note("infer")
-        self.observations.append(observation)
-        self.inside.set()
-        assert self.go_on.wait(PATIENCE)
-        if self.fault is not None:
-            raise self.fault
-        return Answer(np.full((1, 7), self.value))
-
-
-class Bench:
-    """An inference with a scripted policy, a clock, and what it published."""
-
-    def __init__(self) -> None:
-        self.policy = Scripted()
-        self.now = NOW
-        self.published: list[Tick] = []
-        self.observed: list[Tick] = []
-        logger: Any = get_logger("bench")
-        self.inference = Inference(OPTIONS, lambda: self.now, self._publish, self.observed.append, logger)
-        self.inference.load(lambda: self.policy)  # type: ignore[arg-type, return-value]
-
-    def _publish(self, tick: Tick) -> None:
-        self.policy.calls.append("publish")
-        self.published.append(tick)
-
-    def run(self, instruction: str = "pick up the red cube") -> None:
-        """Activate and instruct."""
-        self.inference.start()
-        self.inference.instruct(instruction)
-
-    def see(self, stamp: float, value: int = 0, encoding: str = "mono8") -> None:
-        """Offer an image of that time [s]; the clock stands there, too."""
-        self.now = stamp
-        message = Image(height=1, width=1, step=1, encoding=encoding, data=array.array("B", [value]))
-        message.header.stamp = Time(sec=int(stamp), nanosec=round(stamp % 1 * 1e9))
-        self.inference.offer(message)
-
-    def settle(self) -> None:
-        """Wait until the thread has nothing left to do."""
-        end = time.monotonic() + PATIENCE
-        while (self.inference._slot._item is not None or self.inference.busy_since) and time.monotonic() < end:
-            time.sleep(0.001)
-        self.inference._worker.call(lambda: None, PATIENCE)
-
-    def tick(self, stamp: float, **image: Any) -> None:
-        """One image, looked at to the end."""
-        self.see(stamp, **image)
-        self.settle()
+from .bench import NOW, OPTIONS, PATIENCE, Bench, Scripted
 
 
 @pytest.fixture
@@ -296,7 +191,7 @@ def test_a_compressed_twin_is_left_aside_while_raw_images_come(bench: Bench) -> 
     bench.inference.offer(CompressedImage(format="jpeg"))
     bench.settle()
     assert bench.inference.counters.received == 1
-    bench.inference._last_raw -= 10.0
+    bench.inference._views[0]._last_raw -= 10.0
     bench.inference.offer(CompressedImage(format="jpeg"))
     bench.settle()
     assert bench.inference.counters.received == 2
@@ -311,3 +206,49 @@ def test_a_policy_that_fails_its_test_is_not_kept() -> None:
         inference.load(lambda: policy)  # type: ignore[arg-type, return-value]
     assert inference._policy is None
     assert inference.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"frame": "wrist"}, {"size": 2}, {"stamp": NOW - 5.0}],
+    ids=["another frame", "another size", "time that jumps back"],
+)
+def test_another_camera_drops_the_running_result_and_the_cache(bench: Bench, change: dict[str, Any]) -> None:
+    bench.run()
+    bench.tick(NOW - 0.5)
+    bench.policy.inside.clear()
+    bench.policy.go_on.clear()
+    bench.see(NOW)
+    assert bench.policy.inside.wait(PATIENCE)
+    bench.see(**{"stamp": NOW + 0.1, **change})
+    bench.policy.go_on.set()
+    bench.settle()
+    assert bench.inference.counters.dropped == bench.inference.counters.changes == 1
+    assert bench.policy.calls[-4:] == ["reset", "infer", "publish", "settle"]
+    assert len(bench.published) == 2
+
+
+def test_an_uncertain_action_is_marked_not_to_be_done(bench: Bench) -> None:
+    bench.run()
+    bench.tick(NOW)
+    bench.inference.set_options(replace(OPTIONS, max_action_entropy=0.2))
+    bench.tick(NOW + 1)
+    bench.inference.set_options(replace(OPTIONS, max_action_entropy=0.3))
+    bench.tick(NOW + 2)
+    assert [tick.hold for tick in bench.published] == ["", "action entropy 0.25 is above max_action_entropy 0.2", ""]
+    assert bench.inference.counters.held == 1
+
+
+def test_several_cameras_make_one_observation_of_the_age_of_its_oldest_image() -> None:
+    bench = Bench(cameras=2)
+    bench.inference.set_options(replace(OPTIONS, camera_slop=0.05))
+    bench.run()
+    bench.see(NOW, value=1, camera=0)
+    bench.see(NOW + 0.2, value=2, camera=1)  # not of the same moment
+    bench.tick(NOW + 0.22, value=3, camera=0)
+    (observation,) = bench.policy.observations
+    assert [int(image[0, 0, 0]) for image in observation.images] == [3, 2]
+    assert bench.published[0].capture_age == pytest.approx(0.02, abs=1e-6)
+    assert observation.stamp == pytest.approx(NOW + 0.2)
+    assert bench.inference.unmatched == 1
+    assert bench.inference.close()

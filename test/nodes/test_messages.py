@@ -15,13 +15,10 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from vla_entropy_ros.control import ChunkError, Pose
 from vla_entropy_ros.control.chunk import ACTION_NAMES
+from vla_entropy_ros.images import ENCODINGS, ImageError, decode, decode_image
 from vla_entropy_ros.nodes.messages import (
-    ENCODINGS,
-    ImageError,
     chunk_from,
     chunk_message,
-    decode,
-    decode_image,
     duration,
     image_message,
     jpeg_message,

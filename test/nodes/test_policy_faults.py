@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import Int32
 
 from vla_entropy_ros.engine import Policy, Result
+from vla_entropy_ros.nodes.messages import is_stop
 from vla_entropy_ros.nodes.policy_node import PolicyNode
 
 from .robot import INSTRUCTION, Robot
@@ -49,7 +50,7 @@ def test_configure_fails_in_one_line(
     assert not robot.change(Transition.TRANSITION_CONFIGURE)
     assert robot.state == State.PRIMARY_STATE_UNCONFIGURED  # FAILURE, not ERROR: it may be tried again
     said = capfd.readouterr().err
-    (line,) = [line for line in said.splitlines() if "configure failed" in line]
+    (line,) = [line for line in said.splitlines() if "]: configure failed" in line]  # the diagnostics may say it, too
     assert line.startswith("[ERROR]")
     assert "Traceback" not in said
     assert threading.active_count() < 20
@@ -166,3 +167,69 @@ def test_an_old_image_gives_a_warning(robot: Robot) -> None:
     robot.node._diagnostics.publish()
     status = robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
     assert "s old, valid up to 0.5" in status.message
+
+
+def stops(robot: Robot) -> list[Any]:
+    """The orders to stop among the chunks."""
+    return [chunk for chunk in robot.chunks if is_stop(chunk)]
+
+
+def test_the_last_chunk_before_silence_is_the_order_to_stop(robot: Robot) -> None:
+    robot.tick()
+    assert robot.change(Transition.TRANSITION_DEACTIVATE)
+    robot.stage.until(lambda: bool(stops(robot)), "the order")
+    assert (robot.chunks[-1], robot.chunks[-1].header.frame_id) == (stops(robot)[0], "base_link")
+    assert robot.change(Transition.TRANSITION_ACTIVATE)
+    robot.instruct(INSTRUCTION)
+    robot.tick()
+    assert robot.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    robot.stage.until(lambda: len(stops(robot)) == 2, "the order")
+    assert is_stop(robot.chunks[-1])
+
+
+def test_a_process_that_ends_orders_a_stop(robot: Robot) -> None:
+    robot.tick()
+    robot.node.close()
+    robot.stage.until(lambda: is_stop(robot.chunks[-1]), "the order")
+
+
+def test_an_uncertain_policy_orders_a_stop(robot: Robot) -> None:
+    robot.tick()
+    assert robot.stage.set_parameter("policy", "max_action_entropy", 0.0).successful
+    robot.see()
+    robot.stage.until(lambda: is_stop(robot.chunks[-1]), "the order")
+    robot.node._diagnostics.publish()
+    status = robot.stage.diagnostic("policy: inference", lambda status: status.level == WARN)
+    assert "above max_action_entropy 0" in status.message
+    assert robot.stage.set_parameter("policy", "max_action_entropy", 1.0).successful
+    robot.tick()
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"), [("", "set FASTDDS_DEFAULT_PROFILES_FILE"), ("mine.xml", "is FASTDDS_DEF")]
+)
+def test_lost_images_are_counted_and_the_profile_is_named(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, profile: str, said: str
+) -> None:
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", profile)
+    assert robot.stage.set_parameter("policy", "warn_silence", 60.0).successful
+    robot.tick()
+    robot.node._on_lost(3)
+    robot.node._diagnostics.publish()
+    status = robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
+    assert "75% of the images lost in transport" in status.message
+    assert said in status.message
+    assert robot.stage.set_parameter("policy", "warn_loss", 0.9).successful
+    robot.node._diagnostics.publish()
+    robot.stage.diagnostic("policy: observation", lambda status: status.level == OK)
+
+
+def test_what_counts_as_slow_is_a_parameter(robot: Robot) -> None:
+    assert robot.stage.set_parameter("policy", "warn_tick", 1e-6).successful
+    robot.tick()
+    robot.node._diagnostics.publish()
+    status = robot.stage.diagnostic("policy: inference", lambda status: status.level == WARN)
+    assert "slow: p95" in status.message
+    assert robot.stage.set_parameter("policy", "warn_tick", 10.0).successful
+    robot.node._diagnostics.publish()
+    robot.stage.diagnostic("policy: inference", lambda status: status.level == OK)

@@ -35,7 +35,12 @@ def test_the_wheel_is_complete(wheel: zipfile.ZipFile) -> None:
     assert "vla_entropy_ros/sim/scene.xml" in names
     data = {name.partition(".data/data/")[2]: name for name in names if ".data/data/" in name}
     assert "share/ament_index/resource_index/packages/vla_entropy_ros" in data
-    for file in [ROOT / "package.xml", *(ROOT / "launch").iterdir(), *(ROOT / "config").iterdir()]:
+    for file in [
+        ROOT / "package.xml",
+        *(ROOT / "launch").iterdir(),
+        *(ROOT / "config").iterdir(),
+        *(ROOT / "bags").glob("*/*"),
+    ]:
         if file.is_file():
             assert f"share/vla_entropy_ros/{file.relative_to(ROOT)}" in data
     for node in NODES:

@@ -49,13 +49,12 @@ def test_the_demo_moves_the_arm_and_tells_what_happened(tmp_path: Path) -> None:
     assert run.returncode == 0, errors
     figures = json.loads(said)
     assert figures == json.loads((tmp_path / "summary.json").read_text())
-    record = figures["modes"]["info_entropy"]
+    record = figures["configurations"]["info_entropy"]
     assert record["successes"] >= 1, errors
     assert 0.0 < record["fresh_share"] < 1.0
     assert record["ticks"] >= 10
     assert set(record["latency_ms"]) >= {"capture_age", "vision", "prefill", "decode", "total"}
-    instructions = [episode["instruction"] for episode in figures["episodes"]]
-    assert len(set(instructions)) == 2
+    assert len({episode["task"] for episode in figures["episodes"]}) == 2
     for name in ("demo.mp4", "demo.png"):
         assert (tmp_path / name).stat().st_size > 10_000
     assert survivors(tmp_path) == []

@@ -25,7 +25,7 @@ def env() -> Environment:
 def run_expert(env: Environment, task: str, seed: int, seconds: float | None = None) -> float:
     env.reset(task, seed)
     seconds = seconds or env.task.seconds
-    commander = Commander(Limits(), "base", stale_after=0.2)
+    commander = Commander(Limits(), "base")
     commander.anchor(env.pose)
     while not env.success and env.time < seconds:
         commander.offer(ActionChunk(env.time, PERIOD, expert_action(env)[None], "base"), env.time)

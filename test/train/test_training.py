@@ -34,8 +34,8 @@ def data() -> Demonstrations:
 @pytest.fixture(scope="module")
 def tiny() -> Recipe:
     recipe = Recipe.load(RECIPE, width=32, tower_depth=1, stem_width=8, decoder_depth=1, heads=2, mlp_width=48)
-    small = replace(recipe, image_size=SIZE, tokens=12, batch=8, demonstrations=64, rounds=1, round_images=16)
-    return replace(small, steps=30, round_steps=6, last_steps=4)
+    small = replace(recipe, image_size=SIZE, tokens=12, batch=8, demonstrations=64, round_images=16)
+    return replace(small, steps=30, round_steps=(6,), last_steps=4)
 
 
 def pixels(data: Demonstrations, count: int) -> torch.Tensor:

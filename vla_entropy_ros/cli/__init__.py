@@ -8,7 +8,7 @@ import click
 
 from .. import __version__
 
-COMMANDS = ("bench", "demo", "evaluate", "inspect", "sweep", "train")
+COMMANDS = ("bench", "demo", "evaluate", "inspect", "record", "replay", "sweep", "train")
 
 
 class Lazy(click.Group):

@@ -37,13 +37,28 @@ COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose pre
     is_flag=True,
     help="Search row_budget, fill_order, max_age, k1 and k2 instead; shows the best trade-offs of time and agreement.",
 )
+@click.option("--device", help="Measure a policy of --shape with random weights on cuda, cuda:<index>, cpu or auto.")
+@click.option(
+    "--shape",
+    type=click.Choice(["7b", "small", "tiny"]),
+    default="7b",
+    show_default=True,
+    help="With --device: OpenVLA-7B, the small policy at 224 px, or one for tests.",
+)
+@click.option("--ticks", type=click.IntRange(2), default=200, show_default=True, help="With --device: timed ticks.")
+@click.option("--warm-up", type=click.IntRange(1), default=20, show_default=True, help="With --device: ticks before.")
+@click.option(
+    "--passes",
+    type=click.FloatRange(1.0, 7.0),
+    help="With --device: mean decoder passes per tick. Default: measured, from docs/bench.json.",
+)
 @options.checkpoint
 @options.seed
 @options.output("bench")
 @options.as_json
 def bench(
     files: tuple[Path, ...], quick: bool, tune: bool, checkpoint: Path | None, seed: int, output: Path | None,
-    as_json: bool,
+    as_json: bool, device: str | None, shape: str, ticks: int, warm_up: int, passes: float | None,
 ) -> None:  # fmt: skip
     """Replay moving episodes under every configuration: what a tick costs, and whether its tokens are the same.
 
@@ -51,7 +66,13 @@ def bench(
     images, so ratios are of one run. Columns "7B" are formulas at OpenVLA-7B's shape with the shares of reuse and the
     passes of this run, checked against PyTorch's count of that network; nothing of that size is run. Writes bench.json,
     bench.png and the episodes to the output folder.
+
+    With --device, OpenVLA-7B's shape is run: random weights, a moving scene, from a plain generate to one decoder pass
+    per tick, beside the device's measured roofline. Writes gpu.json and gpu.png.
     """
+    if device is not None:
+        _device(options.output_folder(output, "gpu"), device, shape, ticks, warm_up, passes, as_json)
+        return
     import torch
     from rich.console import Console
 
@@ -66,7 +87,8 @@ def bench(
     repeats = 1 if quick else REPEATS
     with options.one_line(EngineError, RenderError, recording.RecordingError):
         recordings = [recording.load(file) for file in files]  # what is cheap to check comes first
-        policy = Policy.load(checkpoint or default_checkpoint())
+        with options.loading(console) as told:
+            policy = Policy.load(checkpoint or default_checkpoint(), progress=told)
         policy.warm_up(WARM_UP)
         recordings = recordings or _record(policy, 1 if quick else EPISODES, seed, folder, console)
         if quick:
@@ -138,3 +160,20 @@ def _remarks(content: dict[str, Any]) -> list[str]:
         f"best trade-offs, fastest first: {'; '.join(content['best_trade_offs'])}",
         f"7B columns: formulas; PyTorch's count of the network differs by at most {difference:.1e} of it",
     ]
+
+
+def _device(
+    folder: Path, device: str, shape: str, ticks: int, warm_up: int, passes: float | None, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    from ..bench.gpu import command
+    from ..engine import EngineError
+
+    console = Console(stderr=True)
+    with options.one_line(EngineError, ValueError):
+        content = command.measure(console, folder, device, shape, ticks, warm_up, passes)
+    if as_json:
+        click.echo(json.dumps(content, indent=1))
+    else:
+        command.show(Console(width=None if console.is_terminal else 180), content, folder)

@@ -148,6 +148,13 @@ def bar(console: Console, title: str, total: int) -> Iterator[tuple[Progress, Ta
 
 
 @contextlib.contextmanager
+def loading(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar of bytes, for `Policy.load`: yields what it tells bytes done and due."""
+    with bar(console, "loading [MB]", 0) as (shown, task):
+        yield lambda done, due: shown.update(task, completed=done // 10**6, total=due // 10**6)
+
+
+@contextlib.contextmanager
 def one_line(*kinds: type[Exception]) -> Iterator[None]:
     """Turn these errors into click's one-line message and exit status 1."""
     try:

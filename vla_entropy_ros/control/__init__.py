@@ -1,18 +1,32 @@
-"""Action chunks to pose commands inside limits; pure functions and one small state, no ROS."""
+"""Action chunks to commands inside limits; pure functions and small states, no ROS."""
 
 from .chunk import ActionChunk, ChunkError, check_chunk
-from .commander import Command, Commander
-from .pose import Limits, Pose, clamp_workspace, integrate, leash
+from .commander import Command, Commander, Rules
+from .guard import Guard
+from .kinematics import Kinematics, UnreachableError
+from .pose import Limits, Pose, Velocity, clamp_workspace, integrate, leash
+from .urdf import DescriptionError, read_chain
+from .values import ACTION_SPACES, limits_of, rules_of
 
 __all__ = [
+    "ACTION_SPACES",
     "ActionChunk",
     "ChunkError",
     "Command",
     "Commander",
+    "DescriptionError",
+    "Guard",
+    "Kinematics",
     "Limits",
     "Pose",
+    "Rules",
+    "UnreachableError",
+    "Velocity",
     "check_chunk",
     "clamp_workspace",
     "integrate",
     "leash",
+    "limits_of",
+    "read_chain",
+    "rules_of",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
@@ -45,3 +46,28 @@ def check_chunk(chunk: ActionChunk, frame: str) -> None:
         raise ChunkError(f"chunk refused: period {chunk.period} s, expected more than 0")
     if chunk.frame != frame:
         raise ChunkError(f"chunk refused: frame '{chunk.frame}', expected '{frame}'")
+
+
+def scaled(actions: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """Actions [H, 7] with their motion scaled; the gripper's column stays as it is.
+
+    Rotations are scaled as rotation vectors: angle by angle would change their axis.
+    """
+    if scale == 1.0:
+        return actions
+    result = actions.copy()
+    result[:, :3] *= scale
+    turns = Rotation.from_rotvec(Rotation.from_euler("xyz", actions[:, 3:6]).as_rotvec() * scale)
+    result[:, 3:6] = turns.as_euler("xyz")
+    return result
+
+
+def blended(old: NDArray[np.float64], new: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Actions `new` [H, 7], mixed by `share` (0..1) with `old` [K, 7] as far as the two overlap."""
+    overlap = min(len(old), len(new))
+    if share <= 0.0 or overlap == 0:
+        return new
+    result = new.copy()
+    result[:overlap] = (1.0 - share) * new[:overlap] + share * old[:overlap]
+    result[:overlap, 6] = new[:overlap, 6]  # half a grip is no grip
+    return result

@@ -6,11 +6,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .chunk import ActionChunk, ChunkError, check_chunk
-from .pose import Limits, Pose, integrate, interpolate, leash
+from .chunk import ActionChunk, ChunkError, blended, check_chunk, scaled
+from .pose import Limits, Pose, integrate, interpolate, leash, limited, slow
 
 NO_CHUNK = "no chunk yet"
 SLACK = 1e-6  # seconds: rounding of stamps must not make an action start twice
+FUTURE = 0.2  # seconds that the stamp of a chunk may lie ahead: clocks of two machines differ a little
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How chunks become motion.
+
+    stale_after: control periods without a new chunk until the arm is held; expired_after: how long ago a chunk may have
+    run out when it arrives [s]; scale: factor on translations and rotations; blending: share of the chunk before where
+    two overlap in time, 0 for none; tool: the deltas are in the axes of the tool, not of the frame.
+    """
+
+    stale_after: float = 2.0
+    expired_after: float = 0.3
+    scale: float = 1.0
+    blending: float = 0.0
+    tool: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,16 +47,18 @@ class Commander:
     """Turns chunks into a smooth pose target at any rate, inside limits.
 
     An action starts when its chunk arrives and moves the target over one period. A later chunk takes over at the next
-    command, its actions that lie wholly in the past skipped. `stale_after` [s] after the last action has run out, or
-    after a malformed chunk, the target is held where the arm is.
+    command, its actions that lie wholly in the past skipped: the target goes on from where it stands to where both
+    have led, so nothing jumps. Some periods without a chunk, or a malformed one, hold the target where the arm is.
     """
 
-    def __init__(self, limits: Limits, frame: str, stale_after: float) -> None:
+    def __init__(self, limits: Limits, frame: str, rules: Rules | None = None) -> None:
         self.limits = limits
         self.frame = frame
-        self.stale_after = stale_after
+        self.rules = rules or Rules()
         self._goal: Pose | None = None  # where the running action ends
         self._start: Pose | None = None  # where it began
+        self._last: Pose | None = None  # what was commanded last
+        self._last_time = 0.0
         self._began = 0.0
         self._period = 0.0
         self._pending: list[np.ndarray] = []
@@ -48,6 +67,11 @@ class Commander:
         self._last_stamp: float | None = None
         self._not_before = -np.inf
         self._reason = NO_CHUNK
+
+    @property
+    def moving(self) -> bool:
+        """Whether a chunk is being followed."""
+        return self._deadline is not None
 
     def anchor(self, pose: Pose, opening: float | None = None, not_before: float = -np.inf) -> None:
         """Forget all chunks and start over from `pose`; chunks observed before `not_before` [s] are refused."""
@@ -59,7 +83,7 @@ class Commander:
 
     def stop(self, reason: str) -> None:
         """Drop what is running; the next command holds where the arm is."""
-        self._goal = self._start = None
+        self._goal = self._start = self._last = None
         self._pending.clear()
         self._deadline = None
         self._reason = reason
@@ -68,42 +92,59 @@ class Commander:
         """Take over `chunk` at time `now` [s].
 
         Raises ChunkError when it is malformed or from another frame, which also stops the motion, and when it is out
-        of order or too old, which does not: what runs goes on until it is stale itself.
+        of order, too old or from the future, which does not: what runs goes on until it is stale itself.
         """
         try:
             check_chunk(chunk, self.frame)
         except ChunkError as error:
             self.stop(str(error))
             raise
-        if chunk.stamp < self._not_before or (self._last_stamp is not None and chunk.stamp <= self._last_stamp):
-            raise ChunkError("chunk refused: it answers an observation older than the last one")
-        if now > chunk.end + self.stale_after:
-            raise ChunkError(f"chunk refused: it ran out {now - chunk.end:.2f} s ago")
+        self._check_time(chunk, now)
         self._last_stamp = chunk.stamp
         past = min(int((now - chunk.stamp + SLACK) / chunk.period), len(chunk.actions) - 1)
-        self._pending = list(chunk.actions[past:])
+        actions = scaled(chunk.actions[past:], self.rules.scale)
+        if self._pending:
+            actions = blended(np.stack(self._pending), actions, self.rules.blending)
+        self._pending = list(actions)
         self._period = chunk.period
         self._began = now - chunk.period  # the first pending action starts at the next command
-        self._deadline = now + chunk.period * len(self._pending) + self.stale_after
+        self._deadline = now + chunk.period * self.rules.stale_after
         self._reason = ""
+
+    def _check_time(self, chunk: ActionChunk, now: float) -> None:
+        if chunk.stamp < self._not_before or (self._last_stamp is not None and chunk.stamp <= self._last_stamp):
+            raise ChunkError("chunk refused: it answers an observation older than the last one")
+        if chunk.stamp > now + FUTURE:
+            raise ChunkError(f"chunk refused: it answers an observation {chunk.stamp - now:.2f} s in the future")
+        if now > chunk.end + self.rules.expired_after:
+            raise ChunkError(f"chunk refused: it ran out {now - chunk.end:.2f} s ago")
+
+    def limited(self, chunk: ActionChunk, measured: Pose) -> np.ndarray:
+        """Actions [H, 7] of `chunk`, scaled, as far as the limits let them lead from the measured pose."""
+        return limited(measured, scaled(chunk.actions, self.rules.scale), self.limits, self.rules.tool)
 
     def command(self, now: float, measured: Pose) -> Command:
         """Command at time `now` [s], given the measured pose of the arm."""
         if self._deadline is not None and now > self._deadline:
-            self.stop("chunks are stale")
+            self.stop(f"chunks are stale: none for {self.rules.stale_after:g} control periods")
         if self._goal is None or self._start is None:
             self._goal = self._start = measured
         while self._pending and now >= self._began + self._period - SLACK:
             self._begin(self._pending.pop(0), measured)
         share = (now - self._began) / self._period if self._period > 0 else 1.0
-        pose = leash(interpolate(self._start, self._goal, min(max(share, 0.0), 1.0)), measured, self.limits)
-        state = "tracking" if self._deadline is not None else "idle" if self._reason == NO_CHUNK else "holding"
+        pose = interpolate(self._start, self._goal, min(max(share, 0.0), 1.0))
+        if self._last is not None:
+            pose = slow(self._last, pose, now - self._last_time, self.limits)
+        pose = leash(pose, measured, self.limits)
+        self._last, self._last_time = pose, now
+        state = "tracking" if self.moving else "idle" if self._reason == NO_CHUNK else "holding"
         return Command(pose, self._opening, state, self._reason)
 
     def _begin(self, action: np.ndarray, measured: Pose) -> None:
-        """Start one action from wherever the target stands."""
+        """Start one action from wherever the target stands; it ends where it leads from the end of the one before."""
         assert self._goal is not None
-        self._start = leash(self._goal, measured, self.limits)
-        self._goal = integrate(self._start, action, self.limits)
+        end = leash(self._goal, measured, self.limits)
+        self._start = end if self._last is None else self._last
+        self._goal = integrate(end, action, self.limits, self.rules.tool)
         self._opening = float(np.clip(action[6], 0.0, 1.0))
         self._began += self._period

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
 Vector = NDArray[np.float64]
+INSTANT = 1e-6  # seconds
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Pose:
 class Limits:
     """Bounds of a motion: per control period, from the measured pose, and in space.
 
-    max_translation [m] and max_rotation [rad] per action; lead_translation [m] and lead_rotation [rad]: how far the
-    target may run ahead of the measured pose; workspace_low and workspace_high [3] in metres.
+    max_translation [m] and max_rotation [rad] per action; max_speed [m/s] and max_turn_speed [rad/s] of the target;
+    max_joint_speed [rad/s or m/s] of every joint; lead_translation [m] and lead_rotation [rad]: how far the target may
+    run ahead of the measured pose; workspace_low and workspace_high [3] in metres.
     """
 
     max_translation: float = 0.05
@@ -38,10 +40,13 @@ class Limits:
     workspace_high: tuple[float, float, float] = (0.75, 0.4, 0.6)
     lead_translation: float = 0.06
     lead_rotation: float = 0.3
+    max_speed: float = 0.6
+    max_turn_speed: float = 2.5
+    max_joint_speed: float = 1.5
 
     def __post_init__(self) -> None:
         """Refuse limits that are not finite, not positive, or an empty workspace."""
-        for name in ("max_translation", "max_rotation", "lead_translation", "lead_rotation"):
+        for name in (field.name for field in fields(self) if not field.name.startswith("workspace")):
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"{name} is {value}, expected a positive number")
@@ -65,24 +70,38 @@ def clamp_workspace(position: Vector, limits: Limits) -> Vector:
     return np.clip(position, limits.workspace_low, limits.workspace_high)
 
 
-def integrate(target: Pose, action: Vector, limits: Limits) -> Pose:
-    """Pose after `action` [>= 6] moves `target`, its step and the workspace clamped; deltas are in the fixed frame."""
+def integrate(target: Pose, action: Vector, limits: Limits, tool: bool = False) -> Pose:
+    """Pose after `action` [>= 6] moves `target`, its step and the workspace clamped.
+
+    The deltas are in the fixed frame (rotations about its axes, REP-103), or with `tool` in the axes of `target`.
+    """
     step = shorten(np.asarray(action[:3], np.float64), limits.max_translation)
+    step = target.rotation.apply(step) if tool else step
+    position = clamp_workspace(target.position + step, limits)
     if not np.any(action[3:6]):
-        return Pose(clamp_workspace(target.position + step, limits), target.quaternion)
-    turn = shorten(Rotation.from_euler("xyz", action[3:6]).as_rotvec(), limits.max_rotation)
-    rotation = Rotation.from_rotvec(turn) * target.rotation
-    return Pose(clamp_workspace(target.position + step, limits), rotation.as_quat())
+        return Pose(position, target.quaternion)
+    turn = Rotation.from_rotvec(shorten(Rotation.from_euler("xyz", action[3:6]).as_rotvec(), limits.max_rotation))
+    return Pose(position, (target.rotation * turn if tool else turn * target.rotation).as_quat())
+
+
+def toward(start: Pose, end: Pose, translation: float, rotation: float) -> Pose:
+    """The pose nearest to `end` within `translation` [m] and `rotation` [rad] of `start`."""
+    position = start.position + shorten(end.position - start.position, translation)
+    if turn_angle(end, start) <= rotation:
+        return Pose(position, end.quaternion)
+    turn = shorten((end.rotation * start.rotation.inv()).as_rotvec(), rotation)
+    return Pose(position, (Rotation.from_rotvec(turn) * start.rotation).as_quat())
 
 
 def leash(target: Pose, measured: Pose, limits: Limits) -> Pose:
     """Pull `target` back until it leads the measured pose by no more than the limits allow."""
-    ahead = shorten(target.position - measured.position, limits.lead_translation)
-    if turn_angle(target, measured) <= limits.lead_rotation:
-        return Pose(measured.position + ahead, target.quaternion)
-    turn = shorten((target.rotation * measured.rotation.inv()).as_rotvec(), limits.lead_rotation)
-    rotation = Rotation.from_rotvec(turn) * measured.rotation
-    return Pose(measured.position + ahead, rotation.as_quat())
+    return toward(measured, target, limits.lead_translation, limits.lead_rotation)
+
+
+def slow(last: Pose, target: Pose, elapsed: float, limits: Limits) -> Pose:
+    """How far towards `target` the speed limits let a target move in `elapsed` seconds from `last`."""
+    elapsed = max(elapsed, 0.0)
+    return toward(last, target, limits.max_speed * elapsed, limits.max_turn_speed * elapsed)
 
 
 def interpolate(start: Pose, end: Pose, share: float) -> Pose:
@@ -94,3 +113,42 @@ def interpolate(start: Pose, end: Pose, share: float) -> Pose:
         return Pose(position, end.quaternion)
     turns = Rotation.from_quat(np.stack((start.quaternion, end.quaternion)))
     return Pose(position, Slerp((0.0, 1.0), turns)([share]).as_quat()[0])
+
+
+@dataclass(frozen=True)
+class Velocity:
+    """Linear [3] in m/s and angular [3] in rad/s, both in the fixed frame."""
+
+    linear: Vector
+    angular: Vector
+
+
+AT_REST = Velocity(np.zeros(3), np.zeros(3))
+
+
+def velocity(last: Pose, target: Pose, elapsed: float, measured: Pose, limits: Limits) -> Velocity:
+    """Velocity that brings `last` to `target` in `elapsed` seconds, within the speed limits.
+
+    Nothing leads out of the workspace from where the arm is measured. Zero where no time has passed.
+    """
+    if elapsed <= INSTANT:
+        return AT_REST
+    linear = shorten((target.position - last.position) / elapsed, limits.max_speed)
+    outward = (measured.position <= limits.workspace_low) & (linear < 0)
+    outward |= (measured.position >= limits.workspace_high) & (linear > 0)
+    turn = (target.rotation * last.rotation.inv()).as_rotvec() / elapsed
+    return Velocity(np.where(outward, 0.0, linear), shorten(turn, limits.max_turn_speed))
+
+
+def limited(pose: Pose, actions: Vector, limits: Limits, tool: bool = False) -> Vector:
+    """Actions [H, 7] as they come out when they are done in turn from `pose` inside the limits."""
+    result = []
+    for action in actions:
+        after = integrate(pose, action, limits, tool)
+        step, turn = after.position - pose.position, after.rotation * pose.rotation.inv()
+        if tool:
+            step, turn = pose.rotation.inv().apply(step), pose.rotation.inv() * after.rotation
+        step = shorten(step, limits.max_translation)  # also where `pose` itself lies outside the workspace
+        result.append([*step, *turn.as_euler("xyz"), np.clip(action[6], 0.0, 1.0)])
+        pose = after
+    return np.array(result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from .backbones import TOWER_NAMES, find_backbone, tower_config, unused_tensors
 from .config import PolicyConfig
+from .device import check_memory
 from .errors import CheckpointError
 from .llama import Llama
-from .vision import Projector, VisionBackbone
+from .quantise import Linear, is_quantised, quantise
+from .vision import Projector, StemPatchEmbed, VisionBackbone
 
 LISTED = 20  # names of faulty tensors in one message; more would bury the cause
+WORKING = 4  # tensors of the largest size that a tick, a stacked layer and the libraries need besides
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -39,6 +42,14 @@ class Network(nn.Module):
         """Visual tokens [B, N, D] for pixel values [B, 3 or 6, S, S]."""
         return self.projector(self.vision_backbone(pixels))
 
+    def fuse(self) -> Network:
+        """Compute faster from now on; for inference only, after the weights are loaded."""
+        for module in self.vision_backbone.modules():
+            if isinstance(module, StemPatchEmbed):
+                module.fuse()
+        self.language_model.fuse()
+        return self
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -48,8 +59,16 @@ class Checkpoint:
     network: Network
 
 
-def load_checkpoint(folder: Path, config: PolicyConfig, device: torch.device, dtype: torch.dtype) -> Checkpoint:
-    """Load `folder` onto `device` as `dtype`; raises CheckpointError that lists every tensor that does not fit."""
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+
+def load_checkpoint(
+    folder: Path, config: PolicyConfig, device: torch.device, dtype: torch.dtype, quantisation: str = "none",
+    progress: Progress = lambda done, total: None,
+) -> Checkpoint:  # fmt: skip
+    """Load `folder` onto `device` as `dtype`, tensor by tensor; raises CheckpointError that lists every one that does
+    not fit, or DeviceError if the device's memory is too small; nothing is loaded then.
+    """
     kinds = find_backbone(config.vision_backbone_id)
     stored = StoredTensors(folder)
     prefixes = [f"vision_backbone.{name}." for name in TOWER_NAMES[: len(kinds)]]
@@ -66,9 +85,37 @@ def load_checkpoint(folder: Path, config: PolicyConfig, device: torch.device, dt
     unused = set().union(*(unused_tensors(k, p, stored.shapes) for k, p in zip(kinds, prefixes, strict=True)))
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     _check(folder, wanted, stored, unused)
-    network.load_state_dict(stored.load(wanted, device, dtype), assign=True)
-    network.language_model.fuse()
-    return Checkpoint(config, network.requires_grad_(False).eval())
+    check_memory(memory_needed(wanted, config, dtype, quantisation), device)
+    done, total = 0, sum(math.prod(shape) for shape in wanted.values()) * dtype.itemsize
+    for name, tensor in stored.stream(wanted, device, dtype):
+        done += tensor.nbytes
+        place(network, name, tensor, quantisation)
+        progress(done, total)
+    return Checkpoint(config, network.eval().fuse())
+
+
+def place(network: Network, name: str, tensor: Tensor, quantisation: str) -> None:
+    """Make `tensor` the parameter called `name`, in 8 bits where that is due."""
+    path, _, leaf = name.rpartition(".")
+    module = network.get_submodule(path)
+    if quantisation == "int8" and is_quantised(name):
+        assert isinstance(module, Linear)
+        module.hold(*quantise(tensor))
+    else:
+        setattr(module, leaf, nn.Parameter(tensor, requires_grad=False))
+
+
+def memory_needed(
+    shapes: Mapping[str, tuple[int, ...]], config: PolicyConfig, dtype: torch.dtype, quantisation: str
+) -> int:
+    """Bytes of device memory for weights of those shapes, slots and a tick's intermediate results."""
+    sizes = {name: 1 if quantisation == "int8" and is_quantised(name) else dtype.itemsize for name in shapes}
+    weights = sum(math.prod(shape) * sizes[name] for name, shape in shapes.items())
+    largest = max(math.prod(shape) for shape in shapes.values()) * dtype.itemsize
+    llama = config.llama
+    slot = 2 * llama.num_hidden_layers * llama.num_key_value_heads * llama.head_dim * dtype.itemsize
+    rows = 512 * config.cameras  # slots, and rows of a pass
+    return weights + rows * slot + WORKING * max(largest, rows * llama.intermediate_size * dtype.itemsize)
 
 
 class StoredTensors:
@@ -103,18 +150,16 @@ class StoredTensors:
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{file} is truncated or no safetensors file: {_one_line(error)}") from None
 
-    def load(self, names: Iterable[str], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Tensors of those names on `device` as `dtype`."""
+    def stream(self, names: Iterable[str], device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+        """Name and tensor on `device` as `dtype`, one at a time; the host holds no more than one file's pages."""
         by_file: dict[Path, list[str]] = {}
         for name in names:
             by_file.setdefault(self._files[name], []).append(name)
-        result = {}
         for file, wanted in by_file.items():
             with safe_open(file, framework="pt") as tensors:
                 for name in wanted:
                     # a copy: the file stays mapped only while it is read, and may be replaced later
-                    result[name] = tensors.get_tensor(name).to(device, dtype, copy=True)
-        return result
+                    yield name, tensors.get_tensor(name).to(device, dtype, copy=True)
 
 
 def _read_index(index: Path) -> tuple[set[str], list[Path]]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from .config import BINS
-from .decoder import Decoder
 from .drafts import NO_DRAFT, Draft, Drafter, Match
 from .errors import ActionError
+from .passes import Passes, Scored
 
 
 @dataclass(frozen=True)
@@ -49,109 +47,75 @@ class Rules:
     deadline: float = math.inf
 
 
-def plain(decoder: Decoder, hidden: Tensor, position: int, count: int, first_action: int) -> Decoded:
-    """Decode `count` tokens, the first of them from `hidden` [D], the state of the last prompt row.
+def plain(passes: Passes, first: Scored, position: int, count: int) -> Decoded:
+    """Decode `count` tokens, one per pass; first: what the prefill put out, its last row counts.
 
-    position: slot of the first action token; first_action: smallest action id. The argmax runs over the whole
-    vocabulary, so that a token which is no action shows as one. Raises ActionError if the logits are not finite.
+    position: slot of the first action token. Raises ActionError if the logits are not finite.
     """
-    llama = decoder.llama
-    ids: list[Tensor] = []
-    action_logits: list[Tensor] = []
-    for number in range(count):
-        if number:
-            where = position + number - 1
-            hidden = decoder.step(llama.embed(ids[-1]), decoder.positions[where : where + 1], where + 1)[0]
-        logits = llama.lm_head(hidden)
-        ids.append(logits.argmax(-1, keepdim=True))
-        action_logits.append(logits[first_action : first_action + BINS])
-    entropy = _entropy(torch.stack(action_logits))
-    return Decoded(torch.cat(ids).cpu().numpy(), entropy, passes=count, certified=count)
+    ids, entropy = [first.ids[-1]], [first.entropy[-1]]
+    for number in range(1, count):
+        now = passes.extend(ids[-1:], position + number - 1)
+        ids += now.ids
+        entropy += now.entropy.tolist()
+    return Decoded(np.array(ids, np.int64), _finite(entropy), passes=count, certified=count)
 
 
 def verified(
-    decoder: Decoder, hidden: Tensor, prompt: Tensor, position: int, drafter: Drafter, draft: Draft, rules: Rules,
-    first_action: int,
-) -> Decoded:  # fmt: skip
+    passes: Passes, now: Scored, prompt: int, position: int, drafter: Drafter, draft: Draft, rules: Rules
+) -> Decoded:
     """Decode the tokens of `plain` in fewer passes: the rows of a pass verify drafts, the first wrong one is corrected.
 
-    hidden [1 + n, D]: states of the last prompt row and of the n drafts that rode behind it; prompt [1, D]: that row's
-    embedding; position: slot of the first action token. Row i puts out token i + 1 given that drafts 1 to i are right.
+    now: what the prefill put out, its last prompt row and the drafts that rode behind it; prompt: id of that row;
+    position: slot of the first action token. Row i puts out token i + 1 given that drafts 1 to i are right.
     Where the best two logits are closer than `rules.margin`, the order may depend on how many rows a pass has: the row
     is then run again alone, as plain decoding runs it. Raises ActionError if the logits are not finite.
     """
-    llama, count = decoder.llama, drafter.count
+    count = drafter.count
     tokens: list[int] = []
-    logits_of: list[Tensor] = []
+    entropy: list[float] = []
     guesses: dict[int, int] = {}  # of the newest pass, behind its first wrong draft
     first_guesses: dict[int, int] | None = None
     sources: list[str] = []
     tried: list[str] = []
-    passes = 0
+    number = 0
     alone = False  # whether this pass is a second look
     while True:
-        passes += 1
+        number += 1
         tried += draft.sources
         base = len(tokens)
-        logits = llama.lm_head(hidden)
-        ids: list[int] = logits.argmax(-1).tolist()
-        close = _close(logits, rules.margin) if len(ids) > 1 and not alone else []
+        guarded = len(now.ids) > 1 and not alone
         unsure = False
-        for row, token in enumerate(ids):
-            unsure = row in close
+        for row, token in enumerate(now.ids):
+            unsure = guarded and bool(now.margin[row] < rules.margin)
             if unsure:
                 break
             tokens.append(token)
-            logits_of.append(logits[row])
+            entropy.append(float(now.entropy[row]))
             if row == len(draft) or len(tokens) == count:
                 break
             if not rules.match(token, int(draft.ids[row])):
                 break
             sources.append(draft.sources[row])
-        guesses = {base + row: token for row, token in enumerate(ids) if base + row >= len(tokens)}
+        guesses = {base + row: token for row, token in enumerate(now.ids) if base + row >= len(tokens)}
         if first_guesses is None:
             first_guesses = guesses
         if len(tokens) == count or (drafter.ready and time.perf_counter() > rules.deadline):
             break
         alone = unsure
-        last = len(tokens) - 1
         draft = NO_DRAFT if alone else drafter.revise(len(tokens), guesses)
-        known = prompt if last < 0 else llama.embed(torch.tensor([tokens[last]], device=prompt.device))
-        drafts = llama.embed(torch.from_numpy(draft.ids).to(prompt.device))
-        where = position + last
-        end = where + 1 + len(draft)
-        hidden = decoder.step(torch.cat((known, drafts)), decoder.positions[where:end], end)
-    return _decoded(tokens, logits_of, guesses, drafter, first_guesses, passes, tried, sources, first_action)
-
-
-def _close(logits: Tensor, margin: float) -> list[int]:
-    """Rows of logits [R, V] whose best two are closer than `margin`."""
-    if margin <= 0.0:
-        return []
-    best = logits.float().topk(2, -1).values
-    return torch.nonzero(best[:, 0] - best[:, 1] < margin).flatten().tolist()
-
-
-def _decoded(
-    tokens: list[int], logits: list[Tensor], guesses: dict[int, int], drafter: Drafter,
-    first_guesses: dict[int, int], passes: int, tried: list[str], sources: list[str], first_action: int,
-) -> Decoded:  # fmt: skip
-    """Complete what a deadline cut short by the best guesses, and let the drafter learn."""
-    certified, count = len(tokens), drafter.count
-    entropy = np.ones(count)
-    if logits:
-        entropy[:certified] = _entropy(torch.stack([row[first_action : first_action + BINS] for row in logits]))
-    if certified < count:
-        tokens = [*tokens, *(guesses.get(n, int(drafter.last[n])) for n in range(certified, count))]
+        known = tokens[-1] if tokens else prompt
+        now = passes.extend([known, *draft.ids.tolist()], position + len(tokens) - 1)
+    certified = len(tokens)
+    tokens += [guesses.get(n, int(drafter.last[n])) for n in range(certified, count)] if certified < count else []
     ids = np.array(tokens, np.int64)
+    uncertainty = _finite([*entropy, *(1.0,) * (count - certified)])
     drafter.learn(ids, first_guesses)
-    return Decoded(ids, entropy, passes, certified, len(tried), len(sources), tuple(sources), tuple(tried))
+    return Decoded(ids, uncertainty, number, certified, len(tried), len(sources), tuple(sources), tuple(tried))
 
 
-def _entropy(logits: Tensor) -> NDArray[np.float64]:
-    """Entropy [K] of the distributions that logits [K, 256] describe, 0 to 1; ActionError if one is not finite."""
-    scores = logits.float()
-    if not bool(torch.isfinite(scores).all()):
+def _finite(entropy: Sequence[float]) -> NDArray[np.float64]:
+    """Entropy [K] as an array; ActionError where logits were not finite."""
+    values = np.array(entropy, np.float64)
+    if np.isnan(values).any():
         raise ActionError("the policy's output holds values that are not finite")
-    entropy = torch.special.entr(scores.softmax(-1)).sum(-1) / math.log(BINS)
-    return entropy.cpu().numpy().astype(np.float64)
+    return values

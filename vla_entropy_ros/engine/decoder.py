@@ -41,14 +41,16 @@ class Decoder:
         device, dtype = slots.keys.device, slots.keys.dtype
         self.positions = torch.arange(slots.count, device=device)  # sliced, so that a pass need not make its own
         cos, sin = rotary(self.positions, config.head_dim, config.rope_theta)
-        self._cos, self._sin = cos.to(dtype), sin.to(dtype)  # [slots, hd]
-        hidden = self.positions[None] > self.positions[:, None]
+        self._cos, self._sin = cos[:, None].to(dtype), sin[:, None].to(dtype)  # [slots, 1, hd]
+        hidden = torch.arange(slots.length, device=device)[None] > self.positions[:, None]  # [slots, length]
         self._mask = torch.zeros(hidden.shape, device=device, dtype=dtype).masked_fill(hidden, -math.inf)
+        self._parts = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
         self._grouped = config.num_key_value_heads != config.num_attention_heads
         layers, heads = config.num_hidden_layers, config.num_attention_heads
-        self._queries = torch.zeros(layers, heads, text, config.head_dim, device=device, dtype=dtype)
+        self.text = text  # number of the scratch row of queries
+        self._queries = torch.zeros(layers, heads, text + 1, config.head_dim, device=device, dtype=dtype)
         self._layers = [(slots.keys[i, None], slots.values[i, None]) for i in range(layers)]
-        self._text = (0, 0)
+        self.kept = (0, 0)  # position of the first text row whose queries are kept, number of them
         self.rows: list[int] = []  # of each pass since it was last emptied, mean of its layers
 
     def step(
@@ -59,6 +61,7 @@ class Decoder:
         keep: int = 0,
         behind: int = 0,
         narrow: Mapping[int, Tensor] | None = None,
+        tail: int = 0,
     ) -> Tensor:
         """Hidden states [S, D] of `rows` [S, D] at ascending `positions` [S], of which the last is `visible` - 1.
 
@@ -66,13 +69,16 @@ class Decoder:
         `behind` rows behind them, are kept for `text_attention`. Every slot below a row's position must hold something
         by then. narrow: by layer, the rows that go on from there (ascending, the last keep + behind rows among them,
         none that was left out before); the states of those that reach the end are returned.
+        tail: only the states of the last rows, at least so many, are returned; of the others, the last layer computes
+        no more than keys and values. 0: all; with `keep`, not below keep + behind.
         """
         now = self._rows(positions, visible, alone=len(positions) == 1 and not keep)
         cos, sin = self._cos.index_select(0, now.padded), self._sin.index_select(0, now.padded)
         x = F.pad(rows, (0, 0, 0, len(now.padded) - now.count))[None]
         if keep:
-            self._text = (visible - behind - keep, keep)
+            self.kept = (visible - behind - keep, keep)
         counts = [now.count] * self.llama.config.num_hidden_layers
+        last = len(counts) - 1
         left: Tensor | None = None  # None: all rows
 
         def go_on(layer: int, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,16 +92,23 @@ class Decoder:
             among = F.pad(among, (0, len(now.padded) - now.count), value=int(among[-1]))
             return x.index_select(1, among), cos.index_select(0, among), sin.index_select(0, among)
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def mix(layer: int, qkv: Tensor) -> Tensor:
+            q, k, v = qkv.transpose(1, 2).split(self._parts, dim=1)  # [1, H, S padded, hd]
             keys, values = self._layers[layer]  # [1, Hkv, slots, hd]
             keys.index_copy_(2, now.positions, k[:, :, : now.count])
             values.index_copy_(2, now.positions, v[:, :, : now.count])
             if keep:
                 self._queries[layer, :, :keep] = q[0, :, now.count - behind - keep : now.count - behind]
+            mask = now.mask
+            if tail and layer == last:
+                first = (now.count - tail) // ROW_MULTIPLE * ROW_MULTIPLE
+                q, mask = q[:, :, first:], None if mask is None else mask[first:]
             keys, values = keys[:, :, :visible], values[:, :, :visible]
-            return F.scaled_dot_product_attention(q, keys, values, now.mask, enable_gqa=self._grouped)
+            out = F.scaled_dot_product_attention(q, keys, values, mask, enable_gqa=self._grouped)
+            return out.transpose(1, 2)
 
-        states = self.llama.run(x, cos, sin, attend, go_on if narrow else None)[0, : now.count]
+        states = self.llama.run(x, cos, sin, mix, go_on if narrow else None)[0]
+        states = states[: len(states) - len(now.padded) + now.count]
         self.rows.append(round(sum(counts) / len(counts)))
         return states
 
@@ -106,12 +119,41 @@ class Decoder:
         padded = F.pad(positions, (0, -len(positions) % ROW_MULTIPLE), value=visible - 1)
         return _Rows(positions, padded, self._mask.index_select(0, padded)[:, :visible])
 
+    def fixed(
+        self, rows: Tensor, positions: Tensor, slots: Tensor, queries: Tensor | None, tail: int
+    ) -> Tensor:  # fmt: skip
+        """States [tail, D] of the last rows of `rows` [R, D], with no shape or branch that depends on the data.
+
+        positions, slots [R]: where each row stands and where its keys and values go, the scratch slot for padding;
+        queries [R]: text row as which its query is kept, `text` for none; None to keep none.
+        """
+        cos, sin, mask = (table.index_select(0, positions) for table in (self._cos, self._sin, self._mask))
+        first, last = len(rows) - tail, len(self._layers) - 1
+
+        def mix(layer: int, qkv: Tensor) -> Tensor:
+            q, k, v = qkv.transpose(1, 2).split(self._parts, dim=1)  # [1, H, R, hd]
+            keys, values = self._layers[layer]
+            keys.index_copy_(2, slots, k)
+            values.index_copy_(2, slots, v)
+            if queries is not None:
+                self._queries[layer].index_copy_(1, queries, q[0])
+            visible = mask
+            if layer == last:
+                q, visible = q[:, :, first:], mask[first:]
+            out = F.scaled_dot_product_attention(q, keys, values, visible, enable_gqa=self._grouped)
+            return out.transpose(1, 2)
+
+        return self.llama.run(rows[None], cos, sin, mix)[0]
+
     def text_attention(self) -> Tensor:
         """Attention [layers, M, N] of the kept text rows on the visual slots, averaged over heads, float32.
 
         Computed from the kept queries and the slots as they are now; call it before the next pass that keeps queries.
         """
-        first, count = self._text
+        return self.attention_of(*self.kept)
+
+    def attention_of(self, first: int, count: int) -> Tensor:
+        """`text_attention` of the first `count` kept rows, of which the first stands at position `first`."""
         queries = self._queries[:, :, :count]  # [L, H, M, hd]
         layers, heads, _, width = queries.shape
         keys = self.slots.keys[:, :, : first + count]  # [L, Hkv, n, hd]

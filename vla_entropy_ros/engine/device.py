@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 
 from .errors import DeviceError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+GB = 1e9
+BFLOAT16_FROM = (8, 0)  # compute capability: Ampere
 
 
 def find_device(name: str) -> torch.device:
@@ -19,8 +24,43 @@ def find_device(name: str) -> torch.device:
     raise DeviceError(f"device {name!r} is not available: available are {', '.join(['auto', 'cpu', *cuda])}")
 
 
-def find_dtype(name: str) -> torch.dtype:
-    """Number type called `name`; raises DeviceError that lists the valid ones."""
-    if name not in DTYPES:
-        raise DeviceError(f"dtype {name!r} is not valid: valid are {', '.join(DTYPES)}")
+def find_dtype(name: str, device: torch.device | None = None) -> torch.dtype:
+    """Number type called `name`; raises DeviceError that lists the valid ones, on `device` where it is given."""
+    valid = [kind for kind in DTYPES if kind != "bfloat16" or _has_bfloat16(device)]
+    if name not in valid:
+        raise DeviceError(
+            f"dtype {name!r} is not valid{f' on {device}' if name in DTYPES else ''}: valid are {', '.join(valid)}"
+        )
     return DTYPES[name]
+
+
+def _has_bfloat16(device: torch.device | None) -> bool:
+    return device is None or device.type != "cuda" or torch.cuda.get_device_capability(device) >= BFLOAT16_FROM
+
+
+def check_memory(need: int, device: torch.device) -> None:
+    """Raise DeviceError if `need` bytes are more than is free on a CUDA device."""
+    if device.type != "cuda":
+        return
+    free = free_memory(device)
+    if need > free:
+        raise DeviceError(f"{need / GB:.1f} GB of GPU memory are needed, {free / GB:.1f} GB are free on {device}")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process may still take on a CUDA device, what torch holds in reserve among them."""
+    reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + reserve
+
+
+class Upload:
+    """A buffer on `device` with a twin in host memory, pinned for CUDA, that is filled and sent."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+        self._staging = torch.zeros(shape, dtype=dtype, pin_memory=device.type == "cuda")
+        self.host: NDArray[Any] = self._staging.numpy()
+        self.device = torch.zeros(shape, dtype=dtype, device=device)
+
+    def send(self, count: int) -> None:
+        """Copy the first `count` rows, in stream order; the host may write them again once that is done."""
+        self.device[:count].copy_(self._staging[:count], non_blocking=True)

@@ -31,11 +31,15 @@ class Episode:
             return "time went backwards"
         return "time jumped" if observation.stamp - stamp > max_gap else None
 
-    def follow(self, observation: Observation) -> None:
-        """Take note of an observation that continues the episode; a new instruction restarts the schedule."""
-        if self._last is not None and observation.instruction != self._last[2]:
+    def follow(self, observation: Observation) -> bool:
+        """Take note of an observation that continues the episode; True for a new instruction, which restarts the
+        schedule.
+        """
+        instructed = self._last is not None and observation.instruction != self._last[2]
+        if instructed:
             self.restart_schedule()
         self._last = (observation.stamp, _sizes(observation), observation.instruction)
+        return instructed
 
     def restart_schedule(self) -> None:
         """Look at the whole scene again."""

@@ -1,6 +1,6 @@
 """The Llama decoder as modules that carry the checkpoint's own tensor names.
 
-Attention is passed in (`Attend`): training passes a masked one, the engine one that writes K/V into slots.
+Attention is passed in: training passes a masked one (`Attend`), the engine one that writes K/V into slots (`Mix`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .quantise import Linear, stack
+
 # attend(layer, q [B, H, S, hd], k [B, Hkv, S, hd], v [B, Hkv, S, hd]) -> [B, H, S, hd]; q and k are already rotated.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-# narrow(layer, x [B, S, D], cos [S, hd], sin [S, hd]) -> the rows of each that go on
+# mix(layer, qkv [B, S, H + 2 Hkv, hd]) -> [B, T, H, hd] for the last T <= S rows; q and k are already rotated.
+Mix = Callable[[int, Tensor], Tensor]
+# narrow(layer, x [B, S, D], cos [S, 1, hd], sin [S, 1, hd]) -> the rows of each that go on
 Narrow = Callable[[int, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
@@ -48,18 +52,9 @@ def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tens
     return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply rotary embedding to `x` [B, H, S, hd]; cos and sin broadcast to [B, 1, S, hd]."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((second, first), dim=-1) * sin
-
-
-def _stack(*layers: nn.Linear) -> Tensor:
-    """One weight made of the layers' weights, which become views of it, so that nothing is stored twice."""
-    fused = torch.cat([layer.weight.detach() for layer in layers])
-    for layer, part in zip(layers, fused.split([len(layer.weight) for layer in layers]), strict=True):
-        layer.weight = nn.Parameter(part, requires_grad=False)
-    return fused
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor | None = None) -> Tensor:
+    """Apply rotary embedding to `x` [B, S, H, hd]; cos and sin broadcast to [B, S, 1, hd]; `out` may be `x` itself."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin, out=out)
 
 
 class RMSNorm(nn.Module):
@@ -72,6 +67,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis of `x` [..., D]."""
+        if x.is_cuda:
+            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)  # one kernel there, many on a CPU
         wide = x.float()
         wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * wide.to(x.dtype)
@@ -88,28 +85,29 @@ class LlamaAttention(nn.Module):
             config.head_dim,
         )
         width = config.hidden_size
-        self.q_proj = nn.Linear(width, self.heads * self.head_dim, bias=False)
-        self.k_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=False)
-        self.v_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=False)
-        self.o_proj = nn.Linear(self.heads * self.head_dim, width, bias=False)
-        self._fused: Tensor | None = None
+        self.q_proj = Linear(width, self.heads * self.head_dim)
+        self.k_proj = Linear(width, self.kv_heads * self.head_dim)
+        self.v_proj = Linear(width, self.kv_heads * self.head_dim)
+        self.o_proj = Linear(self.heads * self.head_dim, width)
+        self._fused: list[Linear] = []  # one once fused; in a list, for its tensors have names already
 
     def fuse(self) -> None:
         """Project q, k and v by one product from now on; for inference, the weights keep their names."""
-        self._fused = _stack(self.q_proj, self.k_proj, self.v_proj)
+        self._fused = [stack(self.q_proj, self.k_proj, self.v_proj)]
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int, attend: Attend) -> Tensor:
-        """Project `x` [B, S, D], rotate, attend, project back to [B, S, D]."""
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int, mix: Mix) -> Tensor:
+        """Project `x` [B, S, D], rotate, mix, project back to [B, T, D]."""
         batch, rows, _ = x.shape
-        if self._fused is None:
-            qkv = torch.cat((self.q_proj(x), self.k_proj(x), self.v_proj(x)), dim=-1)
-        else:
-            qkv = F.linear(x, self._fused)
-        qkv = qkv.view(batch, rows, -1, self.head_dim).transpose(1, 2)  # [B, H + 2 Hkv, S, hd]
         turned = self.heads + self.kv_heads
-        qk = rotate(qkv[:, :turned], cos, sin)
-        out = attend(layer, qk[:, : self.heads], qk[:, self.heads :], qkv[:, turned:])
-        return self.o_proj(out.transpose(1, 2).reshape(batch, rows, -1))
+        if not self._fused:
+            qk = torch.cat((self.q_proj(x), self.k_proj(x)), dim=-1).view(batch, rows, turned, self.head_dim)
+            v = self.v_proj(x).view(batch, rows, self.kv_heads, self.head_dim)
+            qkv = torch.cat((rotate(qk, cos, sin), v), dim=2)
+        else:
+            qkv = self._fused[0](x).view(batch, rows, -1, self.head_dim)
+            qk = qkv[:, :, :turned]
+            rotate(qk, cos, sin, out=qk)
+        return self.o_proj(mix(layer, qkv).flatten(2))
 
 
 class LlamaMLP(nn.Module):
@@ -117,20 +115,20 @@ class LlamaMLP(nn.Module):
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
-        self._fused: Tensor | None = None
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size)
+        self._fused: list[Linear] = []  # one once fused; in a list, for its tensors have names already
 
     def fuse(self) -> None:
         """Compute gate and up by one product from now on; for inference, the weights keep their names."""
-        self._fused = _stack(self.gate_proj, self.up_proj)
+        self._fused = [stack(self.gate_proj, self.up_proj)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` [..., D] to [..., D]."""
-        if self._fused is None:
+        if not self._fused:
             return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
-        gate, up = F.linear(x, self._fused).chunk(2, dim=-1)
+        gate, up = self._fused[0](x).chunk(2, dim=-1)
         return self.down_proj(F.silu(gate) * up)
 
 
@@ -144,9 +142,10 @@ class LlamaLayer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int, attend: Attend) -> Tensor:
-        """Run rows `x` [B, S, D] through layer number `layer`."""
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, layer, attend)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int, mix: Mix) -> Tensor:
+        """Run rows `x` [B, S, D] through layer number `layer`; only those that `mix` returns go on."""
+        mixed = self.self_attn(self.input_layernorm(x), cos, sin, layer, mix)
+        x = x[:, x.shape[1] - mixed.shape[1] :] + mixed
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -180,20 +179,24 @@ class Llama(nn.Module):
         """Embeddings [..., D] of token ids [...]."""
         return self.model.embed_tokens(ids)
 
-    def forward(self, x: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, attend: Attend, narrow: Narrow | None = None) -> Tensor:
         """Hidden states [B, S, D] after the final norm, of rows `x` [B, S, D] at `positions` [S] or [B, S]."""
         cos, sin = rotary(positions, self.config.head_dim, self.config.rope_theta)
-        if positions.dim() == 2:
-            cos, sin = cos[:, None], sin[:, None]  # [B, 1, S, hd]
-        return self.run(x, cos.to(x.dtype), sin.to(x.dtype), attend)
+        parts = (self.config.num_attention_heads, *2 * (self.config.num_key_value_heads,))
 
-    def run(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend, narrow: Narrow | None = None) -> Tensor:
-        """`forward` with the rotary embedding given: cos and sin broadcast to [B, 1, S, hd], in the dtype of `x`.
+        def mix(layer: int, qkv: Tensor) -> Tensor:
+            q, k, v = (part.transpose(1, 2) for part in qkv.split(parts, dim=2))
+            return attend(layer, q, k, v).transpose(1, 2)
+
+        return self.run(x, cos.unsqueeze(-2).to(x.dtype), sin.unsqueeze(-2).to(x.dtype), mix, narrow)
+
+    def run(self, x: Tensor, cos: Tensor, sin: Tensor, mix: Mix, narrow: Narrow | None = None) -> Tensor:
+        """`forward` with the rotary embedding given: cos and sin broadcast to [B, S, 1, hd], in the dtype of `x`.
 
         narrow: called before each layer, may leave out rows from there on.
         """
         for number, layer in enumerate(self.model.layers):
             if narrow is not None:
                 x, cos, sin = narrow(number, x, cos, sin)
-            x = layer(x, cos, sin, number, attend)
+            x = layer(x, cos, sin, number, mix)
         return self.model.norm(x)

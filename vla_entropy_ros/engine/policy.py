@@ -16,19 +16,22 @@ from ..settings import Tunables
 from .action import ACTION_NAMES, ActionSpace
 from .adaptive import Activity, adapt
 from .backbones import find_backbone
-from .checkpoint import Checkpoint, load_checkpoint, parameters
+from .checkpoint import Checkpoint, Progress, load_checkpoint, parameters
 from .choice import choose, prepare
 from .config import read_config
 from .decode import Decoded, Rules, plain, verified
 from .decoder import Decoder
 from .device import find_device, find_dtype
-from .drafts import NO_DRAFT, Draft, Drafter, exact, within
+from .drafts import NO_DRAFT, Draft, Drafter, Match, exact, within
 from .entropy import Attention
 from .episode import NEW_EPISODE, Episode
 from .errors import ActionError, CheckpointError
+from .graphs import make_passes
 from .layers import layer_entropy, plan
+from .passes import Prefill, Scored
 from .preprocess import Observation, Preprocessor, check_observation, patches
 from .prompt import MAX_TEXT, Encoder, Prompt, Prompter
+from .quantise import check_quantisation
 from .record import Result, Stopwatch, drafts, reuse
 from .select import Patches, Selection, all_fresh
 from .slots import Slots
@@ -65,6 +68,7 @@ class Policy:
         actions: ActionSpace,
         tunables: Tunables | None,
         checkpoint: Checkpoint,
+        graphs: bool | None = None,
     ) -> None:
         network, config = checkpoint.network, checkpoint.config
         self._network, self._prompter, self._actions, self._preprocess = network, prompter, actions, preprocess
@@ -77,7 +81,11 @@ class Policy:
         self._slots = Slots(
             config.llama, config.cameras * tower.grid**2, others, 3 * tower.patch**2, weight.device, weight.dtype
         )
-        self._decoder = Decoder(network.language_model, self._slots, MAX_TEXT)
+        decoder = Decoder(network.language_model, self._slots, MAX_TEXT)
+        with torch.inference_mode():
+            self._passes, self._eager = make_passes(
+                network, preprocess, decoder, self._slots, config.bos_id, actions.first_id, graphs
+            )
         self.info = PolicyInfo(
             vision_backbone_id=config.vision_backbone_id,
             image_size=config.image_size,
@@ -94,9 +102,8 @@ class Policy:
             dtype=str(weight.dtype).removeprefix("torch."),
         )
         self.set_tunables(tunables or Tunables.default(self.info.visual_tokens))
-        with torch.inference_mode():
-            self._start = network.language_model.embed(torch.tensor([config.bos_id], device=weight.device))  # [1, D]
         self._drafter = Drafter(len(ACTION_NAMES), actions.first_id, actions.last_id)
+        self.match: Match | None = None  # a rule of when a draft counts, in place of the tunables': for benchmarks
         self._asked: tuple[str, Prompt] | None = None
         self._attention: Attention | None = None  # of the tick before
         self._layer_entropy: NDArray[np.float64] | None = None  # [L], of the tick before, where it is needed
@@ -115,15 +122,21 @@ class Policy:
         preprocess: str = "resize",
         tunables: Tunables | None = None,
         encoder: Encoder | None = None,
+        graphs: bool | None = None,
+        quantisation: str = "none",
+        progress: Progress = lambda done, total: None,
     ) -> Policy:
         """Load an OpenVLA-layout folder; raises CheckpointError, DeviceError or SettingError: one line, valid choices.
 
         unnorm_key: data set of the action statistics, None or empty where there is one. encoder: prompt -> token ids
         that begin with BOS, in place of the folder's tokenizer.json. tunables: None for those of config/policy.yaml,
-        budgets in proportion to the number of visual tokens.
+        budgets in proportion to the number of visual tokens. graphs: fixed shapes, on CUDA as graphs captured here;
+        None: only on CUDA. quantisation: "int8" for the decoder's weights in 8 bits. progress: told bytes done and due.
         """
         path = Path(folder).expanduser()
-        where, kind = find_device(device), find_dtype(dtype)
+        where = find_device(device)
+        kind = find_dtype(dtype, where)
+        check_quantisation(quantisation, where)
         config = read_config(path)
         towers = find_backbone(config.vision_backbone_id)
         return cls(  # what is cheap to check comes before the weights are read
@@ -131,7 +144,8 @@ class Policy:
             prompter=Prompter(config, encoder, path),
             actions=ActionSpace(config.action_vocabulary, config.norm_stats, unnorm_key),
             tunables=tunables,
-            checkpoint=load_checkpoint(path, config, where, kind),
+            checkpoint=load_checkpoint(path, config, where, kind, quantisation, progress),
+            graphs=graphs,
         )
 
     def set_tunables(self, tunables: Tunables) -> None:
@@ -159,7 +173,7 @@ class Policy:
         try:
             return self._tick(observation, self._asked[1])
         except BaseException:  # whatever it was, the slots may be half written
-            self._slots.invalidate()
+            self._slots.clear()
             self._episode.reason, self._unsettled = "the tick before failed", False
             raise
 
@@ -168,18 +182,19 @@ class Policy:
         """Compute the attention scores for the next tick; call it after publishing, else the next `infer` does."""
         if self._unsettled:
             self._unsettled = False
-            attention = self._decoder.text_attention().cpu().numpy()  # [L, M, N]
-            self._attention = Attention(attention.mean(0))
+            attention = self._passes.attention()  # [L, M, N]
+            self._attention = Attention(attention.mean(0).cpu().numpy())
             prepare(self._attention, self._tunables)
-            self._layer_entropy = layer_entropy(attention) if self._tunables.layer_schedule == "vla_cache" else None
+            grows = self._tunables.layer_schedule == "vla_cache"
+            self._layer_entropy = layer_entropy(attention.cpu().numpy()) if grows else None
 
     @torch.inference_mode()
     def logits(self, image: NDArray[np.uint8], ids: tuple[int, ...]) -> Tensor:
         """Logits [V] of the first action token; all cameras see `image`; ids without BOS; begins a new episode."""
         self._begin(NEW_EPISODE)
         frames = self._preprocess.frames([image] * self.info.cameras)
-        visual = self._visual_tokens(self._preprocess.pixels(frames))
-        hidden = self._prefill(visual, all_fresh(len(visual)), ids, NO_DRAFT)[0]
+        visual = self._passes.see(frames)
+        hidden = self._eager.states(visual, self._rows(all_fresh(len(visual)), ids, NO_DRAFT))[0]
         self._begin(NEW_EPISODE)
         return self._network.language_model.lm_head(hidden).float()
 
@@ -206,21 +221,25 @@ class Policy:
     def _begin(self, reason: str) -> None:
         self._episode.begin(reason)
         self._slots.invalidate()
-        self._drafter.forget()
         self._activity = Activity()
+        self._forget_text()
+
+    def _forget_text(self) -> None:
+        """Drop what the text of the tick before has left: its attention, and drafts of actions that it asked for."""
+        self._drafter.forget()
         self._attention = self._layer_entropy = None
         self._unsettled = False
 
     def _tick(self, observation: Observation, prompt: Prompt) -> Result:
         watch = Stopwatch(self._device)
-        self._decoder.rows.clear()
+        self._passes.rows.clear()
         if interruption := self._episode.interruption(observation, self._tunables.max_gap):
             self._begin(interruption)
-        self._episode.follow(observation)
+        if self._episode.follow(observation):
+            self._forget_text()
         frames = self._preprocess.frames(observation.images)
-        pixels = self._preprocess.pixels(frames)
         watch.lap("preprocess")
-        visual = self._visual_tokens(pixels)
+        visual = self._passes.see(frames)
         watch.lap("vision")
         self.settle()
         now = Patches.of(patches(frames, self._patch))
@@ -230,9 +249,9 @@ class Policy:
         choice = choose(now, self._slots, self._attention, self._episode, tunables, visual)
         watch.lap("select")
         draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
-        hidden = self._prefill(visual, choice.selection, prompt.ids, draft)
+        first = self._passes.prefill(visual, self._rows(choice.selection, prompt.ids, draft))
         watch.lap("prefill")
-        decoded = self._decode(hidden, prompt.ids, draft, watch.start)
+        decoded = self._decode(first, prompt.ids, draft, watch.start)
         actions = self._actions.decode(decoded.tokens)
         watch.lap("decode")
         self._slots.commit(choice.selection.fresh, now, visual)
@@ -244,7 +263,7 @@ class Policy:
             reuse=reuse(choice, self._slots.age),
             timings=watch.timings(),
             decoder_passes=decoded.passes,
-            decoder_rows=tuple(self._decoder.rows),
+            decoder_rows=tuple(self._passes.rows),
             text_rows=len(prompt.ids),
             unknown_words=prompt.unknown,
             tick=self._episode.tick,
@@ -256,47 +275,24 @@ class Policy:
         self._unsettled = True
         return result
 
-    def _visual_tokens(self, pixels: Tensor) -> Tensor:
-        """Visual tokens [N, D] of the pixel values [C, 3 or 6, S, S] of all cameras, camera after camera."""
-        return self._network.visual_tokens(pixels).flatten(0, 1)
+    def _rows(self, selection: Selection, ids: tuple[int, ...], draft: Draft) -> Prefill:
+        """What the prefill computes: where the reused set grows, every token at first."""
+        growth = self._growth(selection)
+        fresh = np.arange(self._slots.visual) if growth else np.flatnonzero(selection.fresh)
+        return Prefill(fresh, ids, draft.ids, not self._slots.start_valid, growth)
 
-    def _decode(self, hidden: Tensor, ids: tuple[int, ...], draft: Draft, began: float) -> Decoded:
-        """Decode the tokens from `hidden` [1 + n, D]: states of the last prompt row and of the drafts behind it."""
-        tunables, first = self._tunables, self._actions.first_id
+    def _decode(self, first: Scored, ids: tuple[int, ...], draft: Draft, began: float) -> Decoded:
+        """Decode the tokens; first: what the last row of the prompt `ids` and the drafts behind it put out."""
+        tunables = self._tunables
         position = 1 + self._slots.visual + len(ids)
         if tunables.drafts == "off":
-            return plain(self._decoder, hidden[0], position, len(ACTION_NAMES), first)
+            return plain(self._passes, first, position, len(ACTION_NAMES))
         rules = Rules(
-            match=within(tunables.draft_tolerance) if tunables.drafts == "bounded" else exact,
-            margin=0.0 if hidden.dtype == torch.float32 else tunables.draft_margin,
+            match=self.match or (within(tunables.draft_tolerance) if tunables.drafts == "bounded" else exact),
+            margin=0.0 if self.info.dtype == "float32" else tunables.draft_margin,
             deadline=began + tunables.deadline if tunables.drafts == "anytime" else math.inf,
         )
-        prompt = self._network.language_model.embed(torch.tensor(ids[-1:], device=self._device))
-        return verified(self._decoder, hidden, prompt, position, self._drafter, draft, rules, first)
-
-    def _prefill(self, visual: Tensor, selection: Selection, ids: tuple[int, ...], draft: Draft) -> Tensor:
-        """Run BOS (where it is not stored yet), the fresh ones of `visual` [N, D], the text and the draft behind it.
-
-        Returns the states [1 + n, D] of the last text row and of the n drafts.
-        """
-        growth = self._growth(selection)
-        fresh = np.arange(len(visual)) if growth else np.flatnonzero(selection.fresh)
-        text = self._network.language_model.embed(torch.tensor([*ids, *draft.ids.tolist()], device=self._device))
-        rows = [visual[torch.from_numpy(fresh).to(self._device)], text]
-        first_text = 1 + len(visual)
-        positions = [1 + fresh, np.arange(first_text, first_text + len(text))]
-        if not self._slots.start_valid:
-            rows.insert(0, self._start)
-            positions.insert(0, np.zeros(1, np.int64))
-        position = np.concatenate(positions)
-        where = torch.from_numpy(position).to(self._device)
-        end, behind = first_text + len(text), len(draft)
-        narrow = {
-            layer: torch.from_numpy(np.flatnonzero(~np.isin(position, 1 + reused))).to(self._device)
-            for layer, reused in growth.items()
-        }
-        states = self._decoder.step(torch.cat(rows), where, end, keep=len(ids), behind=behind, narrow=narrow)
-        return states[-1 - behind :]
+        return verified(self._passes, first, ids[-1], position, self._drafter, draft, rules)
 
     def _growth(self, selection: Selection) -> dict[int, NDArray[np.int64]]:
         """Tokens reused from each layer on, where the layer schedule is VLA-Cache's; empty for the constant one."""

@@ -74,7 +74,11 @@ class Preprocessor:
 
     def pixels(self, frames: NDArray[np.uint8]) -> Tensor:
         """Pixel values [C, 3 * towers, S, S] of frames [C, S, S, 3]."""
-        x = torch.from_numpy(frames).to(self._device).permute(0, 3, 1, 2).to(torch.float32) / 255
+        return self.normalise(torch.from_numpy(frames).to(self._device))
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        """Pixel values [C, 3 * towers, S, S] of frames [C, S, S, 3] that are on the device already."""
+        x = frames.permute(0, 3, 1, 2).to(torch.float32) / 255
         return ((x.repeat(1, self._towers, 1, 1) - self._mean) / self._std).to(self._dtype)
 
 

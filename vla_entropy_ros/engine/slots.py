@@ -7,9 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .device import Upload
 from .llama import LlamaConfig
 from .select import Mask, Patches
 
+ALIGNMENT = 8  # of the buffers' length: fast attention under a mask asks for it
 NEVER = -1  # epoch of a slot that was not written yet
 
 
@@ -23,14 +25,17 @@ class Slots:
     def __init__(
         self, config: LlamaConfig, visual: int, others: int, patch: int, device: torch.device, dtype: torch.dtype
     ) -> None:
-        self.visual, self.count = visual, visual + others
-        shape = (config.num_hidden_layers, config.num_key_value_heads, self.count, config.head_dim)
+        self.visual, self.count, self.layers = visual, visual + others, config.num_hidden_layers
+        self.length = -(-(self.count + 1) // ALIGNMENT) * ALIGNMENT  # slot number `count` is scratch
+        shape = (self.layers, config.num_key_value_heads, self.length, config.head_dim)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
         self.embeddings = torch.zeros(visual, config.hidden_size, device=device, dtype=dtype)
         self.age: NDArray[np.int64] = np.zeros(visual, np.int64)
         self.reference = Patches.of(np.zeros((visual, patch), np.uint8))
         self.previous = self.reference
+        self.measured: Tensor | None = None  # `change` of the newest visual tokens, where it was measured already
+        self._fresh = Upload((visual,), torch.bool, device)
         self._epoch = 0
         self._epochs: NDArray[np.int64] = np.full(visual, NEVER, np.int64)
         self._start_epoch = NEVER
@@ -50,10 +55,21 @@ class Slots:
         self._epoch += 1
         self.age[:] = 0
 
-    def drift(self, visual: Tensor) -> NDArray[np.float64]:
-        """Squared relative change [N] of the visual tokens `visual` [N, D] since their slots were computed."""
+    def clear(self) -> None:
+        """Forget all contents, too: after a failure there may be values that are not finite, which no mask hides."""
+        self.invalidate()
+        self.keys.zero_()
+        self.values.zero_()
+
+    def change(self, visual: Tensor) -> Tensor:
+        """Squared relative change [N] of the visual tokens `visual` [N, D] since their slots were computed, float32."""
         now = visual.float()
-        change = (now - self.embeddings.float()).square().sum(-1) / now.square().sum(-1).clamp_min(1e-12)
+        return (now - self.embeddings.float()).square().sum(-1) / now.square().sum(-1).clamp_min(1e-12)
+
+    def drift(self, visual: Tensor) -> NDArray[np.float64]:
+        """`change` on the host; waits for the device."""
+        change = self.change(visual) if self.measured is None else self.measured
+        self.measured = None
         return change.cpu().numpy().astype(np.float64)
 
     def commit(self, fresh: Mask, patches: Patches, visual: Tensor) -> None:
@@ -61,8 +77,9 @@ class Slots:
 
         They come from a frame with those `patches` [N] and embeddings `visual` [N, D].
         """
-        where = torch.from_numpy(fresh).to(visual.device)[:, None]
-        torch.where(where, visual, self.embeddings, out=self.embeddings)
+        self._fresh.host[:] = fresh
+        self._fresh.send(len(fresh))
+        torch.where(self._fresh.device[:, None], visual, self.embeddings, out=self.embeddings)
         self.age += 1
         self.age[fresh] = 0
         self.reference.copy_rows(patches, fresh)

@@ -12,17 +12,18 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rclpy.impl.rcutils_logger import RcutilsLogger
-from sensor_msgs.msg import CompressedImage, Image
 
 from ..engine import ActionError, EngineError, Observation, ObservationError, Policy, Result, Tunables
+from ..images import ImageError, decode
 from .diagnostics import Samples
-from .messages import ImageError, decode, seconds
+from .gather import ImageMessage, Synchroniser, View, oldest
+from .messages import seconds
 from .pacing import Pacer, Verdict
 from .spin import one_line
 from .worker import Slot, Worker
 
 LOG_PERIOD = 5.0  # seconds between two lines about the same fault
-RAW_FIRST = 1.0  # seconds: while raw images come, compressed ones of the same camera are left aside
+MISSED = 100  # images lost at once that a rate takes into account
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,22 @@ class Options:
     control_period: float
     max_observation_age: float
     default_instruction: str
+    camera_slop: float = 0.0
+    max_action_entropy: float = 1.0
 
 
 @dataclass(frozen=True)
 class Tick:
-    """One answered observation: its stamp, its age when the tick began [s], the image [H, W, 3], the result and the
-    control period [s].
+    """One answered observation: its stamp, its age when the tick began [s], the image [H, W, 3] of each camera, the
+    result and the control period [s]; hold: why the action must not be done, empty when it may.
     """
 
     stamp: Time
     capture_age: float
-    image: NDArray[np.uint8]
+    images: tuple[NDArray[np.uint8], ...]
     result: Result
     period: float
+    hold: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Counters:
 
     def __init__(self) -> None:
         self.received = self.displaced = self.early = self.late = self.too_old = self.refused = 0
-        self.lost = self.ticks = self.faults = self.dropped = self.resets = 0
+        self.lost = self.ticks = self.faults = self.dropped = self.resets = self.held = self.changes = 0
 
 
 class Inference:
@@ -85,15 +89,16 @@ class Inference:
         self._orders = _Orders(options)
         self._now, self._publish, self._observe, self._logger = now, publish, observe, logger
         self._lock = threading.Lock()  # held while publishing: who changes the orders knows nothing stale follows
-        self._slot: Slot[Image | CompressedImage] = Slot()
+        self._slot: Slot[tuple[ImageMessage, ...]] = Slot()
+        self._views: list[View] = []
+        self._synchroniser = Synchroniser(1)
         self._pacer = Pacer()
         self._policy: Policy | None = None
         self._applied: Tunables | None = None
         self._episode = 0
-        self._last_raw = -np.inf
         self._worker = Worker("inference", self._turn, self._die)
         self.counters = Counters()
-        self.total, self.capture_age, self.received = Samples(), Samples(), Samples()
+        self.total, self.capture_age, self.received, self.lost = Samples(), Samples(), Samples(), Samples()
         self.last_tick: Tick | None = None
         self.fault = ""  # why the last tick failed
         self.observation_fault = ""  # why the last image gave no tick
@@ -122,8 +127,11 @@ class Inference:
             policy.reset()
             return policy
 
-        self._policy = self._worker.call(prepare)
-        return self._policy
+        policy = self._worker.call(prepare)
+        self._views = [View() for _ in range(policy.info.cameras)]
+        self._synchroniser = Synchroniser(policy.info.cameras)
+        self._policy = policy
+        return policy
 
     def close(self) -> bool:
         """End the thread and let go of the policy; False if it is still busy after the worker's patience."""
@@ -156,46 +164,68 @@ class Inference:
         if text != self.instruction:
             self._new_epoch(instruction=text)
 
-    def offer(self, message: Image | CompressedImage) -> None:
-        """Hand over the newest image; one that nobody looked at yet is displaced."""
-        if not self._orders.active:
+    def offer(self, message: ImageMessage, camera: int = 0) -> None:
+        """Hand over the newest image of a camera; a set that nobody looked at yet is displaced by the next one.
+
+        An image that does not continue what its camera showed drops the running tick and the cache.
+        """
+        if not self._orders.active or self._policy is None:
             return
         arrived = time.monotonic()
-        if isinstance(message, Image):
-            self._last_raw = arrived
-        elif arrived - self._last_raw < RAW_FIRST:
+        view = self._views[camera]
+        if not view.accepts(message, arrived):
             return
         self.last_received = arrived
         self.counters.received += 1
         self.received.add(1.0)
-        self.counters.displaced += self._slot.put(message)
-        self._worker.wake()
+        if reason := view.change(message):
+            self.counters.changes += 1
+            self._say(f"{reason}: everything is fresh at the next tick")
+            self._synchroniser.forget()
+            self.reset()
+        if (messages := self._synchroniser.offer(camera, message, self._orders.options.camera_slop)) is not None:
+            self.counters.displaced += self._slot.put(messages)
+            self._worker.wake()
+
+    def miss(self, count: int) -> None:
+        """Hear that `count` images were lost on the way."""
+        self.counters.lost += count
+        for _ in range(min(count, MISSED)):
+            self.lost.add(1.0)
+
+    @property
+    def unmatched(self) -> int:
+        """Images that fitted none of the other cameras'."""
+        return self._synchroniser.unmatched
+
+    def _say(self, line: str) -> None:
+        self._logger.warning(line, throttle_duration_sec=LOG_PERIOD)
 
     def _new_epoch(self, **changes: object) -> None:
         with self._lock:
             self._orders = replace(self._orders, epoch=self._orders.epoch + 1, **changes)  # type: ignore[arg-type]
 
     def _turn(self) -> None:
-        message = self._slot.take()
-        if message is None or self._policy is None:
+        messages = self._slot.take()
+        if messages is None or self._policy is None:
             return
         self.busy_since = time.monotonic()
         try:
-            self._consider(message, self._policy, self._orders)
+            self._consider(messages, self._policy, self._orders)
         except (ImageError, ObservationError) as error:
             self._refuse(one_line(error))
         except Exception as error:  # noqa: BLE001  (whatever torch raises: no action, and the node lives on)
             self._fail(error, self._policy)
         self.busy_since = None
 
-    def _consider(self, message: Image | CompressedImage, policy: Policy, orders: _Orders) -> None:
-        """Make a tick of the image if it is due, fresh enough and there is something to do."""
+    def _consider(self, messages: tuple[ImageMessage, ...], policy: Policy, orders: _Orders) -> None:
+        """Make a tick of the images if it is due, fresh enough and there is something to do."""
         if not orders.active or not self.instruction:
             return
         if orders.episode != self._episode:
             self._episode = orders.episode
             self._begin_episode(policy)
-        stamp = seconds(message.header.stamp)
+        stamp = seconds(oldest(messages).header.stamp)
         age = self._now() - stamp
         if abs(age) > orders.options.max_observation_age:
             self.counters.too_old += 1
@@ -210,25 +240,27 @@ class Inference:
         else:
             if verdict is Verdict.JUMP:
                 self._begin_episode(policy)
-            self._tick(message, policy, orders, age)
+            self._tick(messages, policy, orders, age)
 
     def _begin_episode(self, policy: Policy) -> None:
         policy.reset()
         self._pacer.forget()
         self.counters.resets += 1
 
-    def _tick(self, message: Image | CompressedImage, policy: Policy, orders: _Orders, age: float) -> None:
-        """Image to action, published at once; the bookkeeping for the next tick comes after."""
-        image = decode(message)
+    def _tick(self, messages: tuple[ImageMessage, ...], policy: Policy, orders: _Orders, age: float) -> None:
+        """Images to action, published at once; the bookkeeping for the next tick comes after."""
+        images = tuple(decode(message) for message in messages)
+        stamp = oldest(messages).header.stamp
         self.observation_fault = ""
         if orders.options.tunables is not self._applied:
             policy.set_tunables(orders.options.tunables)
             self._applied = orders.options.tunables
         instruction = orders.options.default_instruction if orders.instruction is None else orders.instruction
-        result = policy.infer(Observation((image,), instruction, seconds(message.header.stamp)))
+        result = policy.infer(Observation(images, instruction, seconds(stamp)))
         if not np.isfinite(result.actions).all():
             raise ActionError("the policy's action is not a finite number")
-        tick = Tick(message.header.stamp, age, image, result, orders.options.control_period)
+        hold = _doubt(result, orders.options.max_action_entropy)
+        tick = Tick(stamp, age, images, result, orders.options.control_period, hold)
         with self._lock:
             valid = orders.epoch == self._orders.epoch
             if valid:
@@ -240,6 +272,7 @@ class Inference:
         self.fault = ""
         self.last_tick = tick
         self.counters.ticks += 1
+        self.counters.held += bool(hold)
         self.total.add(result.timings.total)
         self.capture_age.add(age)
         self._observe(tick)
@@ -262,3 +295,9 @@ class Inference:
         self._logger.error(self.fault, throttle_duration_sec=LOG_PERIOD)
         self._logger.debug("".join(traceback.format_exception(error)))
         self._begin_episode(policy)
+
+
+def _doubt(result: Result, bound: float) -> str:
+    """Why an action is too uncertain to be done; empty when it is not. A bound of 1 is never exceeded."""
+    entropy = float(result.token_entropy.max())
+    return f"action entropy {entropy:.2f} is above max_action_entropy {bound:g}" if entropy > bound < 1.0 else ""

@@ -5,31 +5,18 @@ from __future__ import annotations
 import array
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from ..control import ActionChunk, ChunkError, Pose
+from ..control import ActionChunk, ChunkError, Pose, Velocity
 from ..control.chunk import ACTION_NAMES
+from ..images import JPEG_FORMAT, encode_jpeg
 
-# encoding -> bytes per pixel, conversion to RGB (None: it is RGB)
-ENCODINGS: dict[str, tuple[int, int | None]] = {
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-}
-JPEG_QUALITY = 90
 PERIOD_TOLERANCE = 1e-3  # seconds between the spacings of a chunk's points
-
-
-class ImageError(ValueError):
-    """An image message that can't be read; the message is one line."""
 
 
 def seconds(stamp: Time | Duration) -> float:
@@ -41,41 +28,6 @@ def duration(value: float) -> Duration:
     """`value` seconds as a ROS duration."""
     nanoseconds = round(value * 1e9)
     return Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
-
-
-def decode_image(message: Image) -> NDArray[np.uint8]:
-    """RGB image [H, W, 3] of a raw image message; padding at the end of rows is skipped. Raises ImageError."""
-    if message.encoding not in ENCODINGS:
-        raise ImageError(f"image of unknown encoding '{message.encoding}': valid are {', '.join(ENCODINGS)}")
-    size, conversion = ENCODINGS[message.encoding]
-    height, width, step = message.height, message.width, message.step
-    if height == 0 or width == 0:
-        raise ImageError(f"image of zero size: {width} x {height}")
-    if step < width * size:
-        raise ImageError(f"image with rows of {step} bytes: {width} pixels of {message.encoding} need {width * size}")
-    needed = step * (height - 1) + width * size
-    data = np.frombuffer(message.data, np.uint8)
-    if len(data) < needed:
-        raise ImageError(f"image with {len(data)} bytes: {width} x {height} {message.encoding} needs {needed}")
-    pixels = np.lib.stride_tricks.as_strided(data, (height, width, size), (step, size, 1), writeable=False)
-    return np.ascontiguousarray(pixels if conversion is None else cv2.cvtColor(pixels, conversion))
-
-
-def decode_compressed(message: CompressedImage) -> NDArray[np.uint8]:
-    """RGB image [H, W, 3] of a compressed message (JPEG or PNG). Raises ImageError."""
-    data = np.frombuffer(message.data, np.uint8)
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise ImageError(f"compressed image of format '{message.format}' can't be decoded ({len(data)} bytes)")
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def decode(message: Image | CompressedImage) -> NDArray[np.uint8]:
-    """RGB image [H, W, 3] of either kind of message. Raises ImageError."""
-    return decode_compressed(message) if isinstance(message, CompressedImage) else decode_image(message)
 
 
 def image_message(pixels: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
@@ -90,10 +42,8 @@ def image_message(pixels: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
 
 def jpeg_message(pixels: NDArray[np.uint8], stamp: Time, frame: str) -> CompressedImage:
     """JPEG message of `pixels` [H, W, 3], RGB."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
-    message = CompressedImage(format="rgb8; jpeg compressed bgr8")  # as image_transport writes it
+    message = CompressedImage(format=JPEG_FORMAT, data=array.array("B", encode_jpeg(pixels)))
     message.header.stamp, message.header.frame_id = stamp, frame
-    message.data = array.array("B", data.tobytes())
     return message
 
 
@@ -108,6 +58,18 @@ def chunk_message(
         for number, action in enumerate(actions)
     ]
     return message
+
+
+def stop_message(stamp: Time, frame: str) -> JointTrajectory:
+    """A chunk without actions: the order to hold the arm at once."""
+    message = JointTrajectory(joint_names=list(ACTION_NAMES))
+    message.header.stamp, message.header.frame_id = stamp, frame
+    return message
+
+
+def is_stop(message: JointTrajectory) -> bool:
+    """Whether a chunk is the order to stop."""
+    return not message.points and sorted(message.joint_names) == sorted(ACTION_NAMES)
 
 
 def chunk_from(message: JointTrajectory) -> ActionChunk:
@@ -136,6 +98,36 @@ def pose_message(pose: Pose, stamp: Time, frame: str) -> PoseStamped:
     point.x, point.y, point.z = (float(v) for v in pose.position)
     turn.x, turn.y, turn.z, turn.w = (float(v) for v in pose.quaternion)
     return message
+
+
+def twist_message(velocity: Velocity, stamp: Time, frame: str) -> TwistStamped:
+    """Twist message of `velocity` in `frame`."""
+    message = TwistStamped()
+    message.header.stamp, message.header.frame_id = stamp, frame
+    for part, values in ((message.twist.linear, velocity.linear), (message.twist.angular, velocity.angular)):
+        part.x, part.y, part.z = (float(value) for value in values)
+    return message
+
+
+def joints_message(names: Sequence[str], joints: NDArray[np.float64], reach_in: float) -> JointTrajectory:
+    """Trajectory to the positions `joints` [n], to be there `reach_in` seconds after it arrives (its stamp is zero)."""
+    message = JointTrajectory(joint_names=list(names))
+    point = JointTrajectoryPoint(positions=[float(v) for v in joints], time_from_start=duration(reach_in))
+    message.points = [point]
+    return message
+
+
+def joints_from(message: JointState, names: Sequence[str]) -> NDArray[np.float64] | None:
+    """Positions [n] of the joints `names`; None where the message is about others; ValueError when it is malformed."""
+    where = {name: number for number, name in enumerate(message.name)}
+    if not all(name in where for name in names):
+        return None
+    if len(message.position) != len(message.name):
+        raise ValueError(f"joint_states refused: {len(message.name)} names, {len(message.position)} positions")
+    joints = np.array([message.position[where[name]] for name in names])
+    if not np.isfinite(joints).all():
+        raise ValueError("joint_states refused: not a finite number")
+    return joints
 
 
 def pose_from(message: PoseStamped) -> Pose:

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
-from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.clock import Clock, JumpThreshold, TimeJump
+from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from ..engine import EngineError, Policy
 from ..settings import Tunables, default_settings
+from .camera import Camera, topics
 from .diagnostics import ERROR, OK, Diagnostics, Report
-from .inference import Inference, Options, Tick
-from .messages import chunk_message
+from .inference import LOG_PERIOD, Inference, Options, Tick
+from .messages import chunk_message, stop_message
 from .parameters import Parameters, Values
-from .reports import cache_report, inference_report, observation_report
+from .reports import Bounds, cache_report, inference_report, observation_report
 from .settings import POLICY_SETTINGS, resolve_checkpoint
 from .spin import Stop, one_line, run
 from .telemetry import Telemetry
 
-RELIABILITY = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
+MATCH_PERIOD = 0.5  # seconds between two looks at what the cameras' publishers offer
+FAREWELL = 0.3  # seconds the stop order has to arrive
 
 
 def options_of(values: Values) -> Options:
@@ -41,7 +42,12 @@ def options_of(values: Values) -> Options:
         )
     tunables = Tunables(**{field.name: values[field.name] for field in fields(Tunables)})
     return Options(
-        tunables, values["control_period"], values["max_observation_age"], values["default_instruction"].strip()
+        tunables,
+        control_period=values["control_period"],
+        max_observation_age=values["max_observation_age"],
+        default_instruction=values["default_instruction"].strip(),
+        camera_slop=values["camera_slop"],
+        max_action_entropy=values["max_action_entropy"],
     )
 
 
@@ -53,10 +59,12 @@ class PolicyNode(LifecycleNode):
         self._inference: Inference | None = None
         self._policy: Policy | None = None
         self._failure = ""
-        self._subscriptions_of_camera: list[Subscription] = []
+        self._cameras: list[Camera] = []
         self._settings = Parameters(self, POLICY_SETTINGS, default_settings("policy"), self._check, self._apply)
         values = self._settings.values
         self._chunks = self.create_lifecycle_publisher(JointTrajectory, "action_chunk", 1)
+        self._instructions: Subscription[String] | None = None
+        self.create_timer(MATCH_PERIOD, self._match_cameras, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._telemetry = Telemetry(self)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._jumps = self.get_clock().create_jump_callback(
@@ -66,7 +74,7 @@ class PolicyNode(LifecycleNode):
         tasks = {
             "inference": lambda: self._report(inference_report),
             "observation": lambda: self._report(observation_report),
-            "cache": lambda: self._report(lambda inference: cache_report(inference, self._telemetry.reuse)),
+            "cache": lambda: self._report(lambda inference, _: cache_report(inference, self._telemetry.reuse)),
         }
         self._diagnostics = Diagnostics(self, values["checkpoint"] or "small_policy", tasks)
 
@@ -86,7 +94,7 @@ class PolicyNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._failure = ""
         self._inference, self._policy = inference, policy
-        self._subscribe(values["image_reliability"])
+        self._subscribe(inference, policy)
         info = policy.info
         self.get_logger().info(
             f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens, "
@@ -102,9 +110,8 @@ class PolicyNode(LifecycleNode):
         return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Publish nothing any more; drop the running tick, the cache and the instruction."""
-        if self._inference is not None:
-            self._inference.pause()
+        """Publish nothing any more but the order to stop; drop the running tick, the cache and the instruction."""
+        self._fall_silent()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -127,33 +134,49 @@ class PolicyNode(LifecycleNode):
         self._release()
 
     def _load(self, values: Values) -> Policy:
-        policy = Policy.load(
+        return Policy.load(
             resolve_checkpoint(values["checkpoint"]),
             device=values["device"],
             dtype=values["dtype"],
+            quantisation=values["quantisation"],
             unnorm_key=values["unnorm_key"] or None,
             preprocess=values["preprocess"],
             tunables=options_of(values).tunables,
         )
-        if policy.info.cameras != 1:
-            raise EngineError(f"the checkpoint takes {policy.info.cameras} cameras; this node has one")
-        return policy
 
-    def _subscribe(self, reliability: str) -> None:
-        assert self._inference is not None
-        newest = QoSProfile(depth=1, reliability=RELIABILITY[reliability])
-        lost = SubscriptionEventCallbacks(message_lost=self._on_lost)
-        offer = self._inference.offer
-        self._subscriptions_of_camera = [
-            self.create_subscription(Image, "image", offer, newest, event_callbacks=lost),
-            self.create_subscription(CompressedImage, "image/compressed", offer, newest, event_callbacks=lost),
-            self.create_subscription(String, "instruction", self._on_instruction, 1),
+    def _subscribe(self, inference: Inference, policy: Policy) -> None:
+        asked = self._settings.values["image_reliability"]
+        self._cameras = [
+            Camera(self, topic, asked, partial(inference.offer, camera=number), self._on_lost)
+            for number, topic in enumerate(topics(policy.info.cameras))
         ]
+        self._instructions = self.create_subscription(String, "instruction", self._on_instruction, 1)
+
+    def _match_cameras(self) -> None:
+        for camera in self._cameras:
+            camera.match()
+
+    def _fall_silent(self) -> None:
+        """Nothing stale follows; where there was an action before, the last chunk on the wire is the order to stop."""
+        if self._inference is None:
+            return
+        active = self._inference.orders.active
+        self._inference.pause()
+        if active:
+            self._order_stop()
+            self._chunks.wait_for_all_acked(Duration(nanoseconds=round(FAREWELL * 1e9)))
+
+    def _order_stop(self) -> None:
+        self._chunks.publish(stop_message(self.get_clock().now().to_msg(), self._settings.values["action_frame"]))
 
     def _release(self) -> None:
-        for subscription in self._subscriptions_of_camera:
-            self.destroy_subscription(subscription)
-        self._subscriptions_of_camera = []
+        for camera in self._cameras:
+            camera.close()
+        self._cameras = []
+        if self._instructions is not None:
+            self.destroy_subscription(self._instructions)
+            self._instructions = None
+        self._fall_silent()
         if self._inference is not None and not self._inference.close():
             self.get_logger().error("the inference thread is still busy; its result will not be published")
         self._inference = self._policy = None
@@ -173,6 +196,9 @@ class PolicyNode(LifecycleNode):
     def _publish(self, tick: Tick) -> None:
         """Called on the inference thread, as soon as the action is known."""
         assert self._policy is not None
+        if tick.hold:
+            self._order_stop()
+            return
         frame = self._settings.values["action_frame"]
         self._chunks.publish(
             chunk_message(tick.result.actions, self._policy.info.action_names, tick.period, tick.stamp, frame)
@@ -185,16 +211,20 @@ class PolicyNode(LifecycleNode):
 
     def _on_instruction(self, message: String) -> None:
         assert self._inference is not None
-        text = message.data.strip()
-        if not text:
-            self.get_logger().warning("empty instruction refused: no action until a valid one arrives")
-        elif text != self._inference.instruction:
-            self.get_logger().info(f"instruction: {text}")
+        text, before = message.data.strip(), self._inference.instruction
         self._inference.instruct(text)
+        if not text:
+            self.get_logger().warning(
+                "empty instruction refused: no action until a valid one arrives", throttle_duration_sec=LOG_PERIOD
+            )
+            if before and self._inference.orders.active:
+                self._order_stop()
+        elif text != before:
+            self.get_logger().info(f"instruction: {text}", throttle_duration_sec=LOG_PERIOD)
 
-    def _on_lost(self, info: Any) -> None:
+    def _on_lost(self, count: int) -> None:
         if self._inference is not None:
-            self._inference.counters.lost += info.total_count_change
+            self._inference.miss(count)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._inference is not None
@@ -208,10 +238,12 @@ class PolicyNode(LifecycleNode):
             self.get_logger().warning("time jumped: everything is fresh at the next tick")
             self._inference.reset()
 
-    def _report(self, report: Any) -> Report:
+    def _report(self, report: Callable[[Inference, Bounds], Report]) -> Report:
         if self._inference is None:
             return Report(ERROR, self._failure) if self._failure else Report(OK, "unconfigured")
-        return report(self._inference)
+        values = self._settings.values
+        bounds = Bounds(values["warn_silence"], values["warn_loss"], values["warn_tick"] or values["control_period"])
+        return report(self._inference, bounds)
 
 
 def main(args: Sequence[str] | None = None) -> int:

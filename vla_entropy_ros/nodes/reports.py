@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,17 +12,25 @@ from .diagnostics import ERROR, OK, STALE, WARN, Report
 from .inference import Inference
 from .telemetry import ReuseSamples
 
-SILENCE = 1.0  # seconds without an image, or inside one tick, that count as stale
-LOSS = 0.1  # share of images lost on the way that is worth a warning
 INACTIVE = Report(OK, "inactive")
+PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
-def inference_report(inference: Inference) -> Report:
+@dataclass(frozen=True)
+class Bounds:
+    """What is worth reporting: silence [s], share of images lost in transport, 95th percentile of the tick [s]."""
+
+    silence: float
+    loss: float
+    tick: float
+
+
+def inference_report(inference: Inference, bounds: Bounds) -> Report:
     """Is there an action every control period, and if not, why?"""
     orders, counters = inference.orders, inference.counters
     if not orders.active:
         return INACTIVE
-    total, period = inference.total.recent(), orders.options.control_period
+    total = inference.total.recent()
     values: dict[str, object] = {
         "instruction": inference.instruction,
         "ticks": counters.ticks,
@@ -29,6 +39,7 @@ def inference_report(inference: Inference) -> Report:
         **_decoding(inference),
         "faults": counters.faults,
         "dropped results": counters.dropped,
+        "held for uncertainty": counters.held,
         "resets": counters.resets,
     }
     busy = inference.busy_since
@@ -36,12 +47,14 @@ def inference_report(inference: Inference) -> Report:
         return Report(ERROR, inference.fault, values)
     if not inference.instruction:
         return Report(WARN, "no instruction: publish one (std_msgs/String, not empty) on 'instruction'", values)
-    if busy is not None and time.monotonic() - busy > SILENCE:
+    if busy is not None and time.monotonic() - busy > bounds.silence:
         return Report(STALE, f"a tick has been running for {time.monotonic() - busy:.1f} s", values)
     if not len(total):
         return Report(STALE, "no tick for lack of usable images", values)
-    if (slow := float(np.percentile(total, 95))) > period:
-        return Report(WARN, f"slower than the control period: p95 {slow * 1e3:.0f} of {period * 1e3:.0f} ms", values)
+    if (slow := float(np.percentile(total, 95))) > bounds.tick:
+        return Report(WARN, f"slow: p95 {slow * 1e3:.0f} ms, {bounds.tick * 1e3:.0f} ms are due", values)
+    if inference.last_tick is not None and inference.last_tick.hold:
+        return Report(WARN, f"held: {inference.last_tick.hold}", values)
     if inference.last_tick is not None and (unknown := inference.last_tick.result.unknown_words):
         return Report(WARN, f"words of the instruction that the policy does not know: {', '.join(unknown)}", values)
     return Report(OK, f"{inference.total.rate:.1f} Hz, {np.median(total) * 1e3:.0f} ms", values)
@@ -60,7 +73,7 @@ def _decoding(inference: Inference) -> dict[str, object]:
     }
 
 
-def observation_report(inference: Inference) -> Report:
+def observation_report(inference: Inference, bounds: Bounds) -> Report:
     """Do usable images arrive?"""
     orders, counters = inference.orders, inference.counters
     if not orders.active:
@@ -75,16 +88,26 @@ def observation_report(inference: Inference) -> Report:
         "too old": counters.too_old,
         "refused": counters.refused,
         "lost in transport": counters.lost,
+        "without a match of the other cameras": inference.unmatched,
+        "changes of camera or size, jumps of time": counters.changes,
     }
     if inference.last_received is None:
         return Report(STALE, "no image yet on 'image' or 'image/compressed'", values)
-    if (silence := time.monotonic() - inference.last_received) > SILENCE:
+    if (silence := time.monotonic() - inference.last_received) > bounds.silence:
         return Report(STALE, f"no image for {silence:.1f} s", values)
     if inference.observation_fault:
         return Report(ERROR if inference.observation_refused else WARN, inference.observation_fault, values)
-    if counters.lost > LOSS * counters.received:
-        return Report(WARN, f"{counters.lost} images lost in transport: see config/fastdds.xml", values)
+    lost, whole = inference.lost.rate, inference.lost.rate + inference.received.rate
+    if lost > bounds.loss * whole:
+        return Report(WARN, f"{lost / whole:.0%} of the images lost in transport: {_advice()}", values)
     return Report(OK, f"{inference.received.rate:.1f} Hz", values)
+
+
+def _advice() -> str:
+    """What helps against lost images."""
+    if os.environ.get(PROFILE):
+        return f"is {PROFILE} set where the camera's driver runs, too?"
+    return f"set {PROFILE} to config/fastdds.xml, here and where the camera's driver runs"
 
 
 def cache_report(inference: Inference, record: ReuseSamples) -> Report:

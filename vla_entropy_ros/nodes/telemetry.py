@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64, Int32
@@ -54,4 +55,6 @@ class Telemetry:
         codes = result.reuse.codes.reshape(-1, columns)
         self._selection.publish(image_message(codes, tick.stamp, ""))
         if self._overlay.get_subscription_count() > 0:  # drawing takes longer than a small policy's tick
-            self._overlay.publish(image_message(overlay(tick.image, codes), tick.stamp, ""))
+            cameras = np.split(codes, len(tick.images))
+            drawn = [overlay(image, part) for image, part in zip(tick.images, cameras, strict=True)]
+            self._overlay.publish(image_message(np.vstack(drawn), tick.stamp, ""))

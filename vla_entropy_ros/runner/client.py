@@ -22,7 +22,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, Float64, Int32, String
 from std_srvs.srv import SetBool, Trigger
 
-from ..nodes.messages import decode_image, seconds
+from ..images import decode_image
+from ..nodes.messages import seconds
 from .plan import RunError
 from .records import STAGES, Tick
 

@@ -18,6 +18,7 @@ from .plan import Observer, RunError, Trial
 from .processes import Processes
 from .records import Episode
 
+SIMULATED = {"command": {"action_scale": 1.0}}  # a simulated arm needs no caution
 START_PATIENCE = 30.0  # seconds until a new episode shows in the simulator's topics
 FAREWELL = 0.5  # seconds recorded after success, so that it can be seen
 
@@ -55,9 +56,10 @@ def environment(domain: int) -> dict[str, str]:
 def connected(session: Session) -> Iterator[Client]:
     """Start the nodes and configure and activate the policy; at the end, whatever comes, no process is left."""
     settings = environment(session.domain)
-    with _environ(settings), Processes(session.folder, settings) as processes:
+    with under(settings), Processes(session.folder, settings) as processes:
         nodes = {
-            name: processes.start(name, session.parameters.get(name, {})) for name in ("simulator", "command", "policy")
+            name: processes.start(name, {**SIMULATED.get(name, {}), **session.parameters.get(name, {})})
+            for name in ("simulator", "command", "policy")
         }
         context = Context()
         context.init()
@@ -76,7 +78,7 @@ def connected(session: Session) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def _environ(values: dict[str, str]) -> Iterator[None]:
+def under(values: dict[str, str]) -> Iterator[None]:
     """Run under these environment variables: rclpy reads them when a context begins."""
     before = dict(os.environ)
     os.environ.update(values)

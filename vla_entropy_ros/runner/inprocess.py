@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
-from typing import Any
+from dataclasses import fields, replace
 
-from ..control import ActionChunk, Commander, Limits
+from ..control import ActionChunk, Commander, limits_of, rules_of
 from ..engine import ActionError, Observation, Policy, Result
 from ..settings import default_settings
 from ..sim import Environment
@@ -14,6 +13,7 @@ from .plan import Observer, Trial
 from .records import Episode, Tick
 
 STEP = 0.02  # seconds between two commands, as at the command node's rate
+SCALE = 1.0  # of actions: a simulator needs no caution
 LATENCY = 0.02  # seconds of simulated time from image to the first command that follows its action
 
 
@@ -26,8 +26,7 @@ class Arm:
         self.env = Environment(image_size=simulator["image_size"])
         self.frame = str(command["action_frame"])
         self.period = float(default_settings("policy")["control_period"])
-        self._limits = limits(command)
-        self._stale_after = float(command["stale_after"])
+        self._limits, self._rules = limits_of(command), replace(rules_of(command), scale=SCALE)
 
     def close(self) -> None:
         """Release the renderer."""
@@ -38,7 +37,7 @@ class Arm:
         self.policy.set_tunables(trial.configuration.tunables)
         self.policy.reset()
         self.env.reset(trial.task, trial.seed)
-        self._commander = Commander(self._limits, self.frame, self._stale_after)
+        self._commander = Commander(self._limits, self.frame, self._rules)
         self._commander.anchor(self.env.pose)
         return Episode(trial.configuration.name, trial.task, trial.seed, self.env.instruction)
 
@@ -80,14 +79,6 @@ class Arm:
             command = self._commander.command(self.env.time, self.env.pose)
             self.env.set_target(command.pose, command.opening)
             self.env.advance(STEP)
-
-
-def limits(command: dict[str, Any]) -> Limits:
-    """Limits that the command node's parameters stand for."""
-    sides = {"workspace_low": "low", "workspace_high": "high"}
-    bounds: dict[str, Any] = {n: tuple(command[f"workspace_{axis}_{s}"] for axis in "xyz") for n, s in sides.items()}
-    steps: dict[str, Any] = {field.name: command[field.name] for field in fields(Limits) if field.name in command}
-    return Limits(**bounds, **steps)
 
 
 def latencies(result: Result) -> dict[str, float]:

@@ -95,7 +95,7 @@ class Episode:
         family = self.rng.choice(list(SHARES), p=list(SHARES.values()))
         self.task = TASKS[self.rng.choice(family_tasks(family))]
         self.env.reset(self.task.name, seed)
-        self.commander = Commander(Limits(), FRAME, stale_after=2 * PERIOD)
+        self.commander = Commander(Limits(), FRAME)
         self.commander.anchor(self.env.pose, 1.0)
         self.latency = int(self.rng.integers(1, SUBSTEPS))  # sub-steps from image to motion
         self.bias = self.rng.normal(0, 0.15 * self.noise, 3)

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..engine.llama import Llama, LlamaConfig, rotary
+from ..engine.llama import Llama, LlamaConfig
 from ..engine.vision import Projector, TowerConfig, VisionBackbone
+from ..sim.environment import SIDES
+from ..sim.expert import PUSHED
 from ..sim.tasks import COLOURS, SKILLS, Goal
 from .demonstrations import OBJECTS, PLACED, TOOL
 from .settings import Recipe
@@ -64,7 +66,7 @@ class SmallPolicy(nn.Module):
         )  # fmt: skip
         # per visual token: which objects are here, where in it, where in the world, the gripper's opening
         self.auxiliary = nn.ModuleDict({"token": nn.Linear(recipe.width, 3 * OBJECTS + 3 * PLACED + 1)})
-        # per instruction, half-way through the decoder: from tool to cube, from cube to plate
+        # per instruction, half-way through the decoder: from tool to cube, from there to the plate or the side
         self.auxiliary["way"] = nn.Linear(recipe.width, 5)
         self._initialise()
         tokenizer = build_tokenizer()
@@ -186,8 +188,7 @@ class SmallPolicy(nn.Module):
                 middle.append(x[:, rows_of_actions[:, 0]])
             return x, cos, sin
 
-        cos, sin = (t[:, None] for t in rotary(positions, model.config.head_dim, model.config.rope_theta))
-        hidden = model.run(rows, cos, sin, attend, look)
+        hidden = model(rows, positions, attend, look)
         return model.lm_head(hidden[:, rows_of_actions]), F.rms_norm(middle[0], middle[0].shape[-1:])
 
     def _token_loss(self, visual: Tensor, where: Tensor | None, batch: Batch) -> Tensor:
@@ -208,10 +209,14 @@ class SmallPolicy(nn.Module):
         return torch.stack(losses).sum()
 
     def _way_loss(self, middle: Tensor, batch: Batch) -> Tensor:
-        """The last text row knows the way [5] from tool to cube and on to the plate."""
+        """The last text row knows the way [5] from tool to cube, and from there to the plate or to the side."""
         cube = batch.places.gather(1, batch.colours[..., None].expand(-1, -1, 3))  # [B, 4, 3]
         tool, plate = batch.places[:, [TOOL]], batch.places[:, [TOOL - 1]]
-        true = torch.cat((cube - tool, (plate - cube)[..., :2]), -1) / REACH
+        on = (plate - cube)[..., :2]
+        for number, skill in enumerate(SKILLS):
+            if side := SIDES.get(skill.partition("_")[2]):
+                on[:, number] = torch.stack((torch.zeros_like(on[:, 0, 0]), side * PUSHED - cube[:, number, 1]), -1)
+        true = torch.cat((cube - tool, on), -1) / REACH
         return 2 * F.smooth_l1_loss(self.auxiliary["way"](middle).float(), true, beta=0.05)
 
     def save(self, path: Path) -> None:

@@ -28,11 +28,10 @@ class Recipe:
     max_translation: float
     max_rotation: float
     demonstrations: int  # images from the noisy expert
-    rounds: int  # DAgger rounds after the first phase
     round_images: int  # images per DAgger round
     tokens: int  # visual tokens trained on, of those of the image; the last phase sees all
     steps: int  # optimiser steps of the first phase
-    round_steps: int  # optimiser steps after each round
+    round_steps: tuple[int, ...]  # optimiser steps after each DAgger round; as many rounds as numbers
     last_steps: int  # optimiser steps at the end, on all visual tokens
     batch: int
     average: float  # share that the running average of the weights keeps at each step
@@ -46,12 +45,12 @@ class Recipe:
     @property
     def total_steps(self) -> int:
         """Optimiser steps of all phases."""
-        return self.steps + self.rounds * self.round_steps + self.last_steps
+        return self.steps + sum(self.round_steps) + self.last_steps
 
     @property
     def images(self) -> int:
         """Images recorded in all."""
-        return self.demonstrations + self.rounds * self.round_images
+        return self.demonstrations + len(self.round_steps) * self.round_images
 
     @classmethod
     def load(cls, path: Path, **changes: Any) -> Recipe:
@@ -62,5 +61,6 @@ class Recipe:
             raise ValueError(
                 f"{path.name}: unknown or missing keys {', '.join(wrong)}; valid are {', '.join(sorted(names))}"
             )
-        values["dimension_weights"] = tuple(values["dimension_weights"])
+        for name in ("dimension_weights", "round_steps"):
+            values[name] = tuple(values[name])
         return cls(**values)

@@ -99,9 +99,9 @@ class Trainer:
         data = [self._data(0)]
         until = recipe.steps
         self._train(data, until, recipe.tokens)
-        for round_number in range(1, recipe.rounds + 1):
+        for round_number, steps in enumerate(recipe.round_steps, start=1):
             data.append(self._data(round_number))
-            until += recipe.round_steps
+            until += steps
             self._train(data, until, recipe.tokens)
         self._train(data, until + recipe.last_steps, None)
         if self.rank == 0:

@@ -1,0 +1,162 @@
+"""The device's benchmark, run whole at a tiny shape on the CPU; nothing here depends on how fast anything is."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from vla_entropy_ros.bench.gpu import roofline, run, shapes
+from vla_entropy_ros.bench.gpu.plain import Generate
+from vla_entropy_ros.bench.gpu.replay import expected_passes, measured_passes, replay, share_of
+from vla_entropy_ros.bench.gpu.shapes import SHAPES, moving, random_policy
+from vla_entropy_ros.cli import main
+from vla_entropy_ros.engine import DeviceError
+from vla_entropy_ros.engine.backbones import find_backbone
+from vla_entropy_ros.engine.checkpoint import Network
+from vla_entropy_ros.engine.llama import Llama
+from vla_entropy_ros.engine.preprocess import Preprocessor
+from vla_entropy_ros.engine.vision import Projector, VisionBackbone
+from vla_entropy_ros.resources import share_path
+from vla_entropy_ros.settings import Tunables
+
+CPU, TINY = torch.device("cpu"), SHAPES["tiny"]
+
+
+def test_the_command_runs_every_row_and_writes_json_and_picture(tmp_path: Path) -> None:
+    chosen = ["--device", "cpu", "--shape", "tiny", "--ticks", "4", "--warm-up", "2", "--passes", "3"]
+    result = CliRunner().invoke(main, ["bench", *chosen, "--output", str(tmp_path), "--json"])
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "gpu.json").read_text())
+    assert json.loads(result.stdout) == content
+    assert (tmp_path / "gpu.png").stat().st_size > 10_000
+    rows = content["rows"]
+    assert tuple(rows) == run.ROWS
+    assert {row["ticks"] for row in rows.values()} == {4}
+    assert [rows[name]["passes"] for name in (run.BASELINE, run.STATIC, run.ONE_PASS)] == [7.0, 7.0, 1.0]
+    assert rows["8 bits: one pass"]["passes"] == 1.0
+    assert rows[run.STATIC]["fresh_share"] == 1.0 > rows["+ partial prefill"]["fresh_share"]
+    assert rows["+ partial prefill"]["age_mean"] > 0.0
+    assert 1.0 < rows["+ drafts"]["passes"] < 7.0
+    for row in rows.values():
+        assert row["tick_ms"]["max"] >= row["tick_ms"]["p95"] >= row["tick_ms"]["p50"] > 0
+    assert content["one_pass_floor_ms"]["total"] > content["one_pass_floor_ms"]["decoder"] > 0
+    assert (content["fixed_shapes"], content["captured"]) == (True, False)
+    assert content["drafts"]["expected_passes"] == pytest.approx(3.0, abs=1e-3)
+    assert "random" in content["note"]
+    assert content["ratios"]["one pass / roofline"] > 0
+
+
+def test_one_command_runs_what_needs_a_gpu(tmp_path: Path) -> None:
+    chosen = ["--device", "cpu", "--shape", "tiny", "--ticks", "2", "--output", str(tmp_path), "--no-tests"]
+    tool = Path(__file__).parents[2] / "tools" / "gpu.py"
+    done = subprocess.run([sys.executable, str(tool), *chosen], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "== benchmark: exit status 0 after" in done.stdout
+    assert json.loads((tmp_path / "gpu.json").read_text())["about"]["shape"] == "tiny"
+
+
+def test_the_command_refuses_what_it_cannot_run_in_one_line(tmp_path: Path) -> None:
+    gone = CliRunner().invoke(main, ["bench", "--device", "tpu", "--output", str(tmp_path)])
+    assert gone.exit_code == 1
+    assert "device 'tpu' is not available: available are auto, cpu" in gone.output
+    unknown = CliRunner().invoke(main, ["bench", "--device", "cpu", "--shape", "13b"])
+    assert "'7b', 'small', 'tiny'" in unknown.output
+
+
+def test_the_baseline_puts_out_the_tokens_of_full_recomputation() -> None:
+    policy, network = random_policy(TINY, CPU, torch.float32, graphs=True)
+    policy.set_tunables(replace(Tunables.default(policy.info.visual_tokens), mode="full", drafts="off"))
+    preprocess = Preprocessor(56, find_backbone(TINY.backbone), "resize", CPU, torch.float32)
+    ids = policy._prompter(shapes.INSTRUCTION).ids
+    assert len(ids) == TINY.prompt
+    generate = Generate(network, preprocess, ids, CPU)
+    for seen in moving(56, 4):
+        assert generate.tick(seen)[0] == policy.infer(seen).tokens.tolist()
+
+
+def test_a_moving_scene_moves_a_part_and_leaves_the_rest() -> None:
+    one, other = (seen.images[0].astype(float) for seen in list(moving(224, 11))[::10])
+    changed = (np.abs(one - other) > 6).any(-1).mean()
+    assert 0.005 < changed < 0.2
+
+
+@pytest.mark.parametrize("passes", [1.0, 2.64, 4.0, 7.0])
+def test_replayed_acceptance_gives_the_measured_passes(passes: float) -> None:
+    share = share_of(passes)
+    assert expected_passes(share) == pytest.approx(passes, abs=1e-6)
+    match, random = replay(share, seed=1), []
+    for _ in range(4000):
+        left, count = 7, 0
+        while left:
+            count += 1
+            left -= 1
+            while left and match(0, 0):
+                left -= 1
+        random.append(count)
+    assert np.mean(random) == pytest.approx(passes, abs=0.1)
+
+
+def test_passes_come_from_the_projects_own_measurement(tmp_path: Path) -> None:
+    assert 1.0 < measured_passes(share_path("docs/bench.json")) < 7.0
+    (tmp_path / "bench.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds no passes of the configuration 'default'; give --passes"):
+        measured_passes(tmp_path / "bench.json")
+
+
+def test_openvlas_shape_has_its_parameters_and_fits_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = SHAPES["7b"]
+    with torch.device("meta"):
+        vision = VisionBackbone(*shape.towers)
+        network = Network(vision, Projector(vision.width, 4096, fused=True), Llama(shape.llama))
+    assert sum(p.numel() for p in network.parameters()) / 1e9 == pytest.approx(7.49, abs=0.06)
+    assert (shape.visual, vision.width) == (256, 2176)
+    needed: list[int] = []
+
+    def refuse(need: int, device: torch.device) -> None:
+        needed.append(need)
+        raise DeviceError("too little")
+
+    monkeypatch.setattr(shapes, "check_memory", refuse)
+    for quantisation in ("none", "int8"):
+        with pytest.raises(DeviceError):
+            random_policy(shape, CPU, torch.bfloat16, quantisation)
+    assert needed[0] < 17e9
+    assert needed[1] < 10e9
+
+
+def test_the_least_time_is_the_larger_of_reading_and_computing() -> None:
+    line = roofline.Roofline(bandwidth=100.0, rate=10.0)
+    assert line.time(1000.0, 20.0) == 10.0
+    assert line.time(100.0, 20.0) == 2.0
+    measured = roofline.measure(CPU, torch.float32)
+    assert 0 < measured.bandwidth < math.inf
+    assert 0 < measured.rate < math.inf
+
+
+def weights_of(policy: Any) -> Sequence[torch.Tensor]:
+    return [tensor for name, tensor in policy._network.state_dict().items() if not name.endswith("scale")]
+
+
+def test_both_widths_are_made_of_the_same_weights() -> None:
+    plain, _ = random_policy(TINY, CPU, torch.float32)
+    eight, network = random_policy(TINY, CPU, torch.float32, "int8")
+    for one, other in zip(weights_of(plain), weights_of(eight), strict=True):
+        if other.dtype == torch.int8:
+            scale = one.abs().amax(1, keepdim=True) / 127
+            torch.testing.assert_close(other * scale, one, rtol=0, atol=float(scale.max()) * 0.51)
+        else:
+            torch.testing.assert_close(other, one)
+    vision, decoder = run.weights(network)
+    assert vision > 0
+    assert decoder < run.weights(plain._network)[1]

@@ -1,0 +1,74 @@
+"""The fault suite in short: every fault once, a little nonsense on every topic, a few seconds of endurance."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.faults.fuzz import COMMAND, JOINTED, POLICY, fuzz
+from tools.faults.rig import Rig
+from tools.faults.scenarios import FAULTS, Fault
+from tools.faults.soak import parameter_times, soak
+from tools.faults.suite import once
+from vla_entropy_ros.runner.episodes import environment, under
+
+LENIENT = 1.5  # seconds: a busy machine must not fail this; `make faults` measures
+REAL, SIMULATED = ([kind for kind in FAULTS if kind.sim_time is simulated] for simulated in (False, True))
+
+
+@contextlib.contextmanager
+def running(folder: Path, checkpoint: Path, **options: Any) -> Iterator[Rig]:
+    """Both nodes as processes, in motion, apart from the nodes of other tests."""
+    settings = environment(int(os.environ["ROS_DOMAIN_ID"]) + 1)
+    with under(settings), Rig(folder, settings, str(checkpoint), pose_timeout=2.0, **options) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="module")
+def rig(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """The nodes that most faults are tried on, one after the other, without a restart."""
+    with running(tmp_path_factory.mktemp("rig"), checkpoint) as one:
+        yield one
+
+
+def survives(kind: type[Fault], rig: Rig) -> None:
+    """The arm is safe soon, and moves again afterwards."""
+    safe, recovery = once(kind(), rig)
+    assert safe < LENIENT
+    assert recovery < 60.0
+    assert rig.command.process.poll() is None
+
+
+@pytest.mark.parametrize("kind", REAL, ids=lambda kind: kind.name)
+def test_the_arm_is_safe_and_recovers(rig: Rig, kind: type[Fault]) -> None:
+    survives(kind, rig)
+
+
+def test_nonsense_moves_nothing(rig: Rig) -> None:
+    figures = fuzz(rig, {**POLICY, **COMMAND}, count=25)
+    assert (figures["moves"], figures["violations"]) == (0, [])
+
+
+def test_endurance_in_short(rig: Rig) -> None:
+    assert parameter_times(rig, 10) is not None
+    figures = soak(rig, 4.0)
+    assert figures["ticks"] > 5
+    assert figures["nodes"]["policy"]["thread_growth"] == figures["nodes"]["command"]["thread_growth"] == 0
+    assert figures["violations"] == []
+
+
+def test_time_that_jumps_is_survived(checkpoint: Path, tmp_path: Path) -> None:
+    with running(tmp_path, checkpoint, sim_time=True) as rig:
+        for kind in SIMULATED:
+            survives(kind, rig)
+
+
+def test_nonsense_does_not_move_an_arm_with_joints(checkpoint: Path, tmp_path: Path) -> None:
+    with running(tmp_path, checkpoint, command_type="joint_trajectory") as rig:
+        figures = fuzz(rig, JOINTED, count=25)
+    assert (figures["moves"], figures["violations"]) == (0, [])

@@ -1,0 +1,225 @@
+"""What stands around the nodes: a camera, an arm that follows its targets, an operator; each fails on demand."""
+
+from __future__ import annotations
+
+import array
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
+from numpy.typing import NDArray
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_entropy_ros.control import Kinematics, Limits, Pose, read_chain
+from vla_entropy_ros.nodes.messages import jpeg_message, pose_from, pose_message, seconds
+
+HOME = Pose(np.array([0.45, 0.0, 0.2]), np.array([1.0, 0.0, 0.0, 0.0]))
+FRAMES = 24  # pictures that the camera shows in turn
+JOINTS = ("x", "y", "z", "turn_z", "turn_y", "turn_x")
+AXES = {"x": "1 0 0", "y": "0 1 0", "z": "0 0 1"}
+STILL = 1e-9  # metres: targets nearer than this are the same
+LATE = 1.0  # seconds a target may have been under way; more is a clock that jumped
+SLACK = 0.005  # metres beyond the speed limit, for the jitter of stamps
+TOLD = 50  # measured poses that a hold may go back to
+
+
+def time_message(stamp: float) -> Time:
+    """`stamp` seconds as a ROS time."""
+    nanoseconds = max(0, round(stamp * 1e9))
+    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
+class Repeater:
+    """Calls `action` at a rate [Hz] on a thread of its own while `running`."""
+
+    def __init__(self, rate: float, action: Callable[[], None]) -> None:
+        self._period, self._action = 1.0 / rate, action
+        self.running = threading.Event()
+        self.running.set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._ended.wait(max(0.0, due - time.monotonic())):
+            due = max(due + self._period, time.monotonic() - self._period)
+            if self.running.is_set():
+                self._action()
+
+
+class Camera:
+    """Publishes JPEG pictures that change all the time, as a DDS participant of its own."""
+
+    def __init__(self, rate: float, now: Callable[[], float]) -> None:
+        self._now = now
+        self._random = np.random.default_rng(0)
+        self.size = 112
+        self._pictures = {size: [self._jpeg(size) for _ in range(FRAMES)] for size in (self.size, 96)}
+        self.spoil: Callable[[bytes], bytes] | None = None  # what becomes of a picture on its way
+        self._count = 0
+        self._lock = threading.Lock()
+        self.join()
+        self.repeater = Repeater(rate, self._show)
+
+    def _jpeg(self, size: int) -> bytes:
+        coarse = self._random.integers(0, 256, (8, 8, 3), np.uint8)
+        pixels: NDArray[np.uint8] = np.kron(coarse, np.ones((size // 8, size // 8, 1), np.uint8))
+        return bytes(jpeg_message(pixels, Time(), "").data)
+
+    def join(self) -> None:
+        """Enter the graph."""
+        with self._lock:
+            self._context = Context()
+            self._context.init()
+            self._node = Node("camera", context=self._context)
+            self._publisher = self._node.create_publisher(CompressedImage, "image/compressed", 1)
+
+    def leave(self) -> None:
+        """Leave the graph."""
+        with self._lock:
+            self._node.destroy_node()
+            self._context.try_shutdown()
+
+    def close(self) -> None:
+        """End."""
+        self.repeater.close()
+        self.leave()
+
+    def _show(self) -> None:
+        self._count += 1
+        data = self._pictures[self.size][self._count % FRAMES]
+        data = data if self.spoil is None else self.spoil(data)
+        message = CompressedImage(format="jpeg", data=array.array("B", data))
+        message.header.stamp, message.header.frame_id = time_message(self._now()), f"camera_{self.size}"
+        with self._lock:
+            if self._context.ok():
+                self._publisher.publish(message)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target: when it was sent, on the monotonic clock [s], the time in its header [s], and where it lies."""
+
+    sent: float
+    stamp: float
+    position: NDArray[np.float64]
+
+
+class Arm:
+    """Is at once where it is told to be, tells its pose at 50 Hz, and checks every target against the limits."""
+
+    stamped = True  # whether targets say when they were sent; the time of arrival tells no speed
+
+    def __init__(self, node: Node, now: Callable[[], float], limits: Limits) -> None:
+        self._now, self._limits = now, limits
+        self.pose = HOME
+        self.targets: list[Target] = []
+        self.violations: list[str] = []
+        self._told: deque[NDArray[np.float64]] = deque(maxlen=TOLD)
+        self._connect(node)
+        self._repeater = Repeater(50.0, self._tell)
+
+    def _connect(self, node: Node) -> None:
+        self._publisher: Any = node.create_publisher(PoseStamped, "current_pose", 1)
+        node.create_subscription(PoseStamped, "target_pose", self._on_target, 50)
+
+    def close(self) -> None:
+        """End."""
+        self._repeater.close()
+
+    def moved(self, since: float) -> list[float]:
+        """When, since the monotonic time `since` [s], a target was sent that differs from the one before."""
+        pairs = list(zip(self.targets, self.targets[1:], strict=False))
+        return [b.sent for a, b in pairs if b.sent >= since and np.abs(b.position - a.position).max() > STILL]
+
+    def _tell(self) -> None:
+        self._told.append(self.pose.position)
+        self._publisher.publish(pose_message(self.pose, time_message(self._now()), "base_link"))
+
+    def _on_target(self, message: Any) -> None:
+        try:
+            pose = pose_from(message)
+        except ValueError as error:
+            self.violations.append(str(error))
+            return
+        self._follow(pose, seconds(message.header.stamp))
+
+    def _follow(self, pose: Pose, stamp: float) -> None:
+        late = min(max(self._now() - stamp, 0.0), LATE)  # this process may be busy itself
+        target = Target(time.monotonic() - late, stamp, pose.position)
+        self._judge(target)
+        self.targets.append(target)
+        self.pose = pose
+
+    def _judge(self, target: Target) -> None:
+        low, high = np.array(self._limits.workspace_low), np.array(self._limits.workspace_high)
+        if (target.position < low - STILL).any() or (target.position > high + STILL).any():
+            self.violations.append(f"target {target.position.round(3).tolist()} outside the workspace")
+        if not self.targets:
+            return
+        last = self.targets[-1]
+        step = float(np.linalg.norm(target.position - last.position))
+        held = any(np.abs(target.position - told).max() <= STILL for told in tuple(self._told))
+        allowed = self._limits.max_speed * abs(target.stamp - last.stamp) + SLACK
+        if not held and step > (allowed if self.stamped else self._limits.lead_translation):
+            self.violations.append(f"a step of {step:.3f} m in {target.stamp - last.stamp:.3f} s")
+
+
+class JointedArm(Arm):
+    """The same with joints: a gantry with a wrist, described by a URDF, that follows joint trajectories."""
+
+    stamped = False
+
+    description = (
+        '<robot name="gantry"><link name="base_link"/><link name="tool"/>'
+        + "".join(f'<link name="{name}_link"/>' for name in JOINTS[:-1])
+        + "".join(
+            f'<joint name="{name}" type="{"prismatic" if name in "xyz" else "revolute"}">'
+            f'<origin xyz="{"0.45 0 0.2" if number == 0 else "0 0 0"}"/><axis xyz="{AXES[name[-1]]}"/>'
+            f'<limit lower="-1.5" upper="1.5" velocity="2" effort="1"/>'
+            f'<parent link="{JOINTS[number - 1] + "_link" if number else "base_link"}"/>'
+            f'<child link="{"tool" if number == len(JOINTS) - 1 else name + "_link"}"/></joint>'
+            for number, name in enumerate(JOINTS)
+        )
+        + "</robot>"
+    )
+
+    def _connect(self, node: Node) -> None:
+        self._kinematics = Kinematics(read_chain(self.description, "base_link", "tool"))
+        self._positions = [0.0] * len(JOINTS)
+        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._shape = node.create_publisher(String, "robot_description", kept)
+        self._shape.publish(String(data=self.description))
+        self._publisher = node.create_publisher(JointState, "joint_states", 1)
+        node.create_subscription(JointTrajectory, "joint_trajectory", self._on_trajectory, 50)
+
+    def _tell(self) -> None:
+        self._told.append(self._kinematics.forward(np.array(self._positions)).position)
+        message = JointState(name=list(JOINTS), position=self._positions)
+        message.header.stamp = time_message(self._now())
+        self._publisher.publish(message)
+
+    def _on_trajectory(self, message: Any) -> None:
+        positions = np.array(message.points[0].positions)
+        if tuple(message.joint_names) != JOINTS or not np.isfinite(positions).all():
+            self.violations.append(f"joint positions {positions.tolist()}")
+            return
+        self._positions = positions.tolist()
+        self._follow(self._kinematics.forward(positions), self._now())

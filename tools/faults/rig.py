@@ -1,0 +1,208 @@
+"""The nodes under test as processes, their peers, and what is heard of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Float64, String
+from std_srvs.srv import SetBool
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_entropy_ros.control import limits_of
+from vla_entropy_ros.nodes.messages import is_stop, seconds
+from vla_entropy_ros.runner.processes import Processes, Running
+from vla_entropy_ros.settings import default_settings
+
+from .peers import Arm, Camera, JointedArm, Repeater, time_message
+
+INSTRUCTION = "pick up the red cube"
+PATIENCE = 30.0  # seconds: a process that starts on a busy machine imports for long
+LOADING = 20.0  # seconds that a policy may take to load
+POLL = 0.005  # seconds
+CAMERA_RATE = 30.0  # hertz
+
+
+class FaultError(AssertionError):
+    """Something that must hold does not; the message is one line."""
+
+
+class Rig:
+    """Starts everything and brings it to motion; leaving the context ends it."""
+
+    def __init__(
+        self, folder: Path, environment: dict[str, str], checkpoint: str, *, sim_time: bool = False, **command: Any
+    ) -> None:
+        self._processes = Processes(folder, environment)
+        self._offset = 0.0
+        common = {"use_sim_time": sim_time}
+        self._policy_values = {**common, "checkpoint": checkpoint, "default_instruction": INSTRUCTION}
+        self.budgets = {"k1": 1, "k2": 2, "row_budget": 8} if checkpoint else {}  # of the random one's 16 visual tokens
+        self._policy_values |= self.budgets
+        self._command_values = {**common, "enabled": False, "action_scale": 1.0, **command}
+        self._context = Context()
+        self._context.init()
+        self.node = Node("rig", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.chunks: list[tuple[float, JointTrajectory]] = []  # when it was heard [s]
+        self.totals: list[float] = []  # seconds a tick took
+        self.states: list[tuple[float, str]] = []
+        self.diagnostics: dict[str, bytes] = {}
+        self._listen()
+        kind = JointedArm if command.get("command_type") == "joint_trajectory" else Arm
+        self.arm = kind(self.node, self.now, limits_of(default_settings("command")))
+        self.camera = Camera(CAMERA_RATE, self.now)
+        self._clock = Repeater(100.0, self._tell_time) if sim_time else None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Rig:
+        try:
+            self.command = self._processes.start("command", self._command_values)
+            self.start_policy()
+            self.enable()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._processes.stop()
+        self.camera.close()
+        self.arm.close()
+        if self._clock is not None:
+            self._clock.close()
+        self._ended.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def now(self) -> float:
+        """ROS time [s]."""
+        return time.time() + self._offset
+
+    def jump(self, by: float) -> None:
+        """Let ROS time jump."""
+        self._offset += by
+
+    def start_policy(self) -> None:
+        """Start the policy's process and bring it up."""
+        self.policy: Running = self._processes.start("policy", self._policy_values)
+        self.bring_up()
+
+    def bring_up(self) -> None:
+        """Configure and activate the policy, from whatever state it is in."""
+        steps = {
+            State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_CONFIGURE,
+            State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_ACTIVATE,
+        }
+        while (state := self.policy_state()) in steps:
+            self.change(steps[state])
+        if state != State.PRIMARY_STATE_ACTIVE:
+            raise FaultError(f"the policy is in state {state} and can't be activated")
+
+    def policy_state(self) -> int:
+        """Lifecycle state of the policy."""
+        return int(self.call(GetState, "policy/get_state", GetState.Request()).current_state.id)
+
+    def change(self, transition: int) -> bool:
+        """Whether a lifecycle transition succeeded."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, "policy/change_state", request, attempt=LOADING).success)
+
+    def enable(self) -> None:
+        """Let the arm move as soon as the command node consents."""
+        self.until(lambda: bool(self.call(SetBool, "command/enable", SetBool.Request(data=True)).success), "~/enable")
+
+    def set_parameter(self, node: str, name: str, value: Any) -> Any:
+        """Set one parameter; the answer."""
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
+
+    def call(self, kind: Any, service: str, request: Any, attempt: float = 1.0) -> Any:
+        """Answer of a service, asked again every `attempt` seconds: a killed server seems alive for a while."""
+        client: Any = self.node.create_client(kind, service)
+        answers: list[Any] = []
+        asked = float("-inf")
+
+        def answered() -> bool:
+            nonlocal asked
+            if client.service_is_ready() and time.monotonic() - asked > attempt:
+                asked = time.monotonic()
+                client.call_async(request).add_done_callback(lambda future: answers.append(future.result()))
+            return bool(answers)
+
+        try:
+            self.until(answered, f"answer of {service}")
+            return answers[0]
+        finally:
+            self.node.destroy_client(client)
+
+    def until(self, condition: Callable[[], object], what: str, patience: float = PATIENCE) -> float:
+        """Wait for `condition`; the seconds it took. FaultError when a process has ended or it never comes."""
+        began = time.monotonic()
+        while not condition():
+            if self.command.process.poll() is not None:
+                raise FaultError(f"the command node has ended: {self.command.last_words()}")
+            if time.monotonic() - began > patience:
+                raise FaultError(f"{what}: nothing after {patience:.0f} s; the command node says '{self.said}'")
+            time.sleep(POLL)
+        return time.monotonic() - began
+
+    @property
+    def said(self) -> str:
+        """What the command node said last about itself."""
+        return self.states[-1][1] if self.states else ""
+
+    def moving(self, patience: float = PATIENCE) -> float:
+        """Wait until the arm follows chunks; the seconds it took."""
+        began = time.monotonic()
+        return self.until(lambda: self.said == "tracking" and len(self.arm.moved(began)) > 3, "motion", patience)
+
+    def _listen(self) -> None:
+        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.instructions = self.node.create_publisher(String, "instruction", 10)
+        self._time = self.node.create_publisher(Clock, "/clock", 10)
+        self.node.create_subscription(
+            JointTrajectory, "action_chunk", lambda m: self.chunks.append((time.monotonic(), m)), 10
+        )
+        self.node.create_subscription(Float64, "policy/latency/total", lambda m: self.totals.append(m.data / 1e3), 50)
+        self.node.create_subscription(
+            String, "command/state", lambda m: self.states.append((time.monotonic(), m.data)), kept
+        )
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.diagnostics.update({status.name: status.level for status in message.status})
+
+    def _tell_time(self) -> None:
+        self._time.publish(Clock(clock=time_message(self.now())))
+
+    def _spin(self) -> None:
+        while not self._ended.is_set():
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def answered(self, since: float, observed: float) -> list[float]:
+        """When, since the monotonic time `since` [s], chunks came that answer observations of after `observed` [s]."""
+        return [
+            heard
+            for heard, chunk in self.chunks
+            if heard >= since and not is_stop(chunk) and abs(seconds(chunk.header.stamp) - observed) < PATIENCE
+            and seconds(chunk.header.stamp) >= observed
+        ]  # fmt: skip

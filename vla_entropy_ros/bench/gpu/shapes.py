@@ -1,0 +1,134 @@
+"""Policies of a given shape whose weights are made on the device: latency does not depend on their values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...engine import Observation, Policy
+from ...engine.action import ActionSpace
+from ...engine.backbones import find_backbone
+from ...engine.checkpoint import Checkpoint, Network, memory_needed, place
+from ...engine.config import BINS, PolicyConfig
+from ...engine.device import check_memory
+from ...engine.llama import Llama, LlamaConfig
+from ...engine.preprocess import Preprocessor
+from ...engine.prompt import Prompter
+from ...engine.quantise import check_quantisation
+from ...engine.vision import Projector, TowerConfig, VisionBackbone
+from ...resources import share_path
+
+PADDING = 64
+INSTRUCTION = "pick up the red cube"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Towers, decoder and length of the prompt [tokens, without BOS] of a policy."""
+
+    backbone: str
+    towers: tuple[TowerConfig, ...]
+    llama: LlamaConfig
+    prompt: int
+
+    @property
+    def visual(self) -> int:
+        """Visual tokens."""
+        return self.towers[0].grid ** 2
+
+
+DINOV2_L = TowerConfig(224, 1024, 23, 16, 4096, class_token=True, registers=4, layer_scale=True)
+SIGLIP_SO400M = TowerConfig(224, 1152, 26, 16, 4304)
+FUSED, SMALL = "dinosiglip-vit-so-224px", "vla-entropy-vit"
+
+SHAPES = {
+    "7b": Shape(FUSED, (DINOV2_L, SIGLIP_SO400M), LlamaConfig(), 28),  # OpenVLA-7B, LIBERO's mean prompt
+    "small": Shape(
+        SMALL, (TowerConfig(224, 128, 2, 4, 512, stem_width=32),), LlamaConfig(128, 352, 8, 4, 4, 576), 14
+    ),
+    "tiny": Shape(
+        FUSED, (TowerConfig(56, 32, 1, 2, 64, class_token=True, registers=4, layer_scale=True),
+                TowerConfig(56, 48, 1, 2, 96)), LlamaConfig(64, 96, 2, 4, 4, 448), 14
+    ),
+}  # fmt: skip
+
+
+def random_policy(
+    shape: Shape, device: torch.device, dtype: torch.dtype, quantisation: str = "none", graphs: bool | None = None
+) -> tuple[Policy, Network]:
+    """A policy of that shape and its network; DeviceError if the device has too little memory, before it is used."""
+    check_quantisation(quantisation, device)
+    config = _config(shape)
+    towers = find_backbone(shape.backbone)
+    checkpoint = Checkpoint(config, _network(shape, config, device, dtype, quantisation))
+    words = [1, *(5 + n % 50 for n in range(shape.prompt))]
+    policy = Policy(
+        preprocess=Preprocessor(config.image_size, towers, "resize", device, dtype),
+        prompter=Prompter(config, lambda _: words, share_path("config")),
+        actions=ActionSpace(config.action_vocabulary, config.norm_stats, None),
+        tunables=None,
+        checkpoint=checkpoint,
+        graphs=graphs,
+    )
+    return policy, checkpoint.network
+
+
+def _config(shape: Shape) -> PolicyConfig:
+    statistics = {"q01": [-0.03] * 7, "q99": [0.03] * 7, "mask": [True] * 7}
+    return PolicyConfig(
+        vision_backbone_id=shape.backbone,
+        image_size=shape.towers[0].image_size,
+        llama=shape.llama,
+        action_vocabulary=shape.llama.vocab_size - PADDING,
+        bos_id=1,
+        vicuna_prompt=False,
+        norm_stats={"random": {"action": statistics}},
+        described_tower=None,
+        cameras=1,
+    )
+
+
+def _network(
+    shape: Shape, config: PolicyConfig, device: torch.device, dtype: torch.dtype, quantisation: str
+) -> Network:
+    with torch.device("meta"):
+        vision = VisionBackbone(*shape.towers)
+        projector = Projector(vision.width, shape.llama.hidden_size, fused=len(shape.towers) == 2)
+        network = Network(vision, projector, Llama(shape.llama))
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    check_memory(memory_needed(shapes, config, dtype, quantisation), device)
+    random = torch.Generator(device).manual_seed(0)
+    for name, size in shapes.items():
+        place(network, name, _weight(name, size, config.action_vocabulary, random, dtype), quantisation)
+    return network.eval().fuse()
+
+
+def _weight(name: str, size: tuple[int, ...], actions_end: int, random: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """Weights that keep states of order one, and let only action ids win."""
+    weight = torch.empty(size, device=random.device, dtype=dtype)
+    if "norm" in name or name.endswith("scale_factor"):
+        return weight.fill_(0.0 if name.endswith("bias") else 1.0)
+    if len(size) < 2:
+        return weight.zero_()
+    wide = "embed" in name or "token" in name
+    weight.normal_(0.0, 1.0 if wide else 1 / math.sqrt(math.prod(size[1:])), generator=random)
+    if "lm_head" in name:
+        weight[: actions_end - BINS] = weight[actions_end:] = 0.0
+    return weight
+
+
+def moving(size: int, ticks: int, seed: int = 0) -> Iterator[Observation]:
+    """A scene at 10 Hz in which an arm of a seventh of the width sweeps over a cluttered table, under sensor noise."""
+    random = np.random.default_rng(seed)
+    table = np.kron(random.integers(40, 216, (14, 14, 3)), np.ones((size // 14, size // 14, 1))).astype(np.float32)
+    width = size // 7
+    for tick in range(ticks):
+        frame = table + random.normal(0.0, 1.0, table.shape)
+        row, column = (int((0.5 + 0.4 * f(0.05 * tick)) * (size - width)) for f in (math.sin, math.cos))
+        frame[row : row + width, column : column + width] = (200.0, 120.0, 40.0)
+        yield Observation((np.clip(frame, 0, 255).astype(np.uint8),), INSTRUCTION, 0.1 * tick)

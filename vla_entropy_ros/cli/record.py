@@ -1,0 +1,58 @@
+"""`vla-entropy record`: topics of a robot, or the simulated arm at work, into a bag."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@click.command()
+@click.argument("bag", type=click.Path(path_type=Path))
+@click.option("--topic", "topics", multiple=True, help="Topic to record; may be repeated.")
+@click.option("--seconds", type=click.FloatRange(0.1, 86400.0), default=10.0, show_default=True, help="How long.")
+@click.option("--simulate", is_flag=True, help="Record the simulated arm picking up a cube instead; needs no ROS.")
+@click.option("--task", default="pick_red", show_default=True, help="Task of the simulated arm.")
+@options.checkpoint
+@options.seed
+@options.as_json
+def record(
+    bag: Path,
+    topics: tuple[str, ...],
+    seconds: float,
+    simulate: bool,
+    task: str,
+    checkpoint: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Record topics into a new BAG (a rosbag2 folder, mcap) until the time is over or Ctrl-C.
+
+    The bag that comes with the package: `vla-entropy record bags/pick_red --simulate --seconds 4`.
+    """
+    from ..bags.bag import BagError
+    from ..engine import EngineError
+
+    if simulate == bool(topics):
+        raise click.UsageError("give --topic, or --simulate")
+    with options.one_line(BagError, EngineError, ValueError):
+        if simulate:
+            from ..bags.simulated import IMAGES, record_simulated
+            from ..engine import Policy
+            from ..resources import default_checkpoint
+
+            (task,) = options.valid_tasks([task])
+            policy = Policy.load(checkpoint or default_checkpoint())
+            counts = {IMAGES: record_simulated(bag, policy, task, seed, seconds)}
+        else:
+            from ..bags.live import record_live
+
+            counts = record_live(bag, topics, seconds)
+    if as_json:
+        click.echo(json.dumps({"bag": str(bag), "messages": counts}, indent=2))
+        return
+    for topic, count in counts.items():
+        click.echo(f"{topic}: {count} messages")

@@ -1,0 +1,81 @@
+"""`vla-entropy replay`: a recorded camera through the engine or the node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import options
+
+
+@click.command()
+@click.argument("bag", type=click.Path(path_type=Path), required=False)
+@click.option("--topic", help="Image topic, raw or compressed. Default: the only one of the bag.")
+@click.option("--instruction", help="What to do. Default: what the bag says.")
+@click.option("--node", is_flag=True, help="Through the policy node, over DDS and in real time, under the bag's time.")
+@options.checkpoint
+@options.as_json
+def replay(
+    bag: Path | None, topic: str | None, instruction: str | None, node: bool, checkpoint: Path | None, as_json: bool
+) -> None:
+    """Run the recorded camera in BAG (a rosbag2 folder) through the policy; report latencies and actions.
+
+    Without BAG: a few seconds of the simulated arm that come with the package.
+    """
+    from ..bags.bag import Bag, BagError
+    from ..engine import EngineError
+    from ..resources import share_path
+    from ..runner.plan import RunError
+
+    with options.one_line(BagError, EngineError, RunError), Bag(bag or share_path("bags/pick_red"), topic) as opened:
+        asked = instruction or opened.instruction
+        if not asked:
+            raise BagError("the bag has no instruction: give one with --instruction")
+        done = _through_node(opened, checkpoint, asked) if node else _through_engine(opened, checkpoint, asked)
+    if as_json:
+        click.echo(json.dumps(done.as_dict(), indent=2))
+    else:
+        _show(done)
+
+
+def _through_engine(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
+    import torch
+
+    from ..bags.replay import replay
+    from ..engine import Policy
+    from ..resources import default_checkpoint
+    from ..settings import default_settings
+
+    torch.set_num_threads(1)  # as the nodes run
+    policy = Policy.load(checkpoint or default_checkpoint())
+    return replay(bag, policy, instruction, float(default_settings("policy")["control_period"]))
+
+
+def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
+    from ..bags.node import replay_through_node
+    from ..runner.episodes import free_domain
+    from ..runner.processes import interruptible
+
+    parameters = {"checkpoint": str(checkpoint)} if checkpoint else {}
+    with interruptible():
+        return replay_through_node(bag, options.output_folder(None, "replay"), free_domain(), parameters, instruction)
+
+
+def _show(done: Any) -> None:
+    """A line per tick, then the latencies."""
+    from ..bags.replay import summary
+    from ..control.chunk import ACTION_NAMES
+
+    click.echo(f"{done.topic}: {done.images} images, {len(done.steps)} ticks, '{done.instruction}'")
+    click.echo("  ".join(["time [s]", *(f"{name:>7}" for name in ACTION_NAMES), "fresh", "total [ms]"]))
+    for step in done.steps:
+        action = "  ".join(f"{value:7.3f}" for value in step.actions[0])
+        click.echo(f"{step.stamp:8.2f}  {action}  {step.fresh:5d}  {step.latency['total']:10.1f}")
+    for stage, values in summary(done.steps).items():
+        if values is not None:
+            click.echo(f"{stage:12} p50 {values['p50']:7.2f}  p95 {values['p95']:7.2f}  max {values['max']:7.2f} ms")
+    for reason, count in done.refused.items():
+        click.echo(f"no action {count} times: {reason}")

@@ -14,7 +14,7 @@ from .rig import FaultError, Rig
 from .scenarios import Fault
 
 SAFE_WITHIN = 0.3  # seconds from a fault to the safe command
-IN_FLIGHT = 0.1  # seconds that an image may have been under way when a fault begins; no clock jumps by so little
+IN_FLIGHT = 0.5  # seconds: max_observation_age; older images give no action, and no clock jumps by so little
 
 
 @dataclass

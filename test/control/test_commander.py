@@ -101,6 +101,20 @@ def test_malformed_chunk_stops_the_arm_and_says_why(bad: ActionChunk, says: str)
     np.testing.assert_array_equal(command.pose.position, START.position)
 
 
+def test_further_orders_to_stop_do_not_let_a_held_arm_creep() -> None:
+    arm = commander()
+    arm.offer(chunk([0.03, 0, 0, 0, 0, 0, 1]), now=10.0)
+    arm.command(10.05, START)
+    arm.stop("first")
+    held = arm.command(10.1, START).pose.position
+    for number in range(5):
+        sagging = Pose(START.position - [0, 0, 0.005 * number], DOWN)
+        arm.stop("again")
+        command = arm.command(10.2 + number, sagging)
+        np.testing.assert_array_equal(command.pose.position, held)
+    assert (command.state, command.reason) == ("holding", "again")
+
+
 def test_old_chunks_are_refused_and_what_runs_goes_on() -> None:
     arm = commander()
     arm.offer(chunk([0.02, 0, 0, 0, 0, 0, 1], stamp=10.0), now=10.0)

@@ -14,7 +14,7 @@ from .rig import FaultError, Rig
 from .scenarios import Fault
 
 SAFE_WITHIN = 0.3  # seconds from a fault to the safe command
-IN_FLIGHT = 0.1  # seconds that an image may have been under way when a fault begins; no clock jumps by so little
+IN_FLIGHT = 0.5  # seconds: max_observation_age; older images give no action, and no clock jumps by so little
 
 
 @dataclass
@@ -69,12 +69,13 @@ def once(fault: Fault, rig: Rig) -> tuple[float, float]:
 
 
 def seconds_to_safety(rig: Rig, began: float, ended: float, observed: float | None) -> float:
-    """Seconds from `began` until the arm was at rest for good, or, with `observed`, followed what was seen after it."""
-    moves = [sent for sent in rig.arm.moved(began) if sent < ended]
-    rest = max(moves, default=began) - began
-    if observed is None:
-        return rest
-    return min([rest, *(heard - began for heard in rig.answered(began, observed))])
+    """Seconds from `began` until the arm no longer moved for what came before it.
+
+    With `observed`, a chunk that answers an observation of after that ROS time [s] may move it again.
+    """
+    fresh = [] if observed is None else rig.answered(began, observed)
+    until = min([ended, *fresh])
+    return max((sent for sent in rig.arm.moved(began) if sent < until), default=began) - began
 
 
 def run(kinds: Sequence[type[Fault]], rig: Rig, repeats: int, tell: Callable[[str], None]) -> list[Figures]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..engine import Policy
 
 EPISODES, REPEATS = 2, 2  # episodes of each family of tasks; times that each is replayed
-EXCERPT = 32  # images of an episode in --quick
+EXCERPT = 24  # images of an episode in --quick
 WARM_UP = 25
 COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose prefill is counted at OpenVLA-7B's shape
 

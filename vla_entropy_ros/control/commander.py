@@ -82,8 +82,12 @@ class Commander:
         self._not_before = not_before
 
     def stop(self, reason: str) -> None:
-        """Drop what is running; the next command holds where the arm is."""
-        self._goal = self._start = self._last = None
+        """Drop what is running; the next command holds where the arm is, and an arm that is held stays there.
+
+        A hold that followed the measured pose would let the arm creep with every further order to stop.
+        """
+        if self.moving:
+            self._goal = self._start = self._last = None
         self._pending.clear()
         self._deadline = None
         self._reason = reason

@@ -178,6 +178,7 @@ class CommandNode(Node):
     def _rest(self, reason: str) -> None:
         """Without a measured pose: bring the arm to rest once, then fall silent."""
         self._commander.stop(reason)
+        self._anchored = False  # where the arm is later must be seen anew
         if self._command is not None:
             self._output.rest()
             self._command = None

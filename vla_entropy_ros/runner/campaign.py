@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ class Ledger:
         for scene in scenes:
             lacking = tuple(c for c in scene.configurations if (c.name, scene.task, scene.seed) not in done)
             if lacking:
-                left.append(Scene(scene.task, scene.seed, lacking, scene.checkpoint, scene.limit))
+                left.append(replace(scene, configurations=lacking))
         return left
 
     def _lines(self) -> list[str]:

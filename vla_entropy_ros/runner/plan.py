@@ -23,11 +23,6 @@ class Trial:
     task: str
     seed: int
 
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What tells it from the other trials of a run."""
-        return self.configuration.name, self.task, self.seed
-
 
 def scenes(tasks: Sequence[str], episodes: int, seed: int) -> list[tuple[str, int]]:
     """Task and seed of `episodes` episodes of every family among `tasks`: its tasks in turn, seeds counting up."""

@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from vla_entropy_ros.bench import report
 from vla_entropy_ros.bench.configurations import BASELINE, configurations, search
-from vla_entropy_ros.bench.measure import Shape, draft_acceptance, measure, summarise
+from vla_entropy_ros.bench.measure import Shape, draft_acceptance, measure, summarise, watch
 from vla_entropy_ros.bench.recording import Recording, RecordingError, load, record, save
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.cli.options import FRESH_SEED
-from vla_entropy_ros.configurations import Configuration, paper
+from vla_entropy_ros.configurations import paper
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.resources import default_checkpoint
 from vla_entropy_ros.runner.inprocess import Arm
@@ -67,12 +67,12 @@ def test_a_changing_instruction_is_kept_and_replayed(checkpoint: Path, changing:
     read = load(tmp_path / "episode.npz")
     assert read.told == ["pick up the red cube", "push the blue cube to the left"]
     quickly = replace(paper(policy.info.visual_tokens), T=4)
-    (run,) = measure(policy, [read], [Configuration("quickly", quickly)], 1)
-    first, second = run.results[0].text_rows, run.results[7].text_rows
-    assert [r.text_rows for r in run.results] == [first] * 7 + [second] * 5
+    _, results = watch(policy, read, quickly)
+    first, second = results[0].text_rows, results[7].text_rows
+    assert [result.text_rows for result in results] == [first] * 7 + [second] * 5
     assert second == first + 2  # six words instead of four, or seven instead of five
-    assert (run.results[6].reuse.k_vis, run.results[7].reuse.k_vis) == (quickly.k1, quickly.k2)  # begins anew
-    assert run.results[7].reuse.reused > 0  # what was seen stays
+    assert (results[6].reuse.k_vis, results[7].reuse.k_vis) == (quickly.k1, quickly.k2)  # begins anew
+    assert results[7].reuse.reused > 0  # what was seen stays
 
 
 def test_what_the_policy_is_told_is_recorded_with_each_image(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,13 +125,13 @@ def test_an_unusable_file_is_refused_in_one_line(recordings: list[Recording], tm
 def test_every_configuration_is_compared_with_full_recomputation(policy: Policy, recordings: list[Recording]) -> None:
     planned = configurations(policy.info.visual_tokens)
     turns: list[None] = []
-    runs = measure(policy, recordings, planned, repeats=2, progress=lambda: turns.append(None))
-    assert len(turns) == 2 * 2 * len(planned)
+    runs = measure(policy, recordings, planned, progress=lambda: turns.append(None))
+    assert len(turns) == 2 * len(planned)
     records = {r["name"]: r for r in summarise(runs, Shape(policy.llama, policy.towers))}
     base, ours = records[BASELINE], records["default"]
     assert (base["speedup"], base["equal_share"], base["fresh_share"], base["passes"]) == (1.0, 1.0, 1.0, 7.0)
     assert set(base["deviation"].values()) == {0.0}
-    assert base["ticks"] == 2 * sum(map(len, recordings))
+    assert base["ticks"] == sum(map(len, recordings))
     for name in (BASELINE, "default", "paper: full method"):  # drafts change the passes and nothing else
         pair = {
             BASELINE: "full, exact drafts",
@@ -160,19 +160,19 @@ def test_ticks_without_an_action_are_left_out_of_all_runs(
 
     monkeypatch.setattr(policy, "infer", faulty)
     planned = configurations(policy.info.visual_tokens)[:2]
-    runs = measure(policy, recordings[:1], planned, 1)
+    runs = measure(policy, recordings[:1], planned)
     assert [run.faults for run in runs] == [1, 1]
     # a tick without an action is not counted by the policy
-    assert [result.tick for result in runs[0].results] == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
-    assert [result.tick for result in runs[1].results] == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert [sample.tick for sample in runs[0].samples] == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert [sample.tick for sample in runs[1].samples] == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10]
     calls = iter([3] * 12)
     with pytest.raises(ActionError, match="no tick has a valid action in every configuration"):
-        measure(policy, recordings[:1], planned[:1], 1)
+        measure(policy, recordings[:1], planned[:1])
 
 
 def test_the_papers_figures_follow_from_the_episodes_own_reuse(policy: Policy, recordings: list[Recording]) -> None:
     planned = [c for c in configurations(policy.info.visual_tokens) if c.name in (BASELINE, "paper: full method")]
-    base, published = summarise(measure(policy, recordings, planned, 1), Shape(policy.llama, policy.towers))
+    base, published = summarise(measure(policy, recordings, planned), Shape(policy.llama, policy.towers))
     assert base["openvla_7b"]["paper_tmacs"] == pytest.approx(1.8638, abs=1e-4)
     assert published["openvla_7b"]["paper_tmacs"] <= 1.214
     assert base["openvla_7b"]["true_tflops"] == pytest.approx(0.405 + 3.734 + 0.080, rel=0.005)
@@ -180,7 +180,7 @@ def test_the_papers_figures_follow_from_the_episodes_own_reuse(policy: Policy, r
 
 def test_the_fate_of_drafts_is_summed_up(policy: Policy, recordings: list[Recording]) -> None:
     planned = [c for c in configurations(policy.info.visual_tokens) if c.name in (BASELINE, "default")]
-    plain, ours = (draft_acceptance(run.results) for run in measure(policy, recordings, planned, 1))
+    plain, ours = (draft_acceptance(run.samples) for run in measure(policy, recordings, planned))
     ticks = sum(map(len, recordings))
     assert plain["passes_histogram"] == {"7": ticks}
     assert (plain["accepted_per_tick"], set(plain["by_source"].values())) == (0.0, {None})
@@ -195,7 +195,7 @@ def test_the_fate_of_drafts_is_summed_up(policy: Policy, recordings: list[Record
 def test_what_a_growing_set_computes_counts(policy: Policy, recordings: list[Recording]) -> None:
     names = (BASELINE, "VLA-Cache's rule", "VLA-Cache, growing by layer")
     planned = [c for c in configurations(policy.info.visual_tokens) if c.name in names]
-    base, rule, growing = summarise(measure(policy, recordings, planned, 1), Shape(policy.llama, policy.towers))
+    base, rule, growing = summarise(measure(policy, recordings, planned), Shape(policy.llama, policy.towers))
     for figure in ("paper_tmacs", "true_tflops"):
         assert rule["openvla_7b"][figure] < growing["openvla_7b"][figure] <= base["openvla_7b"][figure]
     assert rule["true_gflops"] < growing["true_gflops"] <= base["true_gflops"]

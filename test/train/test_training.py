@@ -13,14 +13,14 @@ import torch
 
 from vla_entropy_ros.engine import Observation, Policy
 from vla_entropy_ros.sim import COLOURS, GOALS
-from vla_entropy_ros.sim.expert import LEVELS
+from vla_entropy_ros.sim.expert import CAGE, LEVELS
 from vla_entropy_ros.sim.tasks import SKILLS
-from vla_entropy_ros.train.demonstrations import Demonstrations, collect, record
+from vla_entropy_ros.train.demonstrations import PLACED, Demonstrations, collect, record
 from vla_entropy_ros.train.export import export
 from vla_entropy_ros.train.network import LAST_ACTION_ID, SmallPolicy
 from vla_entropy_ros.train.settings import Recipe
 from vla_entropy_ros.train.tokenizer import build_tokenizer
-from vla_entropy_ros.train.trainer import Trainer
+from vla_entropy_ros.train.trainer import Trainer, _colours
 
 RECIPE = Path(__file__).parents[2] / "config" / "train.yaml"
 SCALE, SIZE = 0.03, 56
@@ -52,6 +52,32 @@ def test_demonstrations_label_every_goal_that_is_in_sight(data: Demonstrations) 
     assert set(speeds) <= {0.0, *(np.float32(SCALE / 2**level).round(6) for level in range(LEVELS))}
     assert set(np.unique(present[:, 6])) <= {0.0, 1.0}
     assert not np.isnan(data.actions[np.arange(len(data)), data.goal]).any()
+
+
+def test_the_images_at_the_cube_are_those_where_only_the_side_of_a_push_matters(data: Demonstrations) -> None:
+    at_cube = set(data.at_cube.tolist())
+    assert 0 < len(at_cube) < len(data) / 2
+    tool, cubes = data.places[:, PLACED - 1], data.places[np.arange(len(data)), data.goal % len(COLOURS)]
+    for number in range(len(data)):
+        near = np.abs(cubes[number] - tool[number]) < CAGE
+        assert (number in at_cube) == bool(near.all() and data.opening[number] > 0.8)
+
+
+def test_both_sides_of_a_push_are_trained_on_with_the_same_cube(data: Demonstrations) -> None:
+    rng = np.random.default_rng(0)
+    for goal in range(len(GOALS)):
+        drawn = np.stack([_colours(data.actions[0], goal, rng) for _ in range(40)])
+        skill, colour = divmod(goal, len(COLOURS))
+        assert (drawn[:, 2] == drawn[:, 3]).all()
+        assert (drawn[:, skill] == colour).mean() > 0.5
+        assert len(np.unique(drawn[:, skill])) > 1  # other cubes, too
+
+
+def test_words_begin_as_large_as_what_they_are_to_be_heard_beside(tiny: Recipe, data: Demonstrations) -> None:
+    torch.manual_seed(0)
+    policy = SmallPolicy(tiny).eval()
+    words = policy.language_model.embed(policy.prompts("push_left")).norm(dim=-1).mean()
+    assert words > 0.5 * policy.visual_tokens(pixels(data, 2)).norm(dim=-1).mean()
 
 
 def test_demonstrations_depend_on_the_seed_alone(data: Demonstrations, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -18,10 +18,11 @@ from ..engine.llama import LlamaConfig
 from ..engine.record import Timings
 from ..engine.vision import TowerConfig
 from ..runner.statistics import percentiles
+from ..settings import Tunables
 from . import openvla
 from .configurations import Configuration
 from .recording import Recording
-from .ticks import actions, drafted, times
+from .ticks import Sample, actions, drafted, times
 
 STAGES = tuple(stage.name for stage in fields(Timings))
 DIMENSIONS = ("x_m", "y_m", "z_m", "roll_rad", "pitch_rad", "yaw_rad", "gripper")
@@ -43,48 +44,64 @@ class Run:
     """
 
     configuration: Configuration
-    results: list[Result] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     settled: list[float] = field(default_factory=list)
     faults: int = 0
 
     def tokens(self) -> NDArray[np.int64]:
         """Action tokens [ticks, 7]."""
-        return np.stack([result.tokens for result in self.results])
+        return np.array([sample.tokens for sample in self.samples])
+
+
+def replay(policy: Policy, recording: Recording, tunables: Tunables) -> Iterator[tuple[Result | None, float]]:
+    """Each tick of an episode: its result, None without a valid action, and the time after it [s], off the tick."""
+    policy.set_tunables(tunables)
+    policy.reset()
+    for image, told, stamp in zip(recording.images, recording.instructions, recording.stamps, strict=True):
+        try:
+            result = policy.infer(Observation((image,), told, float(stamp)))
+        except ActionError:
+            result = None
+        began = time.perf_counter()
+        policy.settle()
+        yield result, time.perf_counter() - began
+
+
+def watch(policy: Policy, recording: Recording, tunables: Tunables) -> tuple[Recording, list[Result]]:
+    """Results of an episode's ticks, and the episode without those that had no valid action.
+
+    Raises ActionError if none had one.
+    """
+    results = [result for result, _ in replay(policy, recording, tunables)]
+    acted = [number for number, result in enumerate(results) if result is not None]
+    if not acted:
+        raise ActionError("no tick has a valid action")
+    return recording.part(acted), [result for result in results if result is not None]
 
 
 def measure(
     policy: Policy,
     recordings: Sequence[Recording],
     configurations: Sequence[Configuration],
-    repeats: int,
     progress: Callable[[], None] = lambda: None,
 ) -> list[Run]:
-    """Every configuration sees every recording `repeats` times, in turn, so that a busy moment hits all alike.
+    """Every configuration sees every recording, in turn, so that a busy moment hits all alike.
 
     Raises ActionError if no tick is left that has an action in every configuration.
     """
     runs = [Run(configuration) for configuration in configurations]
-    ticks: list[list[Result | None]] = [[] for _ in runs]
-    for number in range(repeats):
-        for recording in recordings:
-            for offset in range(len(runs)):
-                which = (offset + number) % len(runs)
-                policy.set_tunables(runs[which].configuration.tunables)
-                policy.reset()
-                for image, told, stamp in zip(recording.images, recording.instructions, recording.stamps, strict=True):
-                    try:
-                        ticks[which].append(policy.infer(Observation((image,), told, float(stamp))))
-                    except ActionError:
-                        ticks[which].append(None)
-                    began = time.perf_counter()
-                    policy.settle()
-                    runs[which].settled.append(time.perf_counter() - began)
-                progress()
+    ticks: list[list[Sample | None]] = [[] for _ in runs]
+    for recording in recordings:
+        for run, made in zip(runs, ticks, strict=True):
+            for result, settled in replay(policy, recording, run.configuration.tunables):
+                made.append(None if result is None else Sample.of(result))
+                run.settled.append(settled)
+            progress()
     whole = [tick for tick in zip(*ticks, strict=True) if None not in tick]
     if not whole:
         raise ActionError("no tick has a valid action in every configuration")
-    for run, made, results in zip(runs, ticks, zip(*whole, strict=True), strict=True):
-        run.results = [result for result in results if result is not None]
+    for run, made, samples in zip(runs, ticks, zip(*whole, strict=True), strict=True):
+        run.samples = [sample for sample in samples if sample is not None]
         run.faults = made.count(None)
     return runs
 
@@ -96,36 +113,34 @@ def summarise(runs: Sequence[Run], shape: Shape) -> list[dict[str, Any]]:
 
 
 def _record(run: Run, reference: Run, shape: Shape) -> dict[str, Any]:
-    results = run.results
-    visual = results[0].reuse.visual
-    total = times(results, "total")
-    fresh = float(np.mean([result.reuse.fresh for result in results]))
-    ages = np.concatenate([result.reuse.age for result in results])
-    off = np.abs(actions(results) - actions(reference.results))
-    rows = np.mean([result.decoder_rows[0] - drafted(result) for result in results])
+    samples = run.samples
+    total = times(samples, "total")
+    fresh = float(np.mean([sample.fresh / sample.visual for sample in samples]))
+    off = np.abs(actions(samples) - actions(reference.samples))
+    rows = np.mean([sample.decoder_rows[0] - drafted(sample) for sample in samples])
     equal = (run.tokens() == reference.tokens()).all(1)
     return {
         "name": run.configuration.name,
         "mode": run.configuration.tunables.mode,
         "drafts": run.configuration.tunables.drafts,
-        "ticks": len(results),
+        "ticks": len(samples),
         "faults": run.faults,
         "paper_gmacs": round(paper_macs(shape.llama, float(rows)) / 1e9, 4),
-        "true_gflops": round(float(np.mean([true_flops(result, shape) for result in results])) / 1e9, 4),
-        "stage_ms": {stage: round(float(np.median(times(results, stage))), 3) for stage in STAGES},
+        "true_gflops": round(float(np.mean([true_flops(sample, shape) for sample in samples])) / 1e9, 4),
+        "stage_ms": {stage: round(float(np.median(times(samples, stage))), 3) for stage in STAGES},
         "tick_ms": percentiles(total.tolist()),
         "settle_ms": round(float(np.median(run.settled)) * 1e3, 3),
-        "speedup": round(float(np.median(times(reference.results, "total")) / np.median(total)), 3),
-        "passes": round(float(np.mean([result.decoder_passes for result in results])), 3),
-        "accepted_drafts": _share([(result.drafts.accepted, result.drafts.tried) for result in results]),
-        "draft_acceptance": draft_acceptance(results),
-        "fresh_share": round(fresh / visual, 4),
-        "age_mean": round(float(ages.mean()), 3),
-        "age_max": int(ages.max()),
+        "speedup": round(float(np.median(times(reference.samples, "total")) / np.median(total)), 3),
+        "passes": round(float(np.mean([sample.decoder_passes for sample in samples])), 3),
+        "accepted_drafts": _share([(sample.drafts.accepted, sample.drafts.tried) for sample in samples]),
+        "draft_acceptance": draft_acceptance(samples),
+        "fresh_share": round(fresh, 4),
+        "age_mean": round(float(np.mean([sample.age_mean for sample in samples])), 3),
+        "age_max": max(sample.age_max for sample in samples),
         "equal_share": round(float(equal.mean()), 4),
         "equal_tokens": round(float((run.tokens() == reference.tokens()).mean()), 4),
         "deviation": dict(zip(DIMENSIONS, off.mean(0).round(6).tolist(), strict=True)),
-        "openvla_7b": openvla.costs(results),
+        "openvla_7b": openvla.costs(samples),
     }
 
 
@@ -134,27 +149,27 @@ def _share(counts: Sequence[tuple[int, int]]) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-def draft_acceptance(results: Sequence[Result]) -> dict[str, Any]:
+def draft_acceptance(samples: Sequence[Sample]) -> dict[str, Any]:
     """How drafts fared: ticks by number of passes; drafts accepted and tried per tick; by source, the share accepted.
 
     A draft behind the first wrong one of its pass counts as tried.
     """
-    tried = Counter(source for result in results for source in result.drafts.tried_sources)
-    accepted = Counter(source for result in results for source in result.drafts.sources)
-    passes = Counter(result.decoder_passes for result in results)
+    tried = Counter(source for sample in samples for source in sample.drafts.tried_sources)
+    accepted = Counter(source for sample in samples for source in sample.drafts.sources)
+    passes = Counter(sample.decoder_passes for sample in samples)
     return {
         "passes_histogram": {str(count): passes[count] for count in sorted(passes)},
-        "accepted_per_tick": round(accepted.total() / len(results), 4),
-        "tried_per_tick": round(tried.total() / len(results), 4),
+        "accepted_per_tick": round(accepted.total() / len(samples), 4),
+        "tried_per_tick": round(tried.total() / len(samples), 4),
         "by_source": {source: _share([(accepted[source], tried[source])]) for source in SOURCES},
     }
 
 
-def true_flops(result: Result, shape: Shape) -> float:
+def true_flops(sample: Sample, shape: Shape) -> float:
     """Operations of one tick: vision, projector, every decoder pass with its output rows."""
-    llama, first = shape.llama, result.decoder_rows[0]
-    riding = drafted(result)
-    length = first - riding + result.reuse.reused
+    llama, first = shape.llama, sample.decoder_rows[0]
+    riding = drafted(sample)
+    length = first - riding + sample.visual - sample.fresh
     prefill = decoder_flops(llama, first, length + riding, 1 + riding)
-    later = sum(decoder_flops(llama, rows, length + 7, rows) for rows in result.decoder_rows[1:])
+    later = sum(decoder_flops(llama, rows, length + 7, rows) for rows in sample.decoder_rows[1:])
     return vision_flops(shape.towers, llama.hidden_size) + prefill + later

@@ -13,12 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..engine import Result
 from ..engine.checkpoint import Network
 from ..engine.cost import decoder_flops, paper_macs, vision_flops
 from ..engine.llama import Llama, LlamaConfig
 from ..engine.vision import Projector, TowerConfig, VisionBackbone
-from .ticks import drafted, skipped
+from .ticks import Sample, drafted, skipped
 
 LLAMA = LlamaConfig()  # Llama-2-7B
 TOWERS = (
@@ -37,11 +36,11 @@ class Passes:
     later: float
 
     @classmethod
-    def of(cls, results: Sequence[Result]) -> Passes:
+    def of(cls, samples: Sequence[Sample]) -> Passes:
         """With the shares of reuse and the passes of these ticks."""
-        left_out = float(np.mean(skipped(results))) / results[0].reuse.visual * TOKENS
-        later = float(np.mean([sum(result.decoder_rows[1:]) for result in results]))
-        return cls(ROWS - left_out, float(np.mean([drafted(result) for result in results])), later)
+        left_out = float(np.mean(skipped(samples))) / samples[0].visual * TOKENS
+        later = float(np.mean([sum(sample.decoder_rows[1:]) for sample in samples]))
+        return cls(ROWS - left_out, float(np.mean([drafted(sample) for sample in samples])), later)
 
     @property
     def prefill(self) -> tuple[int, int, int]:
@@ -52,17 +51,17 @@ class Passes:
 STEP = (1, round(ROWS + 4), 1)  # a row of a later pass, in the middle of the action: as `Passes.prefill`
 
 
-def costs(results: Sequence[Result]) -> dict[str, float]:
+def costs(samples: Sequence[Sample]) -> dict[str, float]:
     """Costs at OpenVLA-7B's shape with these ticks' shares of reuse and passes, by formula; nothing is run.
 
     paper_tmacs: the paper's figure; true_tflops: vision, prefill with drafts, later passes.
     """
-    passes = Passes.of(results)
+    passes = Passes.of(samples)
     flops = vision_flops(TOWERS, LLAMA.hidden_size) + decoder_flops(LLAMA, *passes.prefill)
     return {
         "paper_tmacs": round(paper_macs(LLAMA, passes.rows) / 1e12, 4),
         "true_tflops": round((flops + decoder_flops(LLAMA, *STEP) * passes.later) / 1e12, 4),
-        "passes": round(float(np.mean([result.decoder_passes for result in results])), 3),
+        "passes": round(float(np.mean([sample.decoder_passes for sample in samples])), 3),
     }
 
 
@@ -109,7 +108,7 @@ class Counted:
         )
 
 
-def check(runs: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
+def check(runs: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
     """Count vision, one decode step and the prefill of these runs at OpenVLA-7B's shape, beside the formulas.
 
     largest_difference: of a formula from the count, relative.
@@ -117,8 +116,8 @@ def check(runs: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
     counted = Counted()
     found = {"vision": (counted.vision(), vision_flops(TOWERS, LLAMA.hidden_size))}
     found["decode step"] = (counted.decoder(*STEP), decoder_flops(LLAMA, *STEP))
-    for name, results in runs.items():
-        prefill = Passes.of(results).prefill
+    for name, samples in runs.items():
+        prefill = Passes.of(samples).prefill
         found[f"prefill: {name}"] = (counted.decoder(*prefill), decoder_flops(LLAMA, *prefill))
     return {
         "counted_tflops": {name: round(count / 1e12, 6) for name, (count, _) in found.items()},

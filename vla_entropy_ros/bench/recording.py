@@ -44,8 +44,12 @@ class Recording:
         """At most `length` images in a row: around the first change of the instruction, else from the beginning."""
         change = next((n for n, told in enumerate(self.instructions) if told != self.instructions[0]), 0)
         first = int(np.clip(change - length // 2, 0, max(0, len(self) - length)))
-        part = slice(first, first + length)
-        return Recording(self.images[part], self.stamps[part], self.instructions[part])
+        return self.part(range(first, min(first + length, len(self))))
+
+    def part(self, numbers: Sequence[int]) -> Recording:
+        """The images of these numbers."""
+        chosen = list(numbers)
+        return Recording(self.images[chosen], self.stamps[chosen], tuple(self.instructions[n] for n in chosen))
 
 
 def save(recording: Recording, path: Path) -> None:

@@ -1,36 +1,78 @@
-"""Figures drawn from the ticks of one run."""
+"""What the figures need of a tick, and figures drawn from the ticks of one run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Result
+from ..engine.record import Drafts, Timings
 
 
-def times(results: Sequence[Result], stage: str) -> NDArray[np.float64]:
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One tick in plain numbers; fields as in `Result` and `Reuse`, action: the first [7], age: of visual tokens.
+
+    No arrays: small ones that stay, between large ones that come and go, let a process grow by 0.2 MB per tick.
+    """
+
+    timings: Timings
+    action: tuple[float, ...]
+    tokens: tuple[int, ...]
+    drafts: Drafts
+    decoder_passes: int
+    decoder_rows: tuple[int, ...]
+    text_rows: int
+    visual: int
+    fresh: int
+    age_mean: float
+    age_max: int
+    tick: int
+
+    @classmethod
+    def of(cls, result: Result) -> Sample:
+        """That of a tick's result."""
+        reuse = result.reuse
+        return cls(
+            timings=result.timings,
+            action=tuple(result.actions[0].tolist()),
+            tokens=tuple(result.tokens.tolist()),
+            drafts=result.drafts,
+            decoder_passes=result.decoder_passes,
+            decoder_rows=result.decoder_rows,
+            text_rows=result.text_rows,
+            visual=reuse.visual,
+            fresh=reuse.fresh,
+            age_mean=float(reuse.age.mean()),
+            age_max=int(reuse.age.max()),
+            tick=result.tick,
+        )
+
+
+def times(samples: Sequence[Sample], stage: str) -> NDArray[np.float64]:
     """Duration of one stage in each tick [ms]."""
-    return np.array([getattr(result.timings, stage) for result in results]) * 1e3
+    return np.array([getattr(sample.timings, stage) for sample in samples]) * 1e3
 
 
-def actions(results: Sequence[Result]) -> NDArray[np.float64]:
+def actions(samples: Sequence[Sample]) -> NDArray[np.float64]:
     """First action of each tick [ticks, 7]."""
-    return np.stack([result.actions[0] for result in results])
+    return np.array([sample.action for sample in samples])
 
 
-def drafted(result: Result) -> int:
+def drafted(sample: Sample) -> int:
     """Drafts that rode in the prefill: what later passes tried comes with one certified row each."""
-    later = result.decoder_rows[1:]
-    return result.drafts.tried - (sum(later) - len(later))
+    later = sample.decoder_rows[1:]
+    return sample.drafts.tried - (sum(later) - len(later))
 
 
-def skipped(results: Sequence[Result]) -> list[float]:
+def skipped(samples: Sequence[Sample]) -> list[float]:
     """Visual tokens that each tick did not compute, mean of the layers: less than those reused where the set grows."""
-    return [_skipped(result) for result in results]
+    return [_skipped(sample) for sample in samples]
 
 
-def _skipped(result: Result) -> float:
-    computed = result.decoder_rows[0] - drafted(result) - result.text_rows
-    return max(0.0, result.reuse.visual - computed)  # a pass after a failed or first tick computes BOS, too
+def _skipped(sample: Sample) -> float:
+    computed = sample.decoder_rows[0] - drafted(sample) - sample.text_rows
+    return max(0.0, sample.visual - computed)  # a pass after a failed or first tick computes BOS, too

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..progress import bar
 from . import options
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ..bench.recording import Recording
     from ..engine import Policy
 
-EPISODES, REPEATS = 2, 2  # episodes of each family of tasks; times that each is replayed
+EPISODES = 2  # of each family of tasks
 EXCERPT = 24  # images of an episode in --quick
 WARM_UP = 25
 COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose prefill is counted at OpenVLA-7B's shape
@@ -84,7 +85,6 @@ def bench(
     torch.set_num_threads(1)  # as the nodes run: simulator and policy share the cores
     console = Console(stderr=True)
     folder = options.output_folder(output, "bench")
-    repeats = 1 if quick else REPEATS
     with options.one_line(EngineError, RenderError, recording.RecordingError):
         recordings = [recording.load(file) for file in files]  # what is cheap to check comes first
         with options.loading(console) as told:
@@ -94,12 +94,12 @@ def bench(
         if quick:
             recordings = [recorded.excerpt(EXCERPT) for recorded in recordings]
         planned = (configurations.search if tune else configurations.configurations)(policy.info.visual_tokens)
-        with options.bar(console, "replaying", repeats * len(recordings) * len(planned)) as (shown, task):
-            runs = measure.measure(policy, recordings, planned, repeats, lambda: shown.advance(task))
-    content = _content(policy, recordings, runs) | {"repeats": repeats, "seed": seed, "threads": 1}
+        with bar(console, "replaying", len(recordings) * len(planned)) as (shown, task):
+            runs = measure.measure(policy, recordings, planned, lambda: shown.advance(task))
+    content = _content(policy, recordings, runs) | {"seed": seed, "threads": 1}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.json").write_text(json.dumps(content, indent=2) + "\n")
-    title = f"{content['images']} images x {repeats}, {policy.info.visual_tokens} visual tokens, {policy.info.device}"
+    title = f"{content['images']} images, {policy.info.visual_tokens} visual tokens, {policy.info.device}"
     report.plot(content["configurations"], folder / "bench.png", title)
     if as_json:
         click.echo(json.dumps(content, indent=2))
@@ -133,7 +133,7 @@ def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> di
     from ..runner.about import about
     from ..runner.statistics import percentiles
 
-    by_name = {run.configuration.name: run.results for run in runs}
+    by_name = {run.configuration.name: run.samples for run in runs}
     records = measure.summarise(runs, measure.Shape(policy.llama, policy.towers))
     default = by_name["default"]
     return {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..progress import bar
 from ..runner.plan import Silent
 from . import options
 
@@ -88,8 +89,8 @@ def conduct(
     )
     console = Console(stderr=True)
     errors: tuple[type[Exception], ...] = (RunError, RenderError, OSError, *options.engine_errors())
-    with interruptible(), options.one_line(*errors), options.bar(console, "starting ...", plan.total) as (bar, task):
-        tally = _Tally(bar, task, plan.total, console)
+    with interruptible(), options.one_line(*errors), bar(console, "starting ...", plan.total) as (shown, task):
+        tally = _Tally(shown, task, plan.total, console)
         outcomes = evaluation.run(plan, folder, processes, cluster, domain, tally.add)
     figures = evaluation.write(plan, outcomes, folder, command_line())
     if as_json:
@@ -126,8 +127,8 @@ class _Tally:
 @contextmanager
 def progress(total: int, console: Any) -> Iterator[Observer]:
     """An observer that moves a progress bar with every episode."""
-    with options.bar(console, "starting ...", total) as (bar, task):
-        yield _Watch(_Tally(bar, task, total, console))
+    with bar(console, "starting ...", total) as (shown, task):
+        yield _Watch(_Tally(shown, task, total, console))
 
 
 class _Watch(Silent):

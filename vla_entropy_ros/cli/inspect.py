@@ -59,7 +59,7 @@ def episode(
     ticks) and inspect.mp4 (all) to the output folder.
     """
     from ..bench import inspection, recording
-    from ..bench.measure import measure
+    from ..bench.measure import watch
     from ..configurations import named
     from ..engine import EngineError, Policy
     from ..resources import default_checkpoint
@@ -75,11 +75,11 @@ def episode(
             else recording.record(policy, scenes(list(TASKS), 1, seed)[:1], None, Silent())[0]
         )
         chosen = named(modes, "default", policy.info.visual_tokens)
-        (run,) = measure(policy, [seen], chosen, repeats=1)
+        seen, results = watch(policy, seen, chosen[0].tunables)
     folder = options.output_folder(output, "inspect")
-    written = inspection.write_pictures(seen, run.results, policy.info.grid, chosen[0].tunables, folder)
+    written = inspection.write_pictures(seen, results, policy.info.grid, chosen[0].tunables, folder)
     if as_json:
-        content = {"instructions": seen.told, **written, "ticks": inspection.summary(seen, run.results)}
+        content = {"instructions": seen.told, **written, "ticks": inspection.summary(seen, results)}
         click.echo(json.dumps(content, indent=2))
         return
     for kind, path in written.items():

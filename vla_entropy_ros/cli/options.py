@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..progress import bar
+
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -135,16 +136,6 @@ def need_ros() -> None:
         importlib.import_module("rclpy")
     except ImportError as error:
         raise click.ClickException(f"no ROS 2 here ({error}): source an install, or `make setup`") from error
-
-
-@contextlib.contextmanager
-def bar(console: Console, title: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    """A progress bar, hidden where the output is no terminal; yields it with its task."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
-        yield shown, shown.add_task(title, total=total)
 
 
 @contextlib.contextmanager

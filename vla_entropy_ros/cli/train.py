@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import click
@@ -34,7 +33,6 @@ def train(recipe: Path | None, output: Path, device: str, processes: int, seed: 
     from ..train.settings import Recipe
     from ..train.trainer import train as run
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         valid = "cpu, cuda" if torch.cuda.is_available() else "cpu (no CUDA device here)"
         raise click.BadParameter(f"'{device}': valid are {valid}", param_hint="--device")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from ..control import ActionChunk, Commander, Limits
 from ..engine import ActionError, Observation, Policy
 from ..settings import Tunables
-from ..sim import COLOURS, GOALS, TASKS, Environment, family_tasks
+from ..sim import COLOURS, GOALS, TASKS, Environment, Goal, family_tasks
 from ..sim.environment import CONTROL_STEP
 from ..sim.expert import expert_action
 
@@ -50,6 +51,16 @@ class Demonstrations:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @cached_property
+    def at_cube(self) -> NDArray[np.int64]:
+        """Images with the tool at the goal's cube: the expert would push it left or right, not go there first."""
+        left, right = (
+            np.stack([self.actions[:, GOALS.index(Goal(skill, colour))] for colour in COLOURS], 1)
+            for skill in ("push_left", "push_right")
+        )  # [n, 4, 7]
+        differ = (np.abs(left - right) > 1e-3).any(-1)
+        return np.flatnonzero(differ[np.arange(len(self)), self.goal % len(COLOURS)])
 
     def save(self, folder: Path) -> None:
         """Write a folder of .npy files, complete or not at all."""

@@ -18,7 +18,7 @@ from ..sim.expert import PUSHED
 from ..sim.tasks import COLOURS, SKILLS, Goal
 from .demonstrations import OBJECTS, PLACED, TOOL
 from .settings import Recipe
-from .tokenizer import ACTION_BINS, PADDING, VOCABULARY, build_tokenizer
+from .tokenizer import ACTION_BINS, PADDING, TEXT_VOCABULARY, VOCABULARY, build_tokenizer
 
 ACTION_DIM = 7
 MIDDLE, REACH = (0.48, 0.0, 0.1), 0.2  # metres: the workspace, to bring places to about -1..1
@@ -93,6 +93,9 @@ class SmallPolicy(nn.Module):
             if name.endswith(("attn.proj.weight", "mlp.fc2.weight", "o_proj.weight", "down_proj.weight")):
                 parameter.data *= 0.3
         nn.init.normal_(self.language_model.lm_head.weight, std=0.02)
+        # words as large as visual tokens: smaller ones drown in what the last row gathers from the image, and of two
+        # instructions that differ in one word only, such as the side of a push, the policy then learns the mean
+        nn.init.normal_(self.language_model.model.embed_tokens.weight.data[:TEXT_VOCABULARY], std=1.0)
         places = self.vision_backbone.featurizer.pos_embed
         places.data = 0.5 * waves(self.side, places.shape[-1])[None]
 

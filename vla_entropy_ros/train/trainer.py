@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import shutil
@@ -16,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from torch import Tensor, distributed
 from torch.multiprocessing import spawn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..progress import bar
 from ..sim import COLOURS
 from ..sim.tasks import SKILLS
 from .demonstrations import Demonstrations, collect
@@ -27,11 +28,10 @@ from .export import export
 from .network import Batch, SmallPolicy
 from .settings import Recipe
 
-log = logging.getLogger(__name__)
-
 CHECKPOINT_SECONDS = 60.0
 LOG_STEPS = 50
 GOAL_SHARE = 0.7  # how often the running goal is among the four that an image is trained on, beyond chance
+CUBE_SHARE = 0.25  # of the images, those with the tool at the goal's cube, beyond chance: there the words decide
 # glibc returns every large block to the system at once; a training step then spends a third of its time on page faults
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 PATIENCE = timedelta(hours=2)  # the other processes wait this long while one records a round
@@ -58,8 +58,6 @@ def train(recipe: Recipe, folder: Path, device: str, processes: int) -> None:
 def _train_worker(
     rank: int, workers: int, store: str, recipe: Recipe, folder: Path, device: str, processes: int
 ) -> None:
-    if rank == 0:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=workers, timeout=PATIENCE)
     try:
         Trainer(recipe, folder, device, processes, rank, workers).run()
@@ -84,6 +82,7 @@ class Trainer:
             self.policy.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.95)
         )
         self.step = 0
+        self._console = Console(stderr=True, quiet=rank != 0)
         self._resume()
 
     @property
@@ -123,19 +122,15 @@ class Trainer:
         if round_number:
             checkpoint = export(self.averaged, self.folder / f"policy-{round_number - 1}", recipe.demonstrations)
             count, noise = recipe.round_images, 0.5
-        log.info("round %d: recording %d images", round_number, count)
-        started, done = time.monotonic(), 0
-
-        def progress(images: int) -> None:
-            nonlocal done
-            done += images
-            log.info("  %d of %d images, %.0f a second", done, count, done / (time.monotonic() - started))
-
+        started = time.monotonic()
         seed, parts = SEED_STRIDE * (1 + round_number + 100 * recipe.seed), path.with_suffix(".parts")
-        folders = collect(
-            parts, seed, count, recipe.image_size, recipe.max_translation, noise, checkpoint, self.processes,
-            progress=progress,
-        )  # fmt: skip
+        with bar(self._console, f"round {round_number}: recording", count) as (shown, task):
+            folders = collect(
+                parts, seed, count, recipe.image_size, recipe.max_translation, noise, checkpoint, self.processes,
+                progress=lambda images: shown.advance(task, images),
+            )  # fmt: skip
+        rate = count / (time.monotonic() - started)
+        self._say(f"round {round_number}: {count} images recorded, {rate:.0f} a second")
         Demonstrations.load(*folders).save(path)
         shutil.rmtree(parts)
 
@@ -146,30 +141,35 @@ class Trainer:
         started = saved = time.monotonic()
         first = self.step
         sums: dict[str, float] = {}
-        for batch in self._batches(data):
-            for group in self.optimiser.param_groups:
-                group["lr"] = self._rate()
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
-                loss, parts = self.policy.loss(batch, tokens)
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            self._share_gradients()
-            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
-            self.optimiser.step()
-            self._average.update_parameters(self.policy)
-            self.step += 1
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + value
-            if self.rank == 0 and self.step % LOG_STEPS == 0:
-                self._log(
-                    {k: v / LOG_STEPS for k, v in sums.items()}, (self.step - first) / (time.monotonic() - started)
-                )
-                sums.clear()
-            if self.rank == 0 and (time.monotonic() - saved > CHECKPOINT_SECONDS or self.step >= until):
-                self._save()
-                saved = time.monotonic()
-            if self.step >= until:
-                return
+        with bar(self._console, "training", self.recipe.total_steps) as (shown, task):
+            for batch in self._batches(data):
+                for name, value in self._optimise(batch, tokens).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                self.step += 1
+                shown.update(task, completed=self.step)
+                if self.rank == 0 and self.step % LOG_STEPS == 0:
+                    means = {name: value / LOG_STEPS for name, value in sums.items()}
+                    self._log(means, (self.step - first) / (time.monotonic() - started))
+                    sums.clear()
+                if self.rank == 0 and (time.monotonic() - saved > CHECKPOINT_SECONDS or self.step >= until):
+                    self._save()
+                    saved = time.monotonic()
+                if self.step >= until:
+                    return
+
+    def _optimise(self, batch: Batch, tokens: int | None) -> dict[str, float]:
+        """One step of the optimiser; the parts of the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate()
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            loss, parts = self.policy.loss(batch, tokens)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._share_gradients()
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+        self.optimiser.step()
+        self._average.update_parameters(self.policy)
+        return parts
 
     def _share_gradients(self) -> None:
         """Average the gradients of all processes."""
@@ -199,7 +199,8 @@ class Trainer:
             picks = []
             for _ in range(self.recipe.batch // self.workers):
                 source = newest if not older or rng.random() < 0.5 else older[rng.integers(len(older))]
-                picks.append((source, rng.integers(len(source))))
+                at_cube = source.at_cube if rng.random() < CUBE_SHARE else ()
+                picks.append((source, rng.choice(at_cube) if len(at_cube) else rng.integers(len(source))))
             images = torch.from_numpy(np.stack([s.images[i] for s, i in picks])).to(self.device)
             colours = np.stack([_colours(s.actions[i], int(s.goal[i]), rng) for s, i in picks])  # [B, 4]
             goals = np.arange(len(SKILLS)) * len(COLOURS) + colours  # indices of GOALS
@@ -217,10 +218,8 @@ class Trainer:
 
     def _log(self, parts: dict[str, float], rate: float) -> None:
         """One line for people, one for programs."""
-        log.info(
-            "step %d of %d, %.1f steps a second: %s", self.step, self.recipe.total_steps, rate,
-            ", ".join(f"{name} {value:.4f}" for name, value in parts.items()),
-        )  # fmt: skip
+        said = ", ".join(f"{name} {value:.4f}" for name, value in parts.items())
+        self._say(f"step {self.step} of {self.recipe.total_steps}, {rate:.1f} steps a second: {said}")
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps({"step": self.step, "rate": rate, **parts}) + "\n")
 
@@ -243,14 +242,23 @@ class Trainer:
         self._average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
-        log.info("resuming at step %d", self.step)
+        self._say(f"resuming at step {self.step}")
+
+    def _say(self, text: str) -> None:
+        """One line beside the progress bar; only the first process speaks."""
+        self._console.print(text, highlight=False, soft_wrap=True)
 
 
 def _colours(actions: NDArray[np.float32], goal: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """For each skill, a cube in sight [4], given the expert's actions [16, 7]; mostly the goal's for its skill."""
+    """For each skill, a cube in sight [4], given the expert's actions [16, 7]; mostly the goal's for its skill.
+
+    Both sides of a push are those of the same cube: only the word differs.
+    """
     present = np.flatnonzero(~np.isnan(actions[: len(COLOURS), 0]))
     chosen = rng.choice(present, len(SKILLS))
     skill, colour = divmod(goal, len(COLOURS))
     if rng.random() < GOAL_SHARE:
         chosen[skill] = colour
+    pushes = [number for number, name in enumerate(SKILLS) if name.startswith("push")]
+    chosen[pushes] = chosen[skill if skill in pushes else pushes[0]]
     return chosen

@@ -27,7 +27,7 @@ def measure(
     console: Console, folder: Path, device: str, shape: str, ticks: int, warm_up: int, passes: float | None
 ) -> dict[str, Any]:
     """Measure and write into `folder`; EngineError or ValueError in one line. passes: None for docs/bench.json's."""
-    from ...cli.options import bar
+    from ...progress import bar
 
     where = find_device(device)
     dtype = find_dtype("bfloat16" if where.type == "cuda" else "float32", where)

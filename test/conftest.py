@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"  # off by default, and then wrong types turn into garbage on the wire
@@ -13,6 +14,8 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # two test runs on one machine don't hear each other
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="vla_entropy_ros_log_"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch loads; two cores shared by several processes
+hypothesis.settings.register_profile("busy machine", deadline=None)  # what takes long once is no fault
+hypothesis.settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")

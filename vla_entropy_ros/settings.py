@@ -14,7 +14,7 @@ from .resources import share_path
 Kind = Literal["bool", "int", "float", "str"]
 TYPES: dict[Kind, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
-BUDGETS = ("k1", "k2", "row_budget")
+BUDGETS = ("k1", "k2", "row_budget", "taper_rows")
 DEFAULT_TOKENS = 256  # visual tokens that the budgets of config/policy.yaml are for: OpenVLA's and the small policy's
 MOST_TOKENS = 2048  # 256 of each of eight cameras
 DRAFTS = ("off", "exact", "bounded", "anytime")
@@ -87,7 +87,12 @@ ENGINE_SETTINGS: tuple[Setting, ...] = (
     Setting("histogram_bins", "int", "bins of the grey-level histogram behind image entropy", choices=(64, 256)),
     Setting("mass_weighted", "bool", "weight the attention score by the attention a token receives"),
     Setting("layer_schedule", "str", "constant: reused tokens skip all layers; vla_cache: the reused set grows with "
-            "depth as the attention sharpens", choices=("constant", "vla_cache")),
+            "depth as the attention sharpens; taper: only taper_rows tokens go through the last layers",
+            choices=("constant", "vla_cache", "taper")),
+    Setting("taper_from", "float", "share of the layers that all fresh tokens go through in layer_schedule: taper",
+            0.0, 1.0),
+    Setting("taper_rows", "int", "fresh visual tokens that go on to the layers behind: important and old ones, then "
+            "those of most influence", 0, MOST_TOKENS),
     Setting("adaptive", "bool", "let motion, uncertainty and gripper events scale the budgets and T"),
     Setting("drafts", "str", "use of drafted action tokens: off, exact (same tokens as without), bounded (a draft "
             "within draft_tolerance counts), anytime (publish what is there at the deadline)", choices=DRAFTS),
@@ -119,6 +124,8 @@ class Tunables:
     histogram_bins: int
     mass_weighted: bool
     layer_schedule: str
+    taper_from: float
+    taper_rows: int
     adaptive: bool
     drafts: str
     draft_tolerance: int
@@ -149,7 +156,10 @@ class Tunables:
 
     def check_budgets(self, tokens: int) -> None:
         """Raise SettingError if a budget is above the `tokens` visual tokens of a policy."""
-        for name, value in (("k1 + k2", self.k1 + self.k2), ("row_budget", self.row_budget)):
+        budgets = {"k1 + k2": self.k1 + self.k2, "row_budget": self.row_budget}
+        if self.layer_schedule == "taper":
+            budgets["taper_rows"] = self.taper_rows
+        for name, value in budgets.items():
             if value > tokens:
                 raise SettingError(f"{name} {value} is above the visual tokens of this policy: valid are 0 to {tokens}")
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import Observation, Policy
-from vla_entropy_ros.engine.layers import boundaries, layer_entropy, plan, shares
+from vla_entropy_ros.engine.layers import boundaries, layer_entropy, plan, shares, taper_layer
 from vla_entropy_ros.settings import Tunables
 
 from .conftest import write_small
@@ -74,6 +76,77 @@ def test_rows_left_out_deeper_down_equal_a_full_pass_over_their_own_old_values(
     untouched = sorted(set(range(24)) - set(narrow[4].tolist()))
     torch.testing.assert_close(slots.keys[4:, :, untouched], before[4:, :, untouched], rtol=0, atol=1e-5)
     assert (slots.keys[:2] != before[:2]).any()
+
+
+TAPER = replace(
+    Tunables.default(16), layer_schedule="taper", taper_from=0.5, taper_rows=4, row_budget=9, k1=1, k2=1, max_age=6
+)
+
+
+def frames(count: int) -> list[NDArray[np.uint8]]:
+    """A scene in which a patch changes from frame to frame."""
+    random = np.random.default_rng(2)
+    made = [random.integers(0, 256, (56, 56, 3), np.uint8)]
+    for _ in range(count - 1):
+        made.append(made[-1].copy())
+        row, column = random.integers(0, 43, 2)
+        made[-1][row : row + 14, column : column + 14] = random.integers(0, 256, 3)
+    return made
+
+
+def test_a_taper_leaves_the_last_layers_of_most_fresh_tokens_as_they_were(deep: Callable[[], Policy]) -> None:
+    policy = deep()
+    policy.set_tunables(TAPER)
+    slots, tapered = policy._slots, 0
+    for tick, image in enumerate(frames(20)):
+        before, age = slots.keys.clone(), slots.deep_age.copy()
+        result = policy.infer(Observation((image,), PICK, 0.1 * tick))
+        policy.settle()
+        fresh, went_on = slots.age == 0, slots.deep_age == 0
+        changed = (slots.keys != before).any(-1).any(1)[:, 1:17].numpy()  # [L, N]
+        assert not changed[:3][:, ~fresh].any()
+        assert not changed[3:][:, ~went_on].any()
+        assert (slots.deep_age[~went_on] == age[~went_on] + 1).all()
+        np.testing.assert_array_equal(result.reuse.age, slots.deep_age)
+        assert result.reuse.age.max() <= 6
+        assert (went_on <= fresh).all()
+        tapered += bool(went_on.sum() < fresh.sum())
+    assert tapered > 15
+    computed = result.decoder_rows[0] - len(result.drafts.tried_sources) - result.text_rows
+    assert computed <= result.reuse.fresh
+
+
+def test_drafts_change_no_token_under_a_taper(deep: Callable[[], Policy]) -> None:
+    tokens = []
+    for drafts in ("off", "exact"):
+        policy = deep()
+        policy.set_tunables(replace(TAPER, drafts=drafts))
+        tokens.append([])
+        for tick, image in enumerate(frames(30)):
+            tokens[-1].append(policy.infer(Observation((image,), PICK, 0.1 * tick)).tokens.tolist())
+            policy.settle()
+    assert tokens[0] == tokens[1]
+
+
+def test_passes_of_fixed_shapes_do_not_taper(deep: Callable[[], Policy], tmp_path: Path) -> None:
+    fixed, constant = (
+        Policy.load(write_small(tmp_path / name, layers=6), graphs=graphs)
+        for name, graphs in (("one", True), ("two", False))
+    )
+    fixed.set_tunables(TAPER)
+    constant.set_tunables(replace(TAPER, layer_schedule="constant"))
+    for tick, image in enumerate(frames(6)):
+        seen = Observation((image,), PICK, 0.1 * tick)
+        one, other = fixed.infer(seen), constant.infer(seen)
+        np.testing.assert_array_equal(one.tokens, other.tokens)
+        np.testing.assert_array_equal(one.reuse.age, other.reuse.age)
+        fixed.settle()
+        constant.settle()
+
+
+@pytest.mark.parametrize(("share", "layer"), [(0.0, 1), (0.5, 4), (0.625, 5), (1.0, 8)])
+def test_the_taper_begins_behind_its_share_of_the_layers(share: float, layer: int) -> None:
+    assert taper_layer(share, 8) == layer
 
 
 def test_a_still_scene_gives_the_tokens_of_full_recomputation(deep: Callable[[], Policy]) -> None:

@@ -91,6 +91,25 @@ def test_what_is_reused_is_static_unimportant_and_young(
         assert image[chosen.important_visual].min() >= image[~chosen.important_visual].max()
 
 
+@given(seed=st.integers(0, 2**32 - 1), row_budget=st.integers(0, 64), taper_rows=st.integers(0, 64))
+def test_the_last_layers_compute_what_is_important_or_old_and_then_the_most_urgent(
+    seed: int, row_budget: int, taper_rows: int
+) -> None:
+    random = np.random.default_rng(seed)
+    tunables = replace(DEFAULT, row_budget=row_budget, taper_rows=taper_rows, max_age=8)
+    static, age = random.random(64) < 0.8, random.integers(0, 10, 64)
+    scores, urgency, deep_urgency = random.random((3, 64))
+    chosen = select(tunables, 5, scores, scores, static, age, urgency, deep_urgency)
+    must = chosen.important_visual | chosen.important_attention | (age >= 8)
+    assert not (chosen.deep & ~chosen.fresh).any()
+    assert (chosen.deep[must]).all()
+    assert chosen.deep.sum() == min(max(taper_rows, must.sum()), chosen.fresh.sum())
+    free, left = chosen.deep & ~must, chosen.fresh & ~chosen.deep
+    if free.any() and left.any():
+        assert deep_urgency[free].min() >= deep_urgency[left].max()
+    assert (select(tunables, 5, scores, scores, static, age, urgency).deep == chosen.fresh).all()
+
+
 @given(seed=st.integers(0, 2**32 - 1), bucket=st.integers(1, 64), row_budget=st.integers(0, 64))
 def test_fresh_tokens_fill_whole_buckets(seed: int, bucket: int, row_budget: int) -> None:
     random = np.random.default_rng(seed)

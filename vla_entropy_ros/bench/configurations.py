@@ -11,9 +11,10 @@ from ..settings import Tunables
 BASELINE = "full, plain decoding"
 
 # what `search` combines; budgets as shares of the visual tokens
-ROW_BUDGETS = (0.375, 0.5, 0.5625, 0.625, 0.6875)
-IMPORTANT = ((0.0, 0.0), (1 / 32, 3 / 64), (5 / 32, 15 / 64))  # k1, k2: none, the default's, the paper's
-MAX_AGES = {"influence": (5, 10, 20), "age": (20,)}  # the oldest first: nothing gets old anyway
+ROW_BUDGETS = (0.3125, 0.375, 0.4375, 0.5)
+IMPORTANT = ((0.0, 0.0), (1 / 128, 1 / 64), (1 / 32, 3 / 64))  # k1, k2
+TAPERS = (None, (0.625, 0.25), (0.625, 0.125), (0.75, 0.0625))  # share of the layers, rows behind them
+MAX_AGES = (5, 20)  # beside the default's
 
 
 def configurations(tokens: int) -> list[Configuration]:
@@ -38,19 +39,24 @@ def configurations(tokens: int) -> list[Configuration]:
         Configuration("default, previous frame", replace(ours, static_reference="previous")),
         Configuration("default, cosine only", replace(ours, difference_threshold=0.0)),
         Configuration("default, adaptive", replace(ours, adaptive=True)),
+        Configuration("default, tapered", replace(ours, layer_schedule="taper")),
         Configuration("default, mass-weighted", replace(ours, mass_weighted=True)),
     ]
 
 
 def search(tokens: int) -> list[Configuration]:
-    """The baseline, full recomputation with drafts, the default, and combinations of its budgets, order and ages."""
+    """The baseline, full recomputation with drafts, the default, combinations of its budgets and tapers, other ages."""
     ours = Tunables.default(tokens)
     made = [c for c in configurations(tokens) if c.name in (BASELINE, "full, exact drafts", DEFAULT)]
-    for share, order, (low, high) in itertools.product(ROW_BUDGETS, MAX_AGES, IMPORTANT):
+    for share, (low, high), taper in itertools.product(ROW_BUDGETS, IMPORTANT, TAPERS):
         rows, k1, k2 = (round(value * tokens) for value in (share, low, high))
-        for age in MAX_AGES[order]:
-            name = f"{rows} by {order}, k {k1}/{k2}, age {age}"
-            made.append(
-                Configuration(name, replace(ours, row_budget=rows, fill_order=order, k1=k1, k2=k2, max_age=age))
-            )
-    return made
+        name, chosen = f"{rows} rows, k {k1}/{k2}", replace(ours, row_budget=rows, k1=k1, k2=k2)
+        if taper is None:
+            chosen = replace(chosen, layer_schedule="constant")
+        else:
+            where, deep = taper[0], round(taper[1] * tokens)
+            name += f", {deep} from {where:g} of the layers on"
+            chosen = replace(chosen, layer_schedule="taper", taper_from=where, taper_rows=deep)
+        made.append(Configuration(name, chosen))
+    made += [Configuration(f"default, age {age}", replace(ours, max_age=age)) for age in MAX_AGES]
+    return list({configuration.name: configuration for configuration in made}.values())  # few tokens: some are alike

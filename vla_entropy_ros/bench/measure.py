@@ -169,7 +169,7 @@ def true_flops(sample: Sample, shape: Shape) -> float:
     """Operations of one tick: vision, projector, every decoder pass with its output rows."""
     llama, first = shape.llama, sample.decoder_rows[0]
     riding = drafted(sample)
-    length = first - riding + sample.visual - sample.fresh
+    length = 1 + sample.visual + sample.text_rows
     prefill = decoder_flops(llama, first, length + riding, 1 + riding)
     later = sum(decoder_flops(llama, rows, length + 7, rows) for rows in sample.decoder_rows[1:])
     return vision_flops(shape.towers, llama.hidden_size) + prefill + later

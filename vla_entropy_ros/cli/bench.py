@@ -36,7 +36,7 @@ COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose pre
 @click.option(
     "--tune",
     is_flag=True,
-    help="Search row_budget, fill_order, max_age, k1 and k2 instead; shows the best trade-offs of time and agreement.",
+    help="Search row_budget, k1, k2, taper and max_age instead; shows the best trade-offs of time and agreement.",
 )
 @click.option("--device", help="Measure a policy of --shape with random weights on cuda, cuda:<index>, cpu or auto.")
 @click.option(

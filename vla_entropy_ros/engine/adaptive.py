@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..settings import Tunables
 from .action import ACTION_NAMES
 
-CALM, URGENT = 0.5, 1.5  # factors of k1, k2 and row_budget when nothing happens, and when everything does
+CALM, URGENT = 0.5, 1.5  # factors of k1, k2, row_budget and taper_rows when nothing happens, and when everything does
 GRIPPER = ACTION_NAMES.index("gripper")
 EVENT = 0.25  # change of the gripper's opening [share of its range] that counts as an event
 MEMORY = 5  # ticks that an event keeps the budgets up
@@ -48,9 +48,7 @@ class Activity:
 def adapt(tunables: Tunables, activity: Activity, tokens: int) -> Tunables:
     """Tunables for the next tick: budgets from CALM to URGENT times their values, T shorter the more moves."""
     factor = CALM + (URGENT - CALM) * activity.urgency
-    k1, k2, row_budget = (
-        min(round(value * factor), limit)
-        for value, limit in ((tunables.k1, tokens // 2), (tunables.k2, tokens // 2), (tunables.row_budget, tokens))
-    )
+    limits = {"k1": tokens // 2, "k2": tokens // 2, "row_budget": tokens, "taper_rows": tokens}
+    budgets = {name: min(round(getattr(tunables, name) * factor), limit) for name, limit in limits.items()}
     T = max(1, round(tunables.T * (1.0 - 0.5 * activity.motion)))
-    return replace(tunables, k1=k1, k2=k2, row_budget=row_budget, T=T)
+    return replace(tunables, T=T, **budgets)

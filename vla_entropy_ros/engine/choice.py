@@ -51,10 +51,14 @@ def choose(
     k_vis, k_attn = budgets(tunables.mode, episode.t, tunables.k1, tunables.k2, tunables.T)
     seen = image_entropy(grey(now.pixels), tunables.histogram_bins) if k_vis else nothing
     attended = _scores(attention, tunables) if attention is not None and k_attn else nothing
-    urgency: Scores = slots.age.astype(np.float64)
+    age = slots.deep_age
+    urgency: Scores = age.astype(np.float64)
+    deep = urgency if tunables.layer_schedule == "taper" else None
     if tunables.fill_order == "influence":
-        urgency = influence(slots.drift(visual), nothing if attention is None else attention.mass)
-    return Choice(select(tunables, episode.t, seen, attended, static, slots.age, urgency), seen, attended, None)
+        mass = nothing if attention is None else attention.mass
+        urgency = influence(slots.drift(visual), mass)
+        deep = None if deep is None else influence(slots.deep_drift(visual), mass)
+    return Choice(select(tunables, episode.t, seen, attended, static, age, urgency, deep), seen, attended, None)
 
 
 def prepare(attention: Attention, tunables: Tunables) -> None:

@@ -65,6 +65,8 @@ class Graph:
 class StaticPasses:
     """`Passes` over fixed buffers, see the module; `capture` needs CUDA."""
 
+    tapers = False
+
     def __init__(
         self, network: Network, preprocess: Preprocessor, decoder: Decoder, slots: Slots, eager: EagerPasses,
         first_action: int, capture: bool,

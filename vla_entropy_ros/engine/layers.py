@@ -1,7 +1,8 @@
-"""The layer schedule of VLA-Cache (opt-in): the reused set grows with depth instead of skipping all layers.
+"""Layer schedules: how many tokens are computed may depend on the depth.
 
-VLA-Cache (arXiv 2502.02175), layer-adaptive reuse: the sharper a layer's attention of the tick before, the more of the
-reusable tokens are reused from there on.
+VLA-Cache (arXiv 2502.02175), layer-adaptive reuse (opt-in): the sharper a layer's attention of the tick before, the
+more of the reusable tokens are reused from there on. Taper (ours): the last layers compute fewer of the fresh tokens,
+for by then the text has read most of what it needs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ def boundaries(layers: int) -> list[int]:
     """Layers at which the reused set grows in a decoder of `layers`: BOUNDARIES in proportion, never the first."""
     grown = {int(np.clip(np.ceil(b * layers / DEPTH), 1, layers - 1)) for b in BOUNDARIES}
     return sorted(grown) if layers > 1 else []
+
+
+def taper_layer(share: float, layers: int) -> int:
+    """First of `layers` that no longer computes all fresh tokens, when `share` of them do; the first always does."""
+    return max(1, round(share * layers))
 
 
 def layer_entropy(attention: NDArray[np.float32]) -> NDArray[np.float64]:

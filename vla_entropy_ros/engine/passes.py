@@ -40,7 +40,7 @@ class Scored:
 class Prefill:
     """The rows of one prefill: fresh visual tokens [F] (ascending), text ids [M] without BOS, draft ids behind them.
 
-    start: whether BOS is computed, too; growth: VLA-Cache's layer schedule, empty for none.
+    start: whether BOS is computed, too; growth: the layer schedule, empty for the constant one.
     """
 
     fresh: Tokens
@@ -51,9 +51,13 @@ class Prefill:
 
 
 class Passes(Protocol):
-    """What `decode` and `policy` need; `rows`: those of each decoder pass since it was last emptied."""
+    """What `decode` and `policy` need; `rows`: those of each decoder pass since it was last emptied.
+
+    tapers: whether a prefill may compute fewer rows in the last layers.
+    """
 
     rows: list[int]
+    tapers: bool
 
     def see(self, frames: NDArray[np.uint8]) -> Tensor:
         """Visual tokens [N, D] of frames [C, S, S, 3], camera after camera; valid until the next call."""
@@ -95,6 +99,8 @@ def scored(table: Tensor) -> Scored:
 
 class EagerPasses:
     """Passes with as many rows as there are, on any device."""
+
+    tapers = True
 
     def __init__(self, network: Network, preprocess: Preprocessor, decoder: Decoder, start: int, first: int) -> None:
         self._network, self._preprocess, self.decoder, self._first = network, preprocess, decoder, first

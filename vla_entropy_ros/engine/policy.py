@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from .entropy import Attention
 from .episode import NEW_EPISODE, Episode
 from .errors import ActionError, CheckpointError
 from .graphs import make_passes
-from .layers import layer_entropy, plan
+from .layers import layer_entropy, plan, taper_layer
 from .passes import Prefill, Scored
 from .preprocess import Observation, Preprocessor, check_observation, patches
 from .prompt import MAX_TEXT, Encoder, Prompt, Prompter
@@ -149,8 +149,13 @@ class Policy:
         )
 
     def set_tunables(self, tunables: Tunables) -> None:
-        """Use `tunables` from the next tick on; raises SettingError if a budget is above the number of tokens."""
+        """Use `tunables` from the next tick on; raises SettingError if a budget is above the number of tokens.
+
+        Passes of fixed shapes do not taper: on a GPU a row costs next to nothing.
+        """
         self.check(tunables)
+        if tunables.layer_schedule == "taper" and not self._passes.tapers:
+            tunables = replace(tunables, layer_schedule="constant")
         self._tunables = tunables
 
     def check(self, tunables: Tunables) -> None:
@@ -254,13 +259,13 @@ class Policy:
         decoded = self._decode(first, prompt.ids, draft, watch.start)
         actions = self._actions.decode(decoded.tokens)
         watch.lap("decode")
-        self._slots.commit(choice.selection.fresh, now, visual)
+        self._slots.commit(choice.selection.fresh, now, visual, choice.selection.deep)
         result = Result(
             actions=actions,
             tokens=decoded.tokens,
             token_entropy=decoded.entropy,
             drafts=drafts(decoded),
-            reuse=reuse(choice, self._slots.age),
+            reuse=reuse(choice, self._slots.deep_age),
             timings=watch.timings(),
             decoder_passes=decoded.passes,
             decoder_rows=tuple(self._passes.rows),
@@ -276,9 +281,12 @@ class Policy:
         return result
 
     def _rows(self, selection: Selection, ids: tuple[int, ...], draft: Draft) -> Prefill:
-        """What the prefill computes: where the reused set grows, every token at first."""
+        """What the prefill computes: where VLA-Cache's reused set grows, every token at first."""
         growth = self._growth(selection)
         fresh = np.arange(self._slots.visual) if growth else np.flatnonzero(selection.fresh)
+        deep = selection.deep & selection.fresh
+        if not growth and not np.array_equal(deep, selection.fresh):
+            growth = {taper_layer(self._tunables.taper_from, self._slots.layers): np.flatnonzero(~deep)}
         return Prefill(fresh, ids, draft.ids, not self._slots.start_valid, growth)
 
     def _decode(self, first: Scored, ids: tuple[int, ...], draft: Draft, began: float) -> Decoded:

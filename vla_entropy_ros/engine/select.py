@@ -38,9 +38,10 @@ def _rows_product(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.
 
 @dataclass(frozen=True)
 class Selection:
-    """Boolean masks [N] of one tick, and the budgets they were chosen with."""
+    """Boolean masks [N] of one tick, and the budgets they were chosen with; deep: fresh in the last layers, too."""
 
     fresh: Mask
+    deep: Mask
     static: Mask
     important_visual: Mask
     important_attention: Mask
@@ -97,25 +98,33 @@ def select(
     static: Mask,
     age: NDArray[np.int64],
     urgency: Scores,
+    deep_urgency: Scores | None = None,
 ) -> Selection:
     """Reuse what is static, unimportant and younger than `max_age`; everything else is fresh.
 
-    t: ticks since the schedule began; age [N]: ticks since each token's keys and values were computed, last tick;
-    urgency [N]: which of the others are computed, too, while the row budget lasts.
+    t: ticks since the schedule began; age [N]: ticks since each token's keys and values were computed, last tick, in
+    the layers where that is longest ago; urgency [N]: which of the others are computed, too, while the row budget
+    lasts; deep_urgency [N]: which of the fresh ones go through the last layers, beside those that are important or too
+    old, while `taper_rows` last; None: all.
     """
     k_vis, k_attn = budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
     by_image, by_attention = top(image_entropy, k_vis), top(attention, k_attn)
-    reused = static & ~by_image & ~by_attention & (age + 1 <= tunables.max_age)
+    important, old = by_image | by_attention, age + 1 > tunables.max_age
+    reused = static & ~important & ~old
     wanted = int(np.count_nonzero(~reused))
     buckets = -(-wanted // tunables.row_bucket) * tunables.row_bucket
     fresh = fill(~reused, urgency, max(buckets, tunables.row_budget))
-    return Selection(fresh, static, by_image, by_attention, k_vis, k_attn)
+    deep = fresh
+    if deep_urgency is not None:
+        deep = fresh & fill(important | old, np.where(fresh, deep_urgency, -1.0), tunables.taper_rows)
+    return Selection(fresh, deep, static, by_image, by_attention, k_vis, k_attn)
 
 
 def all_fresh(count: int, static: Mask | None = None) -> Selection:
     """The selection that computes all `count` tokens."""
     none = np.zeros(count, np.bool_)
-    return Selection(np.ones(count, np.bool_), none if static is None else static, none, none, 0, 0)
+    every = np.ones(count, np.bool_)
+    return Selection(every, every, none if static is None else static, none, none, 0, 0)
 
 
 def influence(drift: Scores, mass: Scores) -> Scores:

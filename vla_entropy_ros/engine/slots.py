@@ -19,7 +19,8 @@ class Slots:
     """Buffers [layers, Hkv, slots, hd] for `BOS | visual | text | actions`; slot number = position.
 
     A visual slot is valid while it carries the current epoch; `invalidate` begins a new one. Age [ticks],
-    reference pixels and embeddings tell when, and from what, each visual slot was computed.
+    reference pixels and embeddings tell when, and from what, each visual slot was computed in the first layers;
+    deep_age and deep_embeddings in the last ones.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class Slots:
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
         self.embeddings = torch.zeros(visual, config.hidden_size, device=device, dtype=dtype)
+        self.deep_embeddings = torch.zeros_like(self.embeddings)
         self.age: NDArray[np.int64] = np.zeros(visual, np.int64)
+        self.deep_age: NDArray[np.int64] = np.zeros(visual, np.int64)
         self.reference = Patches.of(np.zeros((visual, patch), np.uint8))
         self.previous = self.reference
         self.measured: Tensor | None = None  # `change` of the newest visual tokens, where it was measured already
-        self._fresh = Upload((visual,), torch.bool, device)
+        self._fresh = Upload((2, visual), torch.bool, device)
         self._epoch = 0
         self._epochs: NDArray[np.int64] = np.full(visual, NEVER, np.int64)
         self._start_epoch = NEVER
@@ -53,7 +56,7 @@ class Slots:
     def invalidate(self) -> None:
         """Begin a new epoch: nothing stored so far may be reused."""
         self._epoch += 1
-        self.age[:] = 0
+        self.age[:] = self.deep_age[:] = 0
 
     def clear(self) -> None:
         """Forget all contents, too: after a failure there may be values that are not finite, which no mask hides."""
@@ -63,8 +66,7 @@ class Slots:
 
     def change(self, visual: Tensor) -> Tensor:
         """Squared relative change [N] of the visual tokens `visual` [N, D] since their slots were computed, float32."""
-        now = visual.float()
-        return (now - self.embeddings.float()).square().sum(-1) / now.square().sum(-1).clamp_min(1e-12)
+        return _change(visual, self.embeddings)
 
     def drift(self, visual: Tensor) -> NDArray[np.float64]:
         """`change` on the host; waits for the device."""
@@ -72,17 +74,29 @@ class Slots:
         self.measured = None
         return change.cpu().numpy().astype(np.float64)
 
-    def commit(self, fresh: Mask, patches: Patches, visual: Tensor) -> None:
-        """Note that a pass has written BOS and the `fresh` visual slots [N].
+    def deep_drift(self, visual: Tensor) -> NDArray[np.float64]:
+        """`drift` since the slots' last layers were computed."""
+        return _change(visual, self.deep_embeddings).cpu().numpy().astype(np.float64)
 
-        They come from a frame with those `patches` [N] and embeddings `visual` [N, D].
+    def commit(self, fresh: Mask, patches: Patches, visual: Tensor, deep: Mask | None = None) -> None:
+        """Note that a pass has written BOS and the `fresh` visual slots [N], in the last layers the `deep` ones.
+
+        They come from a frame with those `patches` [N] and embeddings `visual` [N, D]. deep: None for all the fresh.
         """
-        self._fresh.host[:] = fresh
-        self._fresh.send(len(fresh))
-        torch.where(self._fresh.device[:, None], visual, self.embeddings, out=self.embeddings)
-        self.age += 1
-        self.age[fresh] = 0
+        deep = fresh if deep is None else deep
+        self._fresh.host[0], self._fresh.host[1] = fresh, deep
+        self._fresh.send(2)
+        stores = ((self.embeddings, self.age, fresh), (self.deep_embeddings, self.deep_age, deep))
+        for written, (embeddings, age, rows) in zip(self._fresh.device, stores, strict=True):
+            torch.where(written[:, None], visual, embeddings, out=embeddings)
+            age += 1
+            age[rows] = 0
         self.reference.copy_rows(patches, fresh)
         self.previous = patches
         self._epochs[fresh] = self._epoch
         self._start_epoch = self._epoch
+
+
+def _change(visual: Tensor, stored: Tensor) -> Tensor:
+    now = visual.float()
+    return (now - stored.float()).square().sum(-1) / now.square().sum(-1).clamp_min(1e-12)

@@ -12,7 +12,7 @@ from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.resources import default_checkpoint
 from vla_entropy_ros.runner import inprocess
 from vla_entropy_ros.runner.plan import Silent, Trial, plan
-from vla_entropy_ros.sim import TASKS, family_tasks
+from vla_entropy_ros.sim import FAMILIES, TASKS
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,11 @@ def arm() -> Iterator[inprocess.Arm]:
     made.close()
 
 
-def test_it_picks_up_and_puts_down_what_it_is_asked_for(arm: inprocess.Arm) -> None:
-    configurations = named(["full", "default"], "default", arm.policy.info.visual_tokens)
-    tasks = [*family_tasks("pick"), *family_tasks("put")]
-    done = list(inprocess.run(arm, plan(configurations, tasks, 4, FRESH_SEED), Silent()))
-    assert [episode.instruction for episode in done[:2]] == ["pick up the red cube", "put the red cube on the plate"]
-    assert len(done) == 16
-    assert sum(episode.success for episode in done) >= 11
+def test_it_does_what_it_is_asked_for(arm: inprocess.Arm) -> None:
+    ours = named(["default"], "default", arm.policy.info.visual_tokens)
+    done = list(inprocess.run(arm, plan(ours, list(TASKS), 3, FRESH_SEED), Silent()))
+    assert [TASKS[episode.task].family for episode in done] == 3 * list(FAMILIES)
+    assert sum(episode.success for episode in done) >= 10
 
 
 def test_the_second_instruction_follows_when_the_first_goal_is_reached(arm: inprocess.Arm) -> None:

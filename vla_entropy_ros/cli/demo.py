@@ -9,8 +9,6 @@ import click
 
 from . import options
 
-SHOWN = ("pick", "put")  # families that the shipped policy masters
-
 
 @click.command()
 @click.option("--episodes", type=click.IntRange(1, 1000), default=4, show_default=True, help="Episodes, tasks in turn.")
@@ -42,7 +40,7 @@ def demo(
     """
     from ..settings import default_settings
 
-    modes, names = options.valid_modes([mode]), options.valid_tasks(tasks, suites if tasks else suites or SHOWN)
+    modes, names = options.valid_modes([mode]), options.valid_tasks(tasks, suites)
     options.need_ros()
     from rich.console import Console
 

@@ -39,7 +39,7 @@ def configurations(tokens: int) -> list[Configuration]:
         Configuration("default, previous frame", replace(ours, static_reference="previous")),
         Configuration("default, cosine only", replace(ours, difference_threshold=0.0)),
         Configuration("default, adaptive", replace(ours, adaptive=True)),
-        Configuration("default, tapered", replace(ours, layer_schedule="taper")),
+        Configuration("default, no taper", replace(ours, layer_schedule="constant")),
         Configuration("default, mass-weighted", replace(ours, mass_weighted=True)),
     ]
 

@@ -26,9 +26,9 @@ def _bin_of_level(bins: int) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=8)
-def _first_bins(count: int, bins: int) -> NDArray[np.int64]:
+def _first_bins(count: int, bins: int) -> NDArray[np.int32]:
     """Number of each patch's first bin [N, 1], where the bins of all patches are counted through."""
-    return np.arange(count)[:, None] * bins
+    return np.arange(count, dtype=np.int32)[:, None] * np.int32(bins)
 
 
 def image_entropy(grey_patches: NDArray[np.uint8], bins: int) -> Scores:

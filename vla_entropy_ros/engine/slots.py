@@ -72,11 +72,11 @@ class Slots:
         """`change` on the host; waits for the device."""
         change = self.change(visual) if self.measured is None else self.measured
         self.measured = None
-        return change.cpu().numpy().astype(np.float64)
+        return _on_host(change)
 
     def deep_drift(self, visual: Tensor) -> NDArray[np.float64]:
         """`drift` since the slots' last layers were computed."""
-        return _change(visual, self.deep_embeddings).cpu().numpy().astype(np.float64)
+        return _on_host(_change(visual, self.deep_embeddings))
 
     def commit(self, fresh: Mask, patches: Patches, visual: Tensor, deep: Mask | None = None) -> None:
         """Note that a pass has written BOS and the `fresh` visual slots [N], in the last layers the `deep` ones.
@@ -98,5 +98,11 @@ class Slots:
 
 
 def _change(visual: Tensor, stored: Tensor) -> Tensor:
+    """Squared relative difference [N] of rows [N, D], float32."""
     now = visual.float()
-    return (now - stored.float()).square().sum(-1) / now.square().sum(-1).clamp_min(1e-12)
+    apart = now - stored.float()
+    return torch.linalg.vecdot(apart, apart) / torch.linalg.vecdot(now, now).clamp_min(1e-12)
+
+
+def _on_host(change: Tensor) -> NDArray[np.float64]:
+    return change.cpu().numpy().astype(np.float64)

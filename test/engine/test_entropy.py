@@ -26,6 +26,14 @@ def test_image_entropy_is_that_of_the_histogram(bins: int) -> None:
     np.testing.assert_allclose(image_entropy(patches, bins), expected, atol=1e-12)
 
 
+def test_more_patches_than_a_byte_can_number_are_counted_apart() -> None:
+    patches = np.random.default_rng(1).integers(0, 256, (600, 196), np.uint8)
+    one_by_one = [image_entropy(patch[None], 64)[0] for patch in patches]
+    np.testing.assert_allclose(image_entropy(patches, 64), one_by_one, atol=1e-12)
+    with pytest.raises(ValueError, match="256 pixels: at most 255"):
+        image_entropy(np.zeros((4, 256), np.uint8), 64)
+
+
 def test_image_entropy_spans_zero_to_one() -> None:
     patches = np.stack([np.full(196, 90, np.uint8), np.arange(196, dtype=np.uint8)])
     np.testing.assert_allclose(image_entropy(patches, 256), [0.0, 1.0], atol=1e-12)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -42,6 +42,7 @@ def generate_launch_description():
         name="simulator",
         namespace=value["namespace"],
         output="screen",
+        on_exit=Shutdown(reason="the simulator has ended"),
         parameters=[value["params_file"], episode],
     )
     passed = {name: value[name] for name in ("params_file", "instruction", "enabled", "action_scale", "namespace")}

@@ -24,7 +24,7 @@ from .camera import Camera, topics
 from .diagnostics import ERROR, OK, Diagnostics, Report
 from .inference import LOG_PERIOD, Inference, Options, Tick
 from .messages import chunk_message, stop_message
-from .parameters import Parameters, Values
+from .parameters import Parameters, TunableNode, Values
 from .reports import Bounds, cache_report, inference_report, observation_report
 from .settings import POLICY_SETTINGS, resolve_checkpoint
 from .spin import Stop, one_line, run
@@ -51,7 +51,7 @@ def options_of(values: Values) -> Options:
     )
 
 
-class PolicyNode(LifecycleNode):
+class PolicyNode(TunableNode, LifecycleNode):
     """configure loads and tests the checkpoint, activate publishes, deactivate forgets, cleanup frees."""
 
     def __init__(self, stop: Stop | None = None, **node_options: Any) -> None:

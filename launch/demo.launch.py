@@ -25,6 +25,11 @@ ARGUMENTS = {
 }
 
 
+def _after_exit(event, context):
+    """Shut all down with the simulator, unless that is what ended it: launch fails when it is told a second time."""
+    return None if context.is_shutdown else Shutdown(reason="the simulator has ended")
+
+
 def generate_launch_description():
     """Return the launch description."""
     arguments = [
@@ -42,7 +47,7 @@ def generate_launch_description():
         name="simulator",
         namespace=value["namespace"],
         output="screen",
-        on_exit=Shutdown(reason="the simulator has ended"),
+        on_exit=_after_exit,
         parameters=[value["params_file"], episode],
     )
     passed = {name: value[name] for name in ("params_file", "instruction", "enabled", "action_scale", "namespace")}

@@ -127,7 +127,7 @@ def _bring_up(policy):
     def configured(context):
         if context.locals.event.goal_state == "inactive":
             return [change(transition.TRANSITION_ACTIVATE)]
-        return _give_up("the policy could not be configured; its log says why")
+        return _give_up(context, "the policy could not be configured; its log says why")
 
     configure = change(transition.TRANSITION_CONFIGURE)
     return [
@@ -145,11 +145,12 @@ def _bring_up(policy):
 
 def _after_exit(event, context):
     """Shut all down after a node that could not start or gave up; after one that was killed the other holds the arm."""
-    return _give_up(f"{event.process_name} has ended; its log says why") if event.returncode > 0 else None
+    return _give_up(context, f"{event.process_name} has ended; its log says why") if event.returncode > 0 else None
 
 
-def _give_up(reason):
-    return [LogInfo(msg=reason), Shutdown(reason=reason)]
+def _give_up(context, reason):
+    """Return what ends the launch and says why; nothing where it ends already, since launch fails at a second time."""
+    return [] if context.is_shutdown else [LogInfo(msg=reason), Shutdown(reason=reason)]
 
 
 def generate_launch_description():

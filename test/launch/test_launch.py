@@ -101,7 +101,7 @@ def test_an_argument_that_can_not_be_read_is_refused(monkeypatch: pytest.MonkeyP
 
 def happened(**event: Any) -> SimpleNamespace:
     """A launch context in which such an event is being handled."""
-    return SimpleNamespace(locals=SimpleNamespace(event=SimpleNamespace(**event)))
+    return SimpleNamespace(locals=SimpleNamespace(event=SimpleNamespace(**event)), is_shutdown=False)
 
 
 def test_policy_is_configured_then_activated_and_a_failure_ends_the_launch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,9 +135,11 @@ def test_a_node_that_gives_up_ends_the_launch_and_one_that_was_killed_does_not(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     after_exit = node(policy_actions(monkeypatch), name).options["on_exit"]
+    running, ending = SimpleNamespace(is_shutdown=False), SimpleNamespace(is_shutdown=True)
     for status in (0, -9):
-        assert not after_exit(SimpleNamespace(process_name=name, returncode=status), None)
-    given_up = after_exit(SimpleNamespace(process_name=name, returncode=1), None)
+        assert not after_exit(SimpleNamespace(process_name=name, returncode=status), running)
+    assert not after_exit(SimpleNamespace(process_name=name, returncode=1), ending)
+    given_up = after_exit(SimpleNamespace(process_name=name, returncode=1), running)
     assert [type(action).__name__ for action in given_up] == ["LogInfo", "Shutdown"]
     assert name in given_up[0].options["msg"]
 
@@ -148,7 +150,9 @@ def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
         known = load("policy").ARGUMENTS
     types = {name: value.options["value_type"] for name, value in parameters(node(description, "simulator")).items()}
     assert types == {"task": str, "seed": int}
-    assert type(node(description, "simulator").options["on_exit"]).__name__ == "Shutdown"
+    after_exit = node(description, "simulator").options["on_exit"]
+    assert type(after_exit(None, SimpleNamespace(is_shutdown=False))).__name__ == "Shutdown"
+    assert after_exit(None, SimpleNamespace(is_shutdown=True)) is None  # on Ctrl-C
     (include,) = of(description, "IncludeLaunchDescription")
     assert {name for name, _ in include.options["launch_arguments"]} <= set(known)
 

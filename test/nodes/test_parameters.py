@@ -91,6 +91,13 @@ def test_a_refusal_is_one_line_and_changes_nothing(subject: Subject, name: str, 
     assert subject.applied == []
 
 
+def test_a_refusal_is_in_the_log_for_those_whose_tool_does_not_show_it(
+    subject: Subject, capfd: pytest.CaptureFixture[str]
+) -> None:
+    subject.set_parameters_atomically([Parameter("low", value=2.5)])
+    assert "parameter refused: low: 2.5 is not of type int; valid are 0 to 100" in capfd.readouterr().err
+
+
 def test_an_unknown_name_is_answered_with_those_there_are(stage: Any) -> None:
     stage.add(Subject())
     answer = stage.set_parameter("subject", "lowest", 1)

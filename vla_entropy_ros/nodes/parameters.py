@@ -15,6 +15,7 @@ from .spin import StartError, one_line
 
 Values = dict[str, Any]
 NUMBERS = ("int", "float")
+LOG_PERIOD = 1.0  # seconds between two lines about refused parameters
 
 
 class Parameters:
@@ -90,6 +91,8 @@ class TunableNode(Node):
         """As rclpy's, but a read-only parameter may be set to what it is, so that a dump of all can be loaded."""
         changes = [parameter for parameter in parameter_list if not self._stays(parameter)]
         reason = self._settings.refusal(changes) if hasattr(self, "_settings") else ""
+        if reason:  # rqt_reconfigure goes on showing the value that was refused, and not the reason
+            self.get_logger().warning(f"parameter refused: {reason}", throttle_duration_sec=LOG_PERIOD)
         if reason or not changes:
             return SetParametersResult(successful=not reason, reason=reason)
         return super().set_parameters_atomically(changes)

@@ -18,7 +18,15 @@ from vla_entropy_ros.nodes.settings import COMMAND_SETTINGS, POLICY_SETTINGS
 from vla_entropy_ros.settings import Setting, default_settings
 
 CHANGED: dict[str, dict[str, Any]] = {
-    "policy": {"T": 7, "k2": 30, "k1": 20, "mode": "full", "similarity_threshold": 0.5, "mass_weighted": True},
+    "policy": {
+        "T": 7,
+        "k2": 30,
+        "k1": 20,
+        "mode": "full",
+        "drafts": "off",
+        "similarity_threshold": 0.5,
+        "mass_weighted": True,
+    },
     "command": {"action_scale": 1.0, "stale_after": 3, "workspace_x_high": 0.9, "dry_run": True, "gripper_open": -5.5},
 }
 KINDS: dict[str, type[Any]] = {"policy": PolicyNode, "command": CommandNode}

@@ -15,7 +15,7 @@ from vla_entropy_ros.nodes.spin import StartError
 from vla_entropy_ros.settings import Setting
 
 TABLE = (
-    Setting("mode", "str", "how", choices=("full", "half")),
+    Setting("mode", "str", "how", choices=("full", "half", "off")),
     Setting("low", "int", "lower one", 0, 100),
     Setting("high", "int", "upper one", 0, 100),
     Setting("share", "float", "how much", 0.0, 1.0),
@@ -58,9 +58,16 @@ def test_a_new_value_is_applied_beside_the_others(stage: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "number"),
-    [("share", 1, 1.0), ("share", "1e-3", 0.001), ("share", 0.25, 0.25), ("high", "1e2", 100), ("high", 30.0, 30)],
+    [
+        ("share", 1, 1.0),
+        ("mode", False, "off"),
+        ("share", "1e-3", 0.001),
+        ("share", 0.25, 0.25),
+        ("high", "1e2", 100),
+        ("high", 30.0, 30),
+    ],
 )
-def test_whatever_reads_as_the_right_number_serves(subject: Subject, name: str, value: object, number: float) -> None:
+def test_whatever_reads_as_the_right_value_serves(subject: Subject, name: str, value: object, number: object) -> None:
     assert subject.set_parameters_atomically([Parameter(name, value=value)]).successful
     assert subject.get_parameter(name).value == number
     assert type(subject.applied[-1][name]) is type(number)
@@ -69,7 +76,8 @@ def test_whatever_reads_as_the_right_number_serves(subject: Subject, name: str, 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("mode", "quarter", "mode: 'quarter' is not valid; valid are full, half"),
+        ("mode", True, "mode: True is not of type str; valid are full, half, off"),
+        ("mode", "quarter", "mode: 'quarter' is not valid; valid are full, half, off"),
         ("low", 101, "low: 101 is out of range; valid are 0 to 100"),
         ("low", 2.5, "low: 2.5 is not of type int; valid are 0 to 100"),
         ("share", 2, "share: 2.0 is out of range; valid are 0 to 1"),
@@ -127,13 +135,14 @@ def test_tools_see_ranges_and_choices(stage: Any) -> None:
     low, share, mode, device = answer.descriptors
     assert (low.description, low.integer_range[0].from_value, low.integer_range[0].to_value) == ("lower one", 0, 100)
     assert (share.floating_point_range[0].to_value, share.floating_point_range[0].step) == (1.0, 0.0)
-    assert mode.additional_constraints == "one of full, half"
+    assert mode.additional_constraints == "one of full, half, off"
     assert [descriptor.read_only for descriptor in answer.descriptors] == [False, False, False, True]
     assert device.name == "device"
 
 
 def test_an_integer_serves_as_a_float_from_the_start_on() -> None:
-    subject = Subject(share=1, low=50, high=60)
+    subject = Subject(share=1, low=50, high=60, mode=False)
+    assert subject.settings.values["mode"] == "off"
     assert (subject.settings.values["share"], subject.settings.values["low"]) == (1.0, 50)
     assert subject.get_parameter("share").value == 1.0
     assert not subject.set_parameters_atomically([Parameter("share", value=2)]).successful
@@ -143,7 +152,7 @@ def test_an_integer_serves_as_a_float_from_the_start_on() -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"mode": "quarter"}, "mode: 'quarter' is not valid; valid are full, half"),
+        ({"mode": "quarter"}, "mode: 'quarter' is not valid; valid are full, half, off"),
         ({"low": -1}, "low: -1 is out of range; valid are 0 to 100"),
         ({"low": "ten"}, "low: 'ten' is not of type int; valid are 0 to 100"),
         ({"share": 2}, "share: 2.0 is out of range; valid are 0 to 1"),

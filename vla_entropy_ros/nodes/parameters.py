@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import yaml
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 from rclpy.node import Node
@@ -142,9 +143,12 @@ def _describe(setting: Setting) -> ParameterDescriptor:
 
 
 def _as_declared(setting: Setting | None, parameter: Parameter[Any]) -> Parameter[Any]:
-    """Turn what the command line takes for another type, `2` and `1e-3` or `1e2`, into the number that is due."""
+    """Turn what tools take for another type, `2`, `1e-3`, `1e2` or `off`, into the number or the choice that is due."""
     value = parameter.value
-    if setting is None or setting.kind not in NUMBERS or isinstance(value, bool):
+    if setting is not None and isinstance(value, bool):  # YAML reads `off` as false
+        meant = [choice for choice in setting.choices if yaml.safe_load(str(choice)) is value]
+        return Parameter(parameter.name, Parameter.Type.STRING, meant[0]) if len(meant) == 1 else parameter
+    if setting is None or setting.kind not in NUMBERS:
         return parameter
     try:
         number = float(value)

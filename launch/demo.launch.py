@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -25,6 +25,11 @@ ARGUMENTS = {
 }
 
 
+def _after_exit(event, context):
+    """Shut all down with the simulator, unless that is what ended it: launch fails when it is told a second time."""
+    return None if context.is_shutdown else Shutdown(reason="the simulator has ended")
+
+
 def generate_launch_description():
     """Return the launch description."""
     arguments = [
@@ -42,6 +47,7 @@ def generate_launch_description():
         name="simulator",
         namespace=value["namespace"],
         output="screen",
+        on_exit=_after_exit,
         parameters=[value["params_file"], episode],
     )
     passed = {name: value[name] for name in ("params_file", "instruction", "enabled", "action_scale", "namespace")}

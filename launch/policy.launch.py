@@ -68,6 +68,7 @@ def nodes(context):
         "package": PACKAGE,
         "namespace": value["namespace"],
         "output": "screen",
+        "on_exit": _after_exit,
         "arguments": ["--ros-args", "--log-level", value["log_level"]],
     }
     clock = {"use_sim_time": _flag(value, "use_sim_time")}
@@ -92,10 +93,18 @@ def _command_parameters(value):
     """Return the parameters of the command node that arguments were given for."""
     given = {name: value[name] for name in ("action_frame", "command_type") if value[name]}
     if value["action_scale"]:
-        given["action_scale"] = float(value["action_scale"])
+        given["action_scale"] = _number(value, "action_scale")
     if value["dry_run"]:
         given["dry_run"] = _flag(value, "dry_run")
     return {"enabled": _flag(value, "enabled"), **given}
+
+
+def _number(value, name):
+    """Return the argument `name` as a float; RuntimeError unless it is a number. Its range is the node's concern."""
+    try:
+        return float(value[name])
+    except ValueError:
+        raise RuntimeError(f"{name}:={value[name]}: valid are numbers, such as 0.2") from None
 
 
 def _flag(value, name):
@@ -106,24 +115,42 @@ def _flag(value, name):
 
 
 def _bring_up(policy):
-    """Return the handlers: configure once it runs, then activate; shut all down if the policy can't be configured."""
+    """Return the handlers: configure once it runs, then activate; shut all down if the policy can't be configured.
+
+    Each acts once: who changes the state by hand later shall not be overtaken by the launch.
+    """
     transition = lifecycle_msgs.msg.Transition
 
     def change(transition_id):
         return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(policy), transition_id=transition_id))
 
-    def after(goal_state, actions):
-        handler = OnStateTransition(
-            target_lifecycle_node=policy, start_state="configuring", goal_state=goal_state, entities=actions
-        )
-        return RegisterEventHandler(handler)
+    def configured(context):
+        if context.locals.event.goal_state == "inactive":
+            return [change(transition.TRANSITION_ACTIVATE)]
+        return _give_up(context, "the policy could not be configured; its log says why")
 
-    reason = "the policy could not be configured; its log says why"
+    configure = change(transition.TRANSITION_CONFIGURE)
     return [
-        RegisterEventHandler(OnProcessStart(target_action=policy, on_start=[change(transition.TRANSITION_CONFIGURE)])),
-        after("inactive", [change(transition.TRANSITION_ACTIVATE)]),
-        after("unconfigured", [LogInfo(msg=reason), Shutdown(reason=reason)]),
+        RegisterEventHandler(OnProcessStart(target_action=policy, on_start=[configure], handle_once=True)),
+        RegisterEventHandler(
+            OnStateTransition(
+                target_lifecycle_node=policy,
+                start_state="configuring",
+                entities=[OpaqueFunction(function=configured)],
+                handle_once=True,
+            )
+        ),
     ]
+
+
+def _after_exit(event, context):
+    """Shut all down after a node that could not start or gave up; after one that was killed the other holds the arm."""
+    return _give_up(context, f"{event.process_name} has ended; its log says why") if event.returncode > 0 else None
+
+
+def _give_up(context, reason):
+    """Return what ends the launch and says why; nothing where it ends already, since launch fails at a second time."""
+    return [] if context.is_shutdown else [LogInfo(msg=reason), Shutdown(reason=reason)]
 
 
 def generate_launch_description():

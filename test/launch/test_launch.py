@@ -8,7 +8,7 @@ import os
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,9 +92,16 @@ def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert {policy.options["namespace"], command.options["namespace"]} == {"left"}
 
 
-def test_a_flag_that_is_neither_true_nor_false_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_argument_that_can_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="enabled:=yes: valid are true, false"):
         policy_actions(monkeypatch, enabled="yes")
+    with pytest.raises(RuntimeError, match="action_scale:=much: valid are numbers"):
+        policy_actions(monkeypatch, action_scale="much")
+
+
+def happened(**event: Any) -> SimpleNamespace:
+    """A launch context in which such an event is being handled."""
+    return SimpleNamespace(locals=SimpleNamespace(event=SimpleNamespace(**event)), is_shutdown=False)
 
 
 def test_policy_is_configured_then_activated_and_a_failure_ends_the_launch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,12 +113,35 @@ def test_policy_is_configured_then_activated_and_a_failure_ends_the_launch(monke
     (start,) = of(handlers, "OnProcessStart")
     (configure,) = start.options["on_start"]
     assert configure.options["event"].options["transition_id"] == Transition.TRANSITION_CONFIGURE
-    goals = {
-        handler.options["goal_state"]: handler.options["entities"] for handler in of(handlers, "OnStateTransition")
-    }
-    (activate,) = goals["inactive"]
+    (outcome,) = of(handlers, "OnStateTransition")
+    assert outcome.options["start_state"] == "configuring"
+    (react,) = outcome.options["entities"]
+    (activate,) = react.options["function"](happened(goal_state="inactive"))
     assert activate.options["event"].options["transition_id"] == Transition.TRANSITION_ACTIVATE
-    assert [type(action).__name__ for action in goals["unconfigured"]] == ["LogInfo", "Shutdown"]
+    for state in ("unconfigured", "errorprocessing"):
+        given_up = react.options["function"](happened(goal_state=state))
+        assert [type(action).__name__ for action in given_up] == ["LogInfo", "Shutdown"]
+
+
+def test_the_policy_is_brought_up_once_so_that_a_person_may_configure_without_activating(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handlers = [action.args[0] for action in of(policy_actions(monkeypatch), "RegisterEventHandler")]
+    assert [handler.options["handle_once"] for handler in handlers] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["policy", "command"])
+def test_a_node_that_gives_up_ends_the_launch_and_one_that_was_killed_does_not(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    after_exit = node(policy_actions(monkeypatch), name).options["on_exit"]
+    running, ending = SimpleNamespace(is_shutdown=False), SimpleNamespace(is_shutdown=True)
+    for status in (0, -9):
+        assert not after_exit(SimpleNamespace(process_name=name, returncode=status), running)
+    assert not after_exit(SimpleNamespace(process_name=name, returncode=1), ending)
+    given_up = after_exit(SimpleNamespace(process_name=name, returncode=1), running)
+    assert [type(action).__name__ for action in given_up] == ["LogInfo", "Shutdown"]
+    assert name in given_up[0].options["msg"]
 
 
 def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
@@ -120,6 +150,9 @@ def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
         known = load("policy").ARGUMENTS
     types = {name: value.options["value_type"] for name, value in parameters(node(description, "simulator")).items()}
     assert types == {"task": str, "seed": int}
+    after_exit = node(description, "simulator").options["on_exit"]
+    assert type(after_exit(None, SimpleNamespace(is_shutdown=False))).__name__ == "Shutdown"
+    assert after_exit(None, SimpleNamespace(is_shutdown=True)) is None  # on Ctrl-C
     (include,) = of(description, "IncludeLaunchDescription")
     assert {name for name, _ in include.options["launch_arguments"]} <= set(known)
 

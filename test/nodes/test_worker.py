@@ -99,6 +99,16 @@ def test_waiting_is_bounded() -> None:
     assert worker.stop()
 
 
+def test_a_caller_may_give_up() -> None:
+    go_on, wanted = threading.Event(), [True, True, False]
+    worker = Worker("unwanted", lambda: None)
+    with pytest.raises(WorkerError, match="unwanted thread is not wanted any more"):
+        worker.call(lambda: go_on.wait(PATIENCE), given_up=lambda: not wanted.pop(0))
+    go_on.set()
+    assert worker.call(lambda: "free again") == "free again"
+    assert worker.stop()
+
+
 def test_stopping_tells_those_who_wait() -> None:
     go_on, started = threading.Event(), threading.Event()
     worker = Worker("leaving", lambda: None)

@@ -9,7 +9,6 @@ from typing import Any
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import SetBool, Trigger
@@ -21,7 +20,7 @@ from .arm import JointArm, PoseArm
 from .diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Report, Samples
 from .messages import chunk_from, is_stop, pose_message
 from .outputs import make_output
-from .parameters import Parameters, Values
+from .parameters import Parameters, TunableNode, Values
 from .settings import COMMAND_SETTINGS
 from .spin import Stop, run
 
@@ -38,7 +37,7 @@ def check(values: Values) -> None:
         raise ValueError(f"rate {values['rate']:g} is too low for twist_stamped: valid is {SERVO_RATE:g} or more")
 
 
-class CommandNode(Node):
+class CommandNode(TunableNode):
     """Wires a Commander to topics; sends only while enabled and while the measured pose is known and fresh."""
 
     def __init__(self, stop: Stop | None = None, **node_options: Any) -> None:

@@ -20,7 +20,7 @@ from .gather import ImageMessage, Synchroniser, View, oldest
 from .messages import seconds
 from .pacing import Pacer, Verdict
 from .spin import one_line
-from .worker import Slot, Worker
+from .worker import PATIENCE, Slot, Worker
 
 LOG_PERIOD = 5.0  # seconds between two lines about the same fault
 MISSED = 100  # images lost at once that a rate takes into account
@@ -117,8 +117,11 @@ class Inference:
         orders = self._orders
         return orders.options.default_instruction if orders.instruction is None else orders.instruction
 
-    def load(self, make: Callable[[], Policy]) -> Policy:
-        """Load the policy on the thread that will run it, check that it looks at the image, and warm it up."""
+    def load(self, make: Callable[[], Policy], given_up: Callable[[], bool] = lambda: False) -> Policy:
+        """Load the policy on the thread that will run it, check that it looks at the image, and warm it up.
+
+        WorkerError as soon as `given_up()`: the thread is then still loading.
+        """
 
         def prepare() -> Policy:
             policy = make()
@@ -127,16 +130,16 @@ class Inference:
             policy.reset()
             return policy
 
-        policy = self._worker.call(prepare)
+        policy = self._worker.call(prepare, given_up=given_up)
         self._views = [View() for _ in range(policy.info.cameras)]
         self._synchroniser = Synchroniser(policy.info.cameras)
         self._policy = policy
         return policy
 
-    def close(self) -> bool:
-        """End the thread and let go of the policy; False if it is still busy after the worker's patience."""
+    def close(self, patience: float = PATIENCE) -> bool:
+        """End the thread and let go of the policy; False if it is still busy after `patience` [s]."""
         self.pause()
-        ended = self._worker.stop()
+        ended = self._worker.stop(patience)
         self._policy = None
         return ended
 

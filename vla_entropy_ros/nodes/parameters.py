@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import yaml
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ..settings import TYPES, Setting
+from ..settings import Setting
 from .spin import StartError, one_line
 
 Values = dict[str, Any]
 NUMBERS = ("int", "float")
+LOG_PERIOD = 1.0  # seconds between two lines about refused parameters
 
 
 class Parameters:
@@ -33,7 +35,7 @@ class Parameters:
         apply: Callable[[Values], object] = lambda values: None,
     ) -> None:
         self._settings = {setting.name: setting for setting in settings}
-        self._warn = node.get_logger().warning
+        self._node = node
         self._check = check
         self._apply = apply
         self.values: Values = {setting.name: _declare(node, setting, defaults) for setting in settings}
@@ -43,14 +45,18 @@ class Parameters:
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._adopt)
 
-    def _convert(self, parameters: list[Parameter[Any]]) -> list[Parameter[Any]]:
-        """Numbers of the declared type; what rclpy then refuses by its type alone is said clearly in the log."""
-        converted = [_as_declared(self._settings.get(parameter.name), parameter) for parameter in parameters]
-        for parameter in converted:
-            setting = self._settings.get(parameter.name)
-            if setting is not None and type(parameter.value) is not TYPES[setting.kind]:
-                self._warn(f"parameter refused: {self._refusal({**self.values, setting.name: parameter.value})}")
-        return converted
+    def refusal(self, parameters: Sequence[Parameter[Any]]) -> str:
+        """Why `parameters` can't be set now, in one line with what is valid; empty when they can."""
+        for parameter in parameters:
+            if not self._node.has_parameter(parameter.name):
+                return f"there is no parameter {parameter.name}; valid are {', '.join(self._settings)}"
+            if self._node.describe_parameter(parameter.name).read_only:
+                return f"{parameter.name} is read-only: it can only be given at start-up"
+        return self._refusal(self._changed(self._convert(parameters)))
+
+    def _convert(self, parameters: Sequence[Parameter[Any]]) -> list[Parameter[Any]]:
+        """Numbers of the declared type."""
+        return [_as_declared(self._settings.get(parameter.name), parameter) for parameter in parameters]
 
     def _changed(self, parameters: Iterable[Parameter[Any]]) -> Values:
         """All values after `parameters` are set; names of other owners (use_sim_time) are left out."""
@@ -75,6 +81,28 @@ class Parameters:
         if values != self.values:
             self.values = values
             self._apply(values)
+
+
+class TunableNode(Node):
+    """A node that answers for its parameters: rclpy's own refusals do not say what is valid, or even what is wrong."""
+
+    _settings: Parameters  # made by the node itself, after rclpy's own parameters
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
+        """As rclpy's, but a read-only parameter may be set to what it is, so that a dump of all can be loaded."""
+        changes = [parameter for parameter in parameter_list if not self._stays(parameter)]
+        reason = self._settings.refusal(changes) if hasattr(self, "_settings") else ""
+        if reason:  # rqt_reconfigure goes on showing the value that was refused, and not the reason
+            self.get_logger().warning(f"parameter refused: {reason}", throttle_duration_sec=LOG_PERIOD)
+        if reason or not changes:
+            return SetParametersResult(successful=not reason, reason=reason)
+        return super().set_parameters_atomically(changes)
+
+    def _stays(self, parameter: Parameter[Any]) -> bool:
+        name = parameter.name
+        if not self.has_parameter(name) or not self.describe_parameter(name).read_only:
+            return False
+        return bool(self.get_parameter(name).value == parameter.value)
 
 
 def _declare(node: Node, setting: Setting, defaults: Mapping[str, Any]) -> Any:
@@ -115,9 +143,12 @@ def _describe(setting: Setting) -> ParameterDescriptor:
 
 
 def _as_declared(setting: Setting | None, parameter: Parameter[Any]) -> Parameter[Any]:
-    """Turn what the command line takes for another type, `2` and `1e-3` or `1e2`, into the number that is due."""
+    """Turn what tools take for another type, `2`, `1e-3`, `1e2` or `off`, into the number or the choice that is due."""
     value = parameter.value
-    if setting is None or setting.kind not in NUMBERS or isinstance(value, bool):
+    if setting is not None and isinstance(value, bool):  # YAML reads `off` as false
+        meant = [choice for choice in setting.choices if yaml.safe_load(str(choice)) is value]
+        return Parameter(parameter.name, Parameter.Type.STRING, meant[0]) if len(meant) == 1 else parameter
+    if setting is None or setting.kind not in NUMBERS:
         return parameter
     try:
         number = float(value)

@@ -24,7 +24,7 @@ from .camera import Camera, topics
 from .diagnostics import ERROR, OK, Diagnostics, Report
 from .inference import LOG_PERIOD, Inference, Options, Tick
 from .messages import chunk_message, stop_message
-from .parameters import Parameters, Values
+from .parameters import Parameters, TunableNode, Values
 from .reports import Bounds, cache_report, inference_report, observation_report
 from .settings import POLICY_SETTINGS, resolve_checkpoint
 from .spin import Stop, one_line, run
@@ -51,11 +51,12 @@ def options_of(values: Values) -> Options:
     )
 
 
-class PolicyNode(LifecycleNode):
+class PolicyNode(TunableNode, LifecycleNode):
     """configure loads and tests the checkpoint, activate publishes, deactivate forgets, cleanup frees."""
 
     def __init__(self, stop: Stop | None = None, **node_options: Any) -> None:
         super().__init__("policy", **node_options)
+        self._stop = stop or Stop()
         self._inference: Inference | None = None
         self._policy: Policy | None = None
         self._failure = ""
@@ -84,8 +85,12 @@ class PolicyNode(LifecycleNode):
         began = time.monotonic()
         inference = Inference(options_of(values), self._now, self._publish, self._observe, self.get_logger())
         try:
-            policy = inference.load(lambda: self._load(values))
+            policy = inference.load(lambda: self._load(values), lambda: self._stop.requested)
         except Exception as error:  # noqa: BLE001  (FAILURE, not ERROR: the next configure may succeed)
+            if self._stop.requested:  # nothing was sent yet, so nothing keeps the process from ending now
+                inference.close(patience=0.0)
+                self.get_logger().info("the node ends before the checkpoint is loaded")
+                return TransitionCallbackReturn.FAILURE
             inference.close()
             name = "" if isinstance(error, EngineError) else f"{type(error).__name__}: "
             self._failure = f"configure failed: {name}{one_line(error)}"

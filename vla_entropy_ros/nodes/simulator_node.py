@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -19,7 +18,7 @@ from ..settings import default_settings
 from ..sim import TASKS, Environment, find_task
 from .diagnostics import OK, WARN, Diagnostics, Report, Samples
 from .messages import image_message, jpeg_message, pose_from, pose_message, seconds
-from .parameters import Parameters, Values
+from .parameters import Parameters, TunableNode, Values
 from .settings import SIMULATOR_SETTINGS
 from .spin import Stop, one_line, run
 from .worker import Slot, Worker, WorkerError
@@ -32,7 +31,7 @@ SLOW = 0.9  # share of real time below which a warning is due
 LOG_PERIOD = 5.0  # seconds between two lines about the same refusal
 
 
-class SimulatorNode(Node):
+class SimulatorNode(TunableNode):
     """One thread owns the environment, steps it in real time and publishes; callbacks leave notes for it."""
 
     def __init__(self, stop: Stop | None = None, **node_options: Any) -> None:

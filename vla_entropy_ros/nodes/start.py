@@ -6,15 +6,21 @@ import importlib
 import os
 import signal
 import sys
+from typing import NoReturn
 
 
-def start(name: str) -> int:
-    """Run the node of that name; returns the exit status."""
+def start(name: str) -> NoReturn:
+    """Run the node of that name and end the process with its exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing runs yet that would need an orderly end
     try:
         module = importlib.import_module(f"{__package__}.{name}_node")
     except ImportError as error:
         sys.stderr.write(f"{name} can't start: {error}\n")
-        return 1
-    return int(module.main())
+        sys.exit(1)
+    status = int(module.main())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The node is closed. Python would now take torch to pieces for a second of work, which on a busy machine outlasts
+    # the patience of `ros2 launch`, and would wait for a checkpoint that is still being loaded.
+    os._exit(status)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+PATIENCE = 5.0  # seconds that the thread has to end what it is doing
+LOOK = 0.1  # seconds between two looks at whether a caller still wants an answer
 
 
 class WorkerError(RuntimeError):
@@ -58,20 +61,30 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def call(self, function: Callable[[], T], timeout: float | None = None) -> T:
-        """Run `function` on the thread and return its result or raise its error; WorkerError after `timeout` [s]."""
+    def call(
+        self, function: Callable[[], T], timeout: float = math.inf, given_up: Callable[[], bool] = lambda: False
+    ) -> T:
+        """Run `function` on the thread and return its result or raise its error.
+
+        WorkerError after `timeout` [s], or as soon as `given_up()`; the thread goes on with `function` all the same.
+        """
+        due, answered = time.monotonic() + timeout, threading.Event()
         future: Future[T] = Future()
+        future.add_done_callback(lambda _: answered.set())
         with self._condition:
             if self._stopping:
                 raise WorkerError(f"the {self._thread.name} thread has stopped")
             self._calls.append((function, future))
             self._condition.notify()
+        while not answered.wait(min(LOOK, max(due - time.monotonic(), 0.0))):
+            if given_up():
+                raise WorkerError(f"the answer of the {self._thread.name} thread is not wanted any more")
+            if time.monotonic() >= due:
+                raise WorkerError(f"the {self._thread.name} thread did not answer within {timeout} s")
         try:
-            return future.result(timeout)
+            return future.result()
         except CancelledError:
             raise WorkerError(f"the {self._thread.name} thread has stopped") from None
-        except FutureTimeout:
-            raise WorkerError(f"the {self._thread.name} thread did not answer within {timeout} s") from None
 
     def wake(self) -> None:
         """Ask for a turn as soon as the thread is free; asking twice gives one."""
@@ -79,7 +92,7 @@ class Worker:
             self._woken = True
             self._condition.notify()
 
-    def stop(self, timeout: float = 5.0) -> bool:
+    def stop(self, timeout: float = PATIENCE) -> bool:
         """End the thread after what it is doing; False when it is still busy after `timeout` [s]."""
         with self._condition:
             self._stopping = True

@@ -1,0 +1,72 @@
+"""The executables end at once, with the node's status: also while a checkpoint is being loaded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+PROGRAM = """
+import sys, threading, time, types
+from vla_entropy_ros.nodes import start
+module = types.ModuleType("vla_entropy_ros.nodes.sluggish_node")
+class Sluggish:
+    def __del__(self): time.sleep(60)
+module.kept = Sluggish()
+module.main = lambda: print("closed") or {status}
+sys.modules[module.__name__] = module
+raise SystemExit(start.start("sluggish"))
+"""
+LOADING = """
+import time
+from lifecycle_msgs.msg import Transition
+from vla_entropy_ros.nodes import policy_node
+def load(self, values):
+    print("loading", flush=True)
+    time.sleep(60)
+policy_node.PolicyNode._load = load
+made = policy_node.PolicyNode.__init__
+def begin(self, *args, **options):
+    made(self, *args, **options)
+    timer = self.create_timer(0.01, lambda: (timer.cancel(), self.trigger_configure()))
+policy_node.PolicyNode.__init__ = begin
+from vla_entropy_ros.nodes.start import start
+start("policy")
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_nothing_is_taken_to_pieces_at_the_end(status: int) -> None:
+    program = PROGRAM.format(status=status)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert (run.returncode, run.stdout) == (status, "closed\n"), run.stderr
+
+
+def test_a_node_that_can_not_be_imported_says_so() -> None:
+    program = "from vla_entropy_ros.nodes.start import start; start('absent')"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("absent can't start: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_checkpoint_is_loaded_ends_the_policy(number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOADING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n"
+        began = time.monotonic()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=50)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert time.monotonic() - began < 20.0  # as much as a busy machine needs; the loading takes 60
+    assert "the node ends before the checkpoint is loaded" in errors
+    assert "Traceback" not in errors

@@ -13,7 +13,7 @@ BASELINE = "full, plain decoding"
 # what `search` combines; budgets as shares of the visual tokens
 ROW_BUDGETS = (0.3125, 0.375, 0.4375, 0.5)
 IMPORTANT = ((0.0, 0.0), (1 / 128, 1 / 64), (1 / 32, 3 / 64))  # k1, k2
-TAPERS = (None, (0.625, 0.25), (0.625, 0.125), (0.75, 0.0625))  # share of the layers, rows behind them
+TAPERS = (None, (0.5, 0.25), (0.5, 0.15625), (0.625, 0.125))  # share of the layers, rows behind them
 MAX_AGES = (5, 20)  # beside the default's
 
 

@@ -142,7 +142,7 @@ def test_every_configuration_is_compared_with_full_recomputation(policy: Policy,
         assert records[name]["fresh_share"] == records[pair]["fresh_share"]
         assert records[name]["deviation"] == records[pair]["deviation"]
     assert ours["passes"] < 7.0 == records["default, no drafts"]["passes"]
-    assert ours["age_max"] <= 10
+    assert ours["age_max"] <= 20
     assert ours["age_mean"] <= records["default, no row budget"]["age_mean"]
     assert ours["paper_gmacs"] < base["paper_gmacs"]
     assert ours["true_gflops"] < base["true_gflops"]

@@ -13,8 +13,8 @@ BASELINE = "full, plain decoding"
 # what `search` combines; budgets as shares of the visual tokens
 ROW_BUDGETS = (0.3125, 0.375, 0.4375, 0.5)
 IMPORTANT = ((0.0, 0.0), (1 / 128, 1 / 64), (1 / 32, 3 / 64))  # k1, k2
-TAPERS = (None, (0.5, 0.25), (0.5, 0.15625), (0.625, 0.125))  # share of the layers, rows behind them
-MAX_AGES = (5, 20)  # beside the default's
+TAPERS = (None, (0.5, 0.1875), (0.5, 0.125), (0.625, 0.125))  # share of the layers, rows behind them
+MAX_AGES = (5, 10)  # beside the default's
 
 
 def configurations(tokens: int) -> list[Configuration]:

@@ -25,6 +25,7 @@ from .recording import Recording
 from .ticks import Sample, actions, drafted, times
 
 STAGES = tuple(stage.name for stage in fields(Timings))
+TURN = 7  # configurations by which the order is turned from recording to recording
 DIMENSIONS = ("x_m", "y_m", "z_m", "roll_rad", "pitch_rad", "yaw_rad", "gripper")
 
 
@@ -91,8 +92,10 @@ def measure(
     """
     runs = [Run(configuration) for configuration in configurations]
     ticks: list[list[Sample | None]] = [[] for _ in runs]
-    for recording in recordings:
-        for run, made in zip(runs, ticks, strict=True):
+    turns = list(zip(runs, ticks, strict=True))
+    for number, recording in enumerate(recordings):
+        first = number * TURN % len(turns)  # none is always the first, or always behind the same
+        for run, made in turns[first:] + turns[:first]:
             for result, settled in replay(policy, recording, run.configuration.tunables):
                 made.append(None if result is None else Sample.of(result))
                 run.settled.append(settled)

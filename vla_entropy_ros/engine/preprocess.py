@@ -78,8 +78,10 @@ class Preprocessor:
 
     def normalise(self, frames: Tensor) -> Tensor:
         """Pixel values [C, 3 * towers, S, S] of frames [C, S, S, 3] that are on the device already."""
-        x = frames.permute(0, 3, 1, 2).to(torch.float32) / 255
-        return ((x.repeat(1, self._towers, 1, 1) - self._mean) / self._std).to(self._dtype)
+        x = frames.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+        if self._towers > 1:
+            x = x.repeat(1, self._towers, 1, 1)
+        return x.sub_(self._mean).div_(self._std).to(self._dtype)
 
 
 def patches(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -27,7 +27,7 @@ def two_cameras(folder: Path, cameras: object = 2) -> Path:
 @pytest.fixture
 def policy(tmp_path: Path) -> Policy:
     made = Policy.load(two_cameras(tmp_path / "checkpoint"))
-    made.set_tunables(replace(Tunables.default(32), k1=2, k2=4, row_budget=0))
+    made.set_tunables(replace(Tunables.default(32), mode="info_entropy", k1=2, k2=4, row_budget=0))
     return made
 
 

@@ -205,7 +205,7 @@ def test_a_policy_acts_the_same_with_drafts_and_without(load_small: Callable[[],
         frame[row : row + 14, column : column + 14] = random.integers(0, 256, 3)
         results = {}
         for drafts, policy in policies.items():
-            policy.set_tunables(replace(Tunables.default(), mode=mode, k1=2, k2=3, row_budget=0, drafts=drafts))
+            policy.set_tunables(replace(Tunables.default(16), mode=mode, k1=2, k2=3, row_budget=0, drafts=drafts))
             results[drafts] = policy.infer(Observation((frame.copy(),), "pick up the red cube", 0.1 * tick))
             policy.settle()
         one, other = results["off"], results["exact"]

@@ -19,7 +19,7 @@ from vla_entropy_ros.settings import DRAFTS, MODES, Tunables
 from .conftest import write_small
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-TUNABLES = replace(Tunables.default(), k1=2, k2=3, T=10, row_budget=6)
+TUNABLES = replace(Tunables.default(16), mode="info_entropy", layer_schedule="constant", k1=2, k2=3, T=10, row_budget=6)
 INSTRUCTIONS = ("pick up the red cube", "put it down", "pick it up")
 
 

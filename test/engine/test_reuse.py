@@ -24,7 +24,7 @@ from .conftest import write_small
 
 Image = NDArray[np.uint8]
 PICK, PUT = "pick up the red cube", "put it down"
-TUNABLES = replace(Tunables.default(), k1=2, k2=3, T=10, row_budget=0)
+TUNABLES = replace(Tunables.default(16), mode="info_entropy", k1=2, k2=3, T=10, row_budget=0)
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vla_entropy_ros.engine.select import Patches, budgets, fill, influence, select, static_patches, top
 from vla_entropy_ros.settings import MODES, Tunables
 
-DEFAULT = Tunables.default()
+DEFAULT = replace(Tunables.default(), mode="info_entropy")
 PARTIAL = [mode for mode in MODES if mode != "full"]
 
 

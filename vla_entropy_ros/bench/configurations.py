@@ -12,7 +12,7 @@ BASELINE = "full, plain decoding"
 
 # what `search` combines; budgets as shares of the visual tokens
 ROW_BUDGETS = (0.3125, 0.375, 0.4375, 0.5)
-IMPORTANT = ((0.0, 0.0), (1 / 128, 1 / 64), (1 / 32, 3 / 64))  # k1, k2
+IMPORTANT = ((0.0, 0.0), (1 / 32, 3 / 64), (1 / 16, 1 / 16))  # k1, k2
 TAPERS = (None, (0.5, 0.1875), (0.5, 0.125), (0.625, 0.125))  # share of the layers, rows behind them
 MAX_AGES = (5, 10)  # beside the default's
 
@@ -40,7 +40,8 @@ def configurations(tokens: int) -> list[Configuration]:
         Configuration("default, cosine only", replace(ours, difference_threshold=0.0)),
         Configuration("default, adaptive", replace(ours, adaptive=True)),
         Configuration("default, no taper", replace(ours, layer_schedule="constant")),
-        Configuration("default, mass-weighted", replace(ours, mass_weighted=True)),
+        Configuration("default, entropy schedule", replace(ours, mode="info_entropy")),
+        Configuration("default, entropy, mass-weighted", replace(ours, mode="info_entropy", mass_weighted=True)),
     ]
 
 

@@ -45,7 +45,12 @@ def checkpoint(folder: Path | None, unnorm_key: str | None, as_json: bool) -> No
 
 @inspect.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
-@click.option("--mode", default="default", help="A mode of the policy; default: as in config/policy.yaml.")
+@click.option(
+    "--mode",
+    default="info_entropy",
+    show_default=True,
+    help="A mode of the policy, or `default`: as in config/policy.yaml.",
+)
 @options.checkpoint
 @options.seed
 @options.output("inspect")

@@ -117,7 +117,7 @@ def test_a_taper_leaves_the_last_layers_of_most_fresh_tokens_as_they_were(deep: 
 
 
 def test_drafts_change_no_token_under_a_taper(deep: Callable[[], Policy]) -> None:
-    tokens = []
+    tokens: list[list[list[int]]] = []
     for drafts in ("off", "exact"):
         policy = deep()
         policy.set_tunables(replace(TAPER, drafts=drafts))

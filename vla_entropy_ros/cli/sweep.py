@@ -9,7 +9,7 @@ import click
 from . import options
 from .evaluate import conduct
 
-GRID = {"row_budget": ["96", "128", "160"], "max_age": ["5", "10"]}
+GRID = {"row_budget": ["64", "80", "112"], "max_age": ["10", "20"]}
 
 
 @click.command()

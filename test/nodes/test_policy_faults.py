@@ -75,12 +75,12 @@ def test_a_blind_policy_is_not_configured(
     ("name", "value", "said"),
     [
         ("mode", "sometimes", "valid are full, vla_cache, visual_only, attention_only, static_union, info_entropy"),
-        ("k1", -1, "Min: 0"),
-        ("T", 0, "Min: 1"),
+        ("k1", -1, "valid are 0 to 2048"),
+        ("T", 0, "valid are 1 to 1000"),
         ("k1", 200, "k1 200 is above k2"),
         ("checkpoint", "elsewhere", "read-only"),
         ("device", "cuda", "read-only"),
-        ("similarity_threshold", 1.5, "Max: 1.0"),
+        ("similarity_threshold", 1.5, "valid are 0 to 1"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_valid_ones(stage: Any, name: str, value: object, said: str) -> None:

@@ -50,7 +50,8 @@ class Rig:
         self._offset = 0.0
         common = {"use_sim_time": sim_time}
         self._policy_values = {**common, "checkpoint": checkpoint, "default_instruction": INSTRUCTION}
-        self.budgets = {"k1": 1, "k2": 2, "row_budget": 8} if checkpoint else {}  # of the random one's 16 visual tokens
+        few = {"k1": 1, "k2": 2, "row_budget": 8, "taper_rows": 4}  # for the random one's 16 visual tokens
+        self.budgets = few if checkpoint else {}
         self._policy_values |= self.budgets
         self._command_values = {**common, "enabled": False, "action_scale": 1.0, **command}
         self._context = Context()
@@ -112,10 +113,11 @@ class Rig:
             State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_CONFIGURE,
             State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_ACTIVATE,
         }
-        while (state := self.policy_state()) in steps:
+        began = time.monotonic()
+        while (state := self.policy_state()) in steps and time.monotonic() - began < PATIENCE + LOADING:
             self.change(steps[state])
         if state != State.PRIMARY_STATE_ACTIVE:
-            raise FaultError(f"the policy is in state {state} and can't be activated")
+            raise FaultError(f"the policy is in state {state} and can't be activated: {self.policy.last_words()}")
 
     def policy_state(self) -> int:
         """Lifecycle state of the policy."""

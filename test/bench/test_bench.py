@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 from vla_entropy_ros.bench import report
 from vla_entropy_ros.bench.configurations import BASELINE, configurations, search
 from vla_entropy_ros.bench.measure import Shape, draft_acceptance, measure, summarise, watch
-from vla_entropy_ros.bench.recording import Recording, RecordingError, load, record, save
+from vla_entropy_ros.bench.recording import Recording, RecordingError, load, record, record_finished, save
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.cli.options import FRESH_SEED
 from vla_entropy_ros.configurations import paper
@@ -23,7 +24,7 @@ from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.resources import default_checkpoint
 from vla_entropy_ros.runner.inprocess import Arm
 from vla_entropy_ros.runner.plan import Silent
-from vla_entropy_ros.sim import Environment
+from vla_entropy_ros.sim import FAMILIES, TASKS, Environment
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,31 @@ def test_what_the_policy_is_told_is_recorded_with_each_image(checkpoint: Path, m
     assert set(told) == {"put the red cube on the plate", "push the green cube to the left"}
     assert list(told) == sorted(told, reverse=True)
     assert len(told) == 6
+
+
+def test_episodes_that_the_policy_finishes_are_preferred(
+    policy: Policy, recordings: list[Recording], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[tuple[str, int]]] = []
+    closed: list[bool] = []
+
+    def recorded(_: Policy, scenes: list[tuple[str, int]], *__: object) -> Iterator[tuple[Recording, bool]]:
+        asked.append([])
+        try:
+            for number, scene in enumerate(scenes):
+                asked[-1].append(scene)
+                done = TASKS[scene[0]].family != "put" and number > 0
+                yield replace(recordings[0], instructions=(f"{scene[0]} {done}",) * len(recordings[0])), done
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr("vla_entropy_ros.bench.recording._recorded", recorded)
+    made = [recording.told[0].split() for recording in record_finished(policy, 2, 9, Silent())]
+    assert [TASKS[task].family for task, _ in made] == [family for family in FAMILIES for _ in range(2)]
+    assert [done for _, done in made] == ["True", "True", "False", "False", "True", "True", "True", "True"]
+    assert [len(scenes) for scenes in asked] == [3, 6, 3, 3]
+    assert [seed for _, seed in asked[1]] == [9, 10, 11, 12, 13, 14]
+    assert len(closed) == 4
 
 
 def test_an_excerpt_lies_around_the_change_of_instruction(changing: Recording, recordings: list[Recording]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from ..configurations import named
 from ..engine import Policy
-from ..runner.plan import Observer
+from ..runner.plan import Observer, scenes
 from ..runner.records import Episode, Tick
+from ..sim.tasks import FAMILIES, family_tasks
 
 KEYS = ("images", "stamps", "instructions")
+TRIES = 3  # episodes for each that shall be finished
 OLD_KEY = "instruction"  # one for all images, in files written before instructions could change
 
 
@@ -95,12 +98,37 @@ def record(
 
     limit: seconds an episode may take, None by family. Raises RecordingError if an episode has no valid action.
     """
+    return [recording for recording, _ in _recorded(policy, scenes, limit, observer)]
+
+
+def record_finished(policy: Policy, episodes: int, seed: int, observer: Observer) -> list[Recording]:
+    """As `record`, `episodes` of each family of tasks that the policy finishes: an arm that is stuck shows little.
+
+    Seeds count up from `seed`. After TRIES times as many, unfinished ones make up the number.
+    """
+    made: list[Recording] = []
+    for family in FAMILIES:
+        planned = scenes(family_tasks(family), TRIES * episodes, seed)
+        finished: list[Recording] = []
+        others: list[Recording] = []
+        with contextlib.closing(_recorded(policy, planned, None, observer)) as recorded:
+            for recording, success in recorded:
+                (finished if success else others).append(recording)
+                if len(finished) == episodes:
+                    break
+        made += (finished + others)[:episodes]
+    return made
+
+
+def _recorded(
+    policy: Policy, scenes: Sequence[tuple[str, int]], limit: float | None, observer: Observer
+) -> Generator[tuple[Recording, bool]]:
+    """Each episode, and whether the policy finished it."""
     from ..runner import inprocess
     from ..runner.plan import Trial
 
     full = named(["full"], "default", policy.info.visual_tokens)[0]
     arm, listener = inprocess.Arm(policy), _Instructions(observer)
-    recordings = []
     try:
         trials = [Trial(full, task, seed) for task, seed in scenes]
         for episode in inprocess.run(arm, trials, listener, limit, keep_images=True):
@@ -108,10 +136,9 @@ def record(
                 raise RecordingError(f"{episode.task}: the policy had no valid action")
             images = np.stack([tick.image for tick in episode.ticks if tick.image is not None])
             stamps = np.array([tick.stamp for tick in episode.ticks])
-            recordings.append(Recording(images, stamps, tuple(listener.told)))
+            yield Recording(images, stamps, tuple(listener.told)), episode.success
     finally:
         arm.close()
-    return recordings
 
 
 class _Instructions:

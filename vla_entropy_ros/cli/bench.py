@@ -112,15 +112,13 @@ def bench(
 
 
 def _record(policy: Policy, episodes: int, seed: int, folder: Path, console: Console) -> list[Recording]:
-    """Record episodes of every family of tasks and keep them in `folder`."""
+    """Record finished episodes of every family of tasks and keep them in `folder`."""
     from ..bench import recording
-    from ..runner.plan import scenes
-    from ..sim import TASKS
+    from ..sim import FAMILIES
     from .evaluate import progress
 
-    planned = scenes(list(TASKS), episodes, seed)
-    with progress(len(planned), console) as observer:
-        recordings = recording.record(policy, planned, None, observer)
+    with progress(episodes * len(FAMILIES), console) as observer:
+        recordings = recording.record_finished(policy, episodes, seed, observer)
     folder.mkdir(parents=True, exist_ok=True)
     for number, recorded in enumerate(recordings):
         recording.save(recorded, folder / f"episode-{number}.npz")

@@ -28,7 +28,7 @@ HOME = Pose(np.array([0.45, 0.0, 0.2]), np.array([1.0, 0.0, 0.0, 0.0]))
 FRAMES = 24  # pictures that the camera shows in turn
 JOINTS = ("x", "y", "z", "turn_z", "turn_y", "turn_x")
 AXES = {"x": "1 0 0", "y": "0 1 0", "z": "0 0 1"}
-STILL = 1e-9  # metres: targets nearer than this are the same
+STILL = 1e-9  # metres and radians: targets nearer than this are the same
 LATE = 1.0  # seconds a target may have been under way; more is a clock that jumped
 SLACK = 0.005  # metres beyond the speed limit, for the jitter of stamps
 TOLD = 50  # measured poses that a hold may go back to
@@ -119,7 +119,17 @@ class Target:
 
     sent: float
     stamp: float
-    position: NDArray[np.float64]
+    pose: Pose
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """[3] in metres."""
+        return self.pose.position
+
+    def differs(self, other: Target) -> bool:
+        """Whether it lies elsewhere or is turned: in a corner of the workspace an arm can only turn."""
+        turn = (self.pose.rotation.inv() * other.pose.rotation).magnitude()
+        return bool(max(turn, np.abs(self.position - other.position).max()) > STILL)
 
 
 class Arm:
@@ -147,7 +157,7 @@ class Arm:
     def moved(self, since: float) -> list[float]:
         """When, since the monotonic time `since` [s], a target was sent that differs from the one before."""
         pairs = list(zip(self.targets, self.targets[1:], strict=False))
-        return [b.sent for a, b in pairs if b.sent >= since and np.abs(b.position - a.position).max() > STILL]
+        return [b.sent for a, b in pairs if b.sent >= since and b.differs(a)]
 
     def _tell(self) -> None:
         self._told.append(self.pose.position)
@@ -163,7 +173,7 @@ class Arm:
 
     def _follow(self, pose: Pose, stamp: float) -> None:
         late = min(max(self._now() - stamp, 0.0), LATE)  # this process may be busy itself
-        target = Target(time.monotonic() - late, stamp, pose.position)
+        target = Target(time.monotonic() - late, stamp, pose)
         self._judge(target)
         self.targets.append(target)
         self.pose = pose

@@ -11,7 +11,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -132,10 +132,13 @@ class Rig:
         """Let the arm move as soon as the command node consents."""
         self.until(lambda: bool(self.call(SetBool, "command/enable", SetBool.Request(data=True)).success), "~/enable")
 
-    def set_parameter(self, node: str, name: str, value: Any) -> Any:
-        """Set one parameter; the answer."""
-        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-        return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
+    def set_parameters(self, node: str, values: dict[str, Any]) -> None:
+        """Set parameters at once, as some values are valid only beside others; FaultError when they are refused."""
+        messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        request = SetParametersAtomically.Request(parameters=messages)
+        answer = self.call(SetParametersAtomically, f"{node}/set_parameters_atomically", request).result
+        if not answer.successful:
+            raise FaultError(f"{node} refuses its parameters: {answer.reason}")
 
     def call(self, kind: Any, service: str, request: Any, attempt: float = 1.0) -> Any:
         """Answer of a service, asked again every `attempt` seconds: a killed server seems alive for a while."""

@@ -142,8 +142,7 @@ class ParameterFlood(Fault):
 
     def end(self, rig: Rig) -> None:
         values = {**default_settings("policy"), **rig.budgets}
-        for name in ("k1", "k2", *(setting.name for setting in self._settings)):
-            rig.set_parameter("policy", name, values[name])
+        rig.set_parameters("policy", {setting.name: values[setting.name] for setting in self._settings})
 
 
 class PeerRestarted(Fault):

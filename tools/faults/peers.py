@@ -73,7 +73,7 @@ class Camera:
         self.size = 112
         self._pictures = {size: [self._jpeg(size) for _ in range(FRAMES)] for size in (self.size, 96)}
         self.spoil: Callable[[bytes], bytes] | None = None  # what becomes of a picture on its way
-        self._count = 0
+        self.shown: list[float] = []  # when pictures were shown, in ROS time [s]
         self._lock = threading.Lock()
         self.join()
         self.repeater = Repeater(rate, self._show)
@@ -103,11 +103,11 @@ class Camera:
         self.leave()
 
     def _show(self) -> None:
-        self._count += 1
-        data = self._pictures[self.size][self._count % FRAMES]
+        data = self._pictures[self.size][len(self.shown) % FRAMES]
         data = data if self.spoil is None else self.spoil(data)
         message = CompressedImage(format="jpeg", data=array.array("B", data))
-        message.header.stamp, message.header.frame_id = time_message(self._now()), f"camera_{self.size}"
+        self.shown.append(self._now())
+        message.header.stamp, message.header.frame_id = time_message(self.shown[-1]), f"camera_{self.size}"
         with self._lock:
             if self._context.ok():
                 self._publisher.publish(message)

@@ -64,7 +64,7 @@ COMMAND_SETTINGS: tuple[Setting, ...] = (
 SIMULATOR_SETTINGS: tuple[Setting, ...] = (
     Setting("task", "str", "task of the next episode; a reset starts it"),
     Setting("seed", "int", "seed of the next episode: fixes where everything stands", 0, 2**31 - 1),
-    Setting("camera_rate", "float", "images per second [Hz]", 1.0, 50.0),
+    Setting("camera_rate", "float", "images per second [Hz], shown at steps of 20 ms", 1.0, 50.0),
     Setting("image_size", "int", "width and height of the image [pixels]", 16, 1024, read_only=True),
     _FRAME,
     Setting("camera_frame", "str", "frame of the images", read_only=True),

@@ -108,5 +108,5 @@ class Arm(Wires):
 
 
 def farthest(targets: list[PoseStamped]) -> float:
-    """Largest distance of a target from HOME."""
+    """Largest distance of a target from HOME; there must be one."""
     return max(float(np.linalg.norm(pose_from(target).position - HOME.position)) for target in targets)

@@ -160,9 +160,23 @@ class Client:
         if not answer.success:
             raise RunError(f"{service}: {answer.message}")
 
-    def enable(self, on: bool) -> bool:
-        """Let the command node move the arm or not; False when it refuses."""
-        return bool(self._call(SetBool, "command/enable", SetBool.Request(data=on)).success)
+    def enable(self) -> None:
+        """Let the command node move the arm; RunError with its reason when it does not consent within PATIENCE.
+
+        A busy machine brings the arm's pose late, and without a current one the node refuses.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not (answer := self._ask_to_move(True)).success:
+            if time.monotonic() > deadline:
+                raise RunError(f"command/enable: {answer.message}")
+            self.spin(POLL)
+
+    def disable(self) -> None:
+        """Let the command node hold the arm and fall silent."""
+        self._ask_to_move(False)
+
+    def _ask_to_move(self, on: bool) -> Any:
+        return self._call(SetBool, "command/enable", SetBool.Request(data=on))
 
     def _call(self, kind: Any, service: str, request: Any, timeout: float = PATIENCE) -> Any:
         client: Any = self.node.create_client(kind, service)

@@ -101,7 +101,7 @@ def run(client: Client, trials: Sequence[Trial], limit: float | None, observer: 
 
 def _run_one(client: Client, trial: Trial, limit: float, observer: Observer) -> Episode:
     """One episode: set the scene, say what is wanted, let the arm move, watch."""
-    client.enable(False)
+    client.disable()
     client.set_parameters("simulator", seed=trial.seed)
     client.success = client.asked = None
     client.trigger(f"simulator/task/{trial.task}")
@@ -112,8 +112,7 @@ def _run_one(client: Client, trial: Trial, limit: float, observer: Observer) -> 
     client.instruct(client.asked)
     begin = client.now()
     client.trigger("policy/reset")
-    if not client.enable(True):
-        raise RunError("the command node refused to be enabled: it has no current pose of the arm")
+    client.enable()
     while client.now() - begin < limit and not client.success:
         _watch(client, episode, begin, observer)
     episode.success, episode.duration = bool(client.success), client.now() - begin
@@ -121,7 +120,7 @@ def _run_one(client: Client, trial: Trial, limit: float, observer: Observer) -> 
         end = client.now() + FAREWELL
         while client.now() < end:
             _watch(client, episode, begin, observer)
-    client.enable(False)
+    client.disable()
     observer.end(episode)
     return episode
 

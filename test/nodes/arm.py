@@ -107,6 +107,11 @@ class Arm(Wires):
         self.stage.diagnostic("command: safety", lambda status: status.level == level and said in status.message)
 
 
+def last_away(arm: Wires) -> float:
+    """Distance of the last target from HOME; not a number before the first one, which is neither near nor far."""
+    return farthest(arm.targets[-1:]) if arm.targets else float("nan")
+
+
 def farthest(targets: list[PoseStamped]) -> float:
     """Largest distance of a target from HOME; there must be one."""
     return max(float(np.linalg.norm(pose_from(target).position - HOME.position)) for target in targets)

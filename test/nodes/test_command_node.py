@@ -14,7 +14,7 @@ from geometry_msgs.msg import PoseStamped
 from vla_entropy_ros.control import Pose
 from vla_entropy_ros.nodes.messages import pose_from, seconds
 
-from .arm import FORWARD, HOME, PAUSE, PERIOD, Arm, farthest
+from .arm import FORWARD, HOME, PAUSE, PERIOD, Arm, farthest, last_away
 
 ERROR, OK, STALE, WARN = DiagnosticStatus.ERROR, DiagnosticStatus.OK, DiagnosticStatus.STALE, DiagnosticStatus.WARN
 
@@ -52,7 +52,7 @@ def test_enabled_it_holds_the_pose_at_the_rate(stage: Any) -> None:
 def test_a_chunk_moves_the_target_by_its_action_and_then_it_holds(stage: Any) -> None:
     arm = Arm(stage, {"stale_after": 10.0}).ready()
     arm.offer()
-    stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) > 0.0199, "motion")
+    stage.until(lambda: last_away(arm) > 0.0199, "motion")
     assert pose_from(arm.targets[-1]).position == pytest.approx([0.47, 0.0, 0.2], abs=1e-6)
     assert arm.openings[-1].data == pytest.approx(0.25)
     arm.safety(OK, "tracking")
@@ -67,7 +67,7 @@ def test_a_stale_chunk_is_held_within_two_periods(stage: Any) -> None:
     arm.offer()
     stage.until(lambda: arm.state() == "tracking", "motion")
     stage.until(lambda: arm.state() == "holding", "a hold")
-    stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) < 1e-9, "the hold on the wire")
+    stage.until(lambda: last_away(arm) < 1e-9, "the hold on the wire")
     moving = [seconds(t.header.stamp) for t in arm.targets if farthest([t]) > 1e-9]
     assert moving[-1] - began < 2 * PERIOD + 0.25  # 0.25: the chunk's way on a busy machine
 
@@ -87,7 +87,7 @@ def test_a_malformed_chunk_stops_the_arm(stage: Any, chunk: dict[str, Any], said
     time.sleep(0.01)
     arm.offer(**chunk)
     stage.until(lambda: arm.state() == "holding", "a hold")
-    stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) < 1e-9, "the hold on the wire")
+    stage.until(lambda: last_away(arm) < 1e-9, "the hold on the wire")
     arm.safety(ERROR, said)
     arm.offer()
     stage.until(lambda: arm.state() == "tracking", "motion")
@@ -106,7 +106,7 @@ def test_a_chunk_from_before_it_was_enabled_is_refused(stage: Any) -> None:
 def test_steps_and_workspace_are_limited_live(stage: Any) -> None:
     arm = Arm(stage, {"stale_after": 50.0, "max_translation": 0.01}).ready()
     arm.offer([(0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)])
-    stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) > 0.0099, "motion")
+    stage.until(lambda: last_away(arm) > 0.0099, "motion")
     time.sleep(PAUSE)
     assert farthest(arm.targets) == pytest.approx(0.01)
     for name, value in (("workspace_x_high", 0.465), ("max_translation", 0.04)):
@@ -115,7 +115,7 @@ def test_steps_and_workspace_are_limited_live(stage: Any) -> None:
     assert not answer.successful
     assert "must lie below" in answer.reason
     arm.offer([(0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)])
-    stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) > 0.0149, "motion")
+    stage.until(lambda: last_away(arm) > 0.0149, "motion")
     time.sleep(PAUSE)
     assert max(target.pose.position.x for target in arm.targets) == pytest.approx(0.465)
 
@@ -144,7 +144,7 @@ def test_without_a_good_pose_nothing_is_sent(stage: Any, spoil: Callable[[Arm], 
 def test_disabled_it_holds_once_and_falls_silent(stage: Any) -> None:
     arm = Arm(stage, {"stale_after": 50.0}).ready()
     arm.offer()
-    stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) > 0.01, "motion")
+    stage.until(lambda: last_away(arm) > 0.01, "motion")
     assert arm.enable(False).success
     assert arm.silent()
     assert farthest(arm.targets[-1:]) < 1e-9

@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 from vla_entropy_ros.nodes.messages import stop_message
 from vla_entropy_ros.runner.processes import Processes
 
-from .arm import FORWARD, HOME, PAUSE, Arm, Wires, farthest
+from .arm import FORWARD, HOME, PAUSE, Arm, Wires, farthest, last_away
 
 ERROR, WARN = DiagnosticStatus.ERROR, DiagnosticStatus.WARN
 
@@ -35,7 +35,7 @@ def test_an_emergency_stop_holds_and_latches_until_released(stage: Any) -> None:
     stop = stage.publisher(Bool, "emergency_stop")
     stop.publish(Bool(data=True))
     stage.until(lambda: "emergency stop" in arm.said(), "the stop")
-    stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) < 1e-9, "the hold on the wire")
+    stage.until(lambda: last_away(arm) < 1e-9, "the hold on the wire")
     arm.safety(ERROR, "emergency stop")
     stop.publish(Bool(data=False))  # asks for nothing
     answer = arm.enable()
@@ -52,7 +52,7 @@ def test_an_emergency_stop_holds_and_latches_until_released(stage: Any) -> None:
     assert arm.silent()
     assert arm.enable().success
     arm.offer()
-    stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) > 0.01, "motion")
+    stage.until(lambda: last_away(arm) > 0.01, "motion")
 
 
 def test_an_emergency_stop_before_the_arm_is_enabled_sends_nothing_but_latches(stage: Any) -> None:
@@ -70,7 +70,7 @@ def test_the_policys_stop_order_holds_the_arm_at_once(stage: Any) -> None:
     arm = moving(stage)
     arm.chunks.publish(stop_message(arm.time(), "base_link"))
     stage.until(lambda: arm.state() == "holding", "a hold")
-    stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) < 1e-9, "the hold on the wire")
+    stage.until(lambda: last_away(arm) < 1e-9, "the hold on the wire")
     arm.safety(WARN, "the policy says stop")
 
 
@@ -86,7 +86,7 @@ def test_a_dry_run_sends_nothing_but_a_preview(stage: Any) -> None:
 
 def test_a_dry_run_that_begins_in_motion_leaves_the_arm_at_rest(stage: Any) -> None:
     arm = moving(stage)
-    stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) > 0.005, "motion")
+    stage.until(lambda: last_away(arm) > 0.005, "motion")
     assert stage.set_parameter("command", "dry_run", True).successful
     arm.offer()
     assert arm.silent()
@@ -135,7 +135,7 @@ def test_after_a_signal_the_last_thing_on_the_wire_is_the_hold(stage: Any, tmp_p
 
         stage.until(measured, "targets")
         arm.offer()
-        stage.until(lambda: arm.targets and farthest(arm.targets[-1:]) > 0.01, "motion")
+        stage.until(lambda: last_away(arm) > 0.01, "motion")
         arm.measure()
         running.signal(ending)
         stage.until(lambda: running.process.poll() is not None, "the end", 20.0)

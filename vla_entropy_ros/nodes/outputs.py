@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from .messages import chunk_message, joints_message, pose_message, twist_message
 REACH = 2.0  # command periods that a joint controller has to reach a point: the next one comes before
 
 
-class Output:
+class Output(ABC):
     """One kind of command on the wire. `muted`: nothing is sent. `limits` are set before each command."""
 
     kind: type = PoseStamped
@@ -35,15 +36,15 @@ class Output:
         self.muted = False
         self._publisher: Publisher[Any] = node.create_publisher(self.kind, self.topic, 1)
 
+    @abstractmethod
     def move(self, command: Command, arm: Arm, now: float) -> None:
         """Send the command of time `now` [s]; a command that is not tracking brings the arm to rest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rest(self) -> None:
         """Bring the arm to rest without knowing where it is."""
-        raise NotImplementedError
 
-    def forward(self, actions: NDArray[np.float64], period: float, stamp: Time) -> None:
+    def forward(self, actions: NDArray[np.float64], period: float, stamp: Time) -> None:  # noqa: B027
         """Hear of the actions [H, 7], inside the limits, of a new chunk; most kinds have no use for them."""
 
     def flush(self, patience: float) -> None:

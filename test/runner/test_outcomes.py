@@ -75,3 +75,11 @@ def test_the_table_has_a_row_per_configuration(episode: Make) -> None:
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["full", "default"]
     assert "1 / 1 (21% to 100%)" in lines[2]
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_a_chance_too_small_to_print_is_not_printed_as_none(episode: Make) -> None:
+    full = [replace(outcome(episode(True), PERIOD), seed=n) for n in range(20)]
+    ours = [replace(outcome(episode(False, "default"), PERIOD), seed=n) for n in range(20)]
+    figures = summary([*full, *ours])
+    assert 0.0 < figures["configurations"]["default"]["against_full"]["pick"]["p"] < 1e-5
+    assert "p < 0.001" in report.markdown(figures, PERIOD).splitlines()[3]

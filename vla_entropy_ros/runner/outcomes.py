@@ -126,7 +126,7 @@ def _paired(ours: Sequence[Outcome], full: Sequence[Outcome], families: Sequence
     for family in ("all", *families):
         chosen = [(a, b) for f, a, b in pairs if family in ("all", f)]
         won, lost, p = mcnemar([a for a, _ in chosen], [b for _, b in chosen])
-        made[family] = {"pairs": len(chosen), "won": won, "lost": lost, "p": round(p, 4)}
+        made[family] = {"pairs": len(chosen), "won": won, "lost": lost, "p": float(f"{p:.3g}")}
     return made
 
 

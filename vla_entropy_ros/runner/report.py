@@ -11,6 +11,7 @@ from rich.table import Table
 from ..sim import FAMILIES
 
 NONE = "-"
+SMALLEST = 0.001  # a smaller p says nothing more
 TAIL = ("tick p50 / p95 [ms]", "x", "fresh", "passes", "age mean / max", "jerk", "target reused", "ticks to success")
 
 
@@ -35,8 +36,13 @@ def _families(figures: dict[str, Any]) -> list[str]:
 def _success(record: dict[str, Any], family: str) -> str:
     mine, paired = record["families"][family], record["against_full"] or {}
     low, high = mine["interval95"]
-    p = f", p {paired[family]['p']:.2g}" if family in paired and paired[family]["won"] + paired[family]["lost"] else ""
+    told = family in paired and paired[family]["won"] + paired[family]["lost"]
+    p = f", {_chance(paired[family]['p'])}" if told else ""
     return f"{mine['successes']} / {mine['episodes']} ({low:.0%} to {high:.0%}{p})"
+
+
+def _chance(p: float) -> str:
+    return f"p < {SMALLEST:g}" if p < SMALLEST else f"p {p:.2g}"
 
 
 def _tail(record: dict[str, Any], full: float | None, period: float) -> list[str]:

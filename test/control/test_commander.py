@@ -126,6 +126,21 @@ def test_old_chunks_are_refused_and_what_runs_goes_on() -> None:
         arm.offer(chunk([0.02, 0, 0, 0, 0, 0, 1], stamp=10.1), now=20.0)
 
 
+@given(st.floats(0.0, 0.24), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_a_late_chunk_moves_the_arm_no_longer_than_its_observation_allows(late: float, actions: int) -> None:
+    arm = commander()
+    end = 10.0 + actions * PERIOD
+    arm.offer(chunk(*[[0.02, 0, 0, 0, 0, 0, 1]] * actions), now=end - PERIOD + late)
+    times = np.arange(end - PERIOD + late, end + 1.0, 0.01)
+    commands = [arm.command(now, START) for now in times]
+    moved = [t for t, a, b in zip(times[1:], commands, commands[1:], strict=False) if a.state == b.state == "tracking"]
+    assert max(moved, default=0.0) <= end + Rules().expired_after
+    assert commands[-1].state == "holding"
+    assert "stale" in commands[-1].reason
+    np.testing.assert_array_equal(commands[-1].pose.position, START.position)
+
+
 def test_anchor_refuses_what_was_observed_before() -> None:
     arm = commander()
     arm.anchor(START, not_before=11.0)

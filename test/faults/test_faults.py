@@ -38,7 +38,7 @@ def rig(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def survives(kind: type[Fault], rig: Rig) -> None:
     """The arm is safe soon, and moves again afterwards."""
-    safe, recovery = once(kind(), rig)
+    _, safe, recovery = once(kind(), rig)
     assert safe < LENIENT
     assert recovery < 60.0
     assert rig.command.process.poll() is None

@@ -1,8 +1,9 @@
-"""The nine faults: how each is brought about, how it ends, and what must follow from it."""
+"""The ten faults: how each is brought about, how it ends, and what must follow from it."""
 
 from __future__ import annotations
 
 import random
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -29,8 +30,11 @@ class Fault(ABC):
     holds: ClassVar[bool] = True
     sim_time: ClassVar[bool] = False
 
-    def prepare(self, rig: Rig) -> None:  # noqa: B027  (most have nothing to prepare)
+    def prepare(self, rig: Rig) -> None:  # noqa: B027  (most need nothing of the kind)
         """What comes before; the arm moves again afterwards."""
+
+    def approach(self, rig: Rig) -> None:  # noqa: B027
+        """What comes right before, while the arm moves."""
 
     @abstractmethod
     def begin(self, rig: Rig) -> None:
@@ -63,6 +67,21 @@ class CameraStopped(Fault):
 
     def end(self, rig: Rig) -> None:
         rig.camera.repeater.running.set()
+
+
+class PolicyStalled(CameraStopped):
+    name = "camera stopped while the policy stalls"
+
+    def approach(self, rig: Rig) -> None:
+        """One more image is due when the policy goes on."""
+        rig.policy.signal(signal.SIGSTOP)
+        time.sleep(random.uniform(0.05, 0.1))
+
+    def last(self, rig: Rig) -> None:
+        """What the policy still makes of the last image comes late."""
+        time.sleep(random.uniform(0.05, LASTS / 2))
+        rig.policy.signal(signal.SIGCONT)
+        super().last(rig)
 
 
 class CameraResized(CameraStopped):
@@ -184,6 +203,7 @@ class LifecycleWalk(Fault):
 FAULTS: tuple[type[Fault], ...] = (
     PolicyKilled,
     CameraStopped,
+    PolicyStalled,
     CameraResized,
     GarbageImages,
     ClockJump,

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from vla_entropy_ros.nodes.messages import seconds
+
 from .rig import FaultError, Rig
 from .scenarios import Fault
 
@@ -29,14 +31,14 @@ class Figures:
     def add(self, fault: Fault, rig: Rig) -> None:
         """Run the fault once."""
         try:
-            safe, recovery = once(fault, rig)
+            began, safe, recovery = once(fault, rig)
         except FaultError as error:
             self.failures.append(str(error))
             return
         self.safe.append(safe)
         self.recovery.append(recovery)
         if safe > SAFE_WITHIN:
-            self.failures.append(f"safe command after {safe:.2f} s")
+            self.failures.append(f"safe command after {safe:.2f} s; {newest_chunk(rig, began, began + safe)}")
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -48,12 +50,16 @@ class Figures:
         }
 
 
-def once(fault: Fault, rig: Rig) -> tuple[float, float]:
-    """Seconds from the fault to the safe command, and from its end to motion; FaultError when a limit was passed."""
+def once(fault: Fault, rig: Rig) -> tuple[float, float, float]:
+    """When the fault began [s], seconds from there to the safe command, and from its end to motion.
+
+    FaultError when a limit was passed.
+    """
     fault.prepare(rig)
     rig.moving()
     time.sleep(random.uniform(0.0, 0.3))
     rig.arm.violations.clear()
+    fault.approach(rig)
     began = time.monotonic()
     fault.begin(rig)
     observed = rig.now() - IN_FLIGHT
@@ -65,7 +71,7 @@ def once(fault: Fault, rig: Rig) -> tuple[float, float]:
     recovery = time.monotonic() - ended
     if rig.arm.violations:
         raise FaultError(rig.arm.violations[0])
-    return safe, recovery
+    return began, safe, recovery
 
 
 def seconds_to_safety(rig: Rig, began: float, ended: float, observed: float | None) -> float:
@@ -76,6 +82,13 @@ def seconds_to_safety(rig: Rig, began: float, ended: float, observed: float | No
     fresh = [] if observed is None else rig.answered(began, observed)
     until = min([ended, *fresh])
     return max((sent for sent in rig.arm.moved(began) if sent < until), default=began) - began
+
+
+def newest_chunk(rig: Rig, began: float, moved: float) -> str:
+    """What the motion at `moved` [s, monotonic] went back to, in seconds after `began`."""
+    heard, chunk = max((pair for pair in rig.chunks if pair[0] <= moved), key=lambda pair: pair[0])
+    observed = seconds(chunk.header.stamp) - rig.now() + time.monotonic()
+    return f"the newest chunk came after {heard - began:.2f} s, for an image of {observed - began:.2f} s"
 
 
 def run(kinds: Sequence[type[Fault]], rig: Rig, repeats: int, tell: Callable[[str], None]) -> list[Figures]:

@@ -10,6 +10,7 @@ from .chunk import ActionChunk, ChunkError, blended, check_chunk, scaled
 from .pose import Limits, Pose, integrate, interpolate, leash, limited, slow
 
 NO_CHUNK = "no chunk yet"
+OVERDUE = "the last one came late and has run out"
 SLACK = 1e-6  # seconds: rounding of stamps must not make an action start twice
 FUTURE = 0.2  # seconds that the stamp of a chunk may lie ahead: clocks of two machines differ a little
 
@@ -18,13 +19,14 @@ FUTURE = 0.2  # seconds that the stamp of a chunk may lie ahead: clocks of two m
 class Rules:
     """How chunks become motion.
 
-    stale_after: control periods without a new chunk until the arm is held; expired_after: how long ago a chunk may have
-    run out when it arrives [s]; scale: factor on translations and rotations; blending: share of the chunk before where
-    two overlap in time, 0 for none; tool: the deltas are in the axes of the tool, not of the frame.
+    stale_after: control periods without a new chunk until the arm is held; expired_after: seconds after the end of its
+    last action from which a chunk moves nothing, however late it came; scale: factor on translations and rotations;
+    blending: share of the chunk before where two overlap in time, 0 for none; tool: the deltas are in the axes of the
+    tool, not of the frame.
     """
 
     stale_after: float = 2.0
-    expired_after: float = 0.3
+    expired_after: float = 0.15
     scale: float = 1.0
     blending: float = 0.0
     tool: bool = False
@@ -48,7 +50,8 @@ class Commander:
 
     An action starts when its chunk arrives and moves the target over one period. A later chunk takes over at the next
     command, its actions that lie wholly in the past skipped: the target goes on from where it stands to where both
-    have led, so nothing jumps. Some periods without a chunk, or a malformed one, hold the target where the arm is.
+    have led, so nothing jumps. Some periods without a chunk, or a malformed one, hold the target where the arm is; so
+    does the age of what the chunk answers, since a policy that stalled moves the arm for a scene that may be gone.
     """
 
     def __init__(self, limits: Limits, frame: str, rules: Rules | None = None) -> None:
@@ -64,6 +67,7 @@ class Commander:
         self._pending: list[np.ndarray] = []
         self._opening: float | None = None
         self._deadline: float | None = None
+        self._overdue = ""  # why the arm is held from then on
         self._last_stamp: float | None = None
         self._not_before = -np.inf
         self._reason = NO_CHUNK
@@ -112,7 +116,9 @@ class Commander:
         self._pending = list(actions)
         self._period = chunk.period
         self._began = now - chunk.period  # the first pending action starts at the next command
-        self._deadline = now + chunk.period * self.rules.stale_after
+        stale, expired = now + chunk.period * self.rules.stale_after, chunk.end + self.rules.expired_after
+        self._deadline = min(stale, expired)
+        self._overdue = f"none for {self.rules.stale_after:g} control periods" if stale <= expired else OVERDUE
         self._reason = ""
 
     def _check_time(self, chunk: ActionChunk, now: float) -> None:
@@ -121,7 +127,8 @@ class Commander:
         if chunk.stamp > now + FUTURE:
             raise ChunkError(f"chunk refused: it answers an observation {chunk.stamp - now:.2f} s in the future")
         if now > chunk.end + self.rules.expired_after:
-            raise ChunkError(f"chunk refused: it ran out {now - chunk.end:.2f} s ago")
+            ago, valid = now - chunk.end, self.rules.expired_after
+            raise ChunkError(f"chunk refused: it ran out {ago:.2f} s ago, valid is up to {valid:g}")
 
     def limited(self, chunk: ActionChunk, measured: Pose) -> np.ndarray:
         """Actions [H, 7] of `chunk`, scaled, as far as the limits let them lead from the measured pose."""
@@ -130,7 +137,7 @@ class Commander:
     def command(self, now: float, measured: Pose) -> Command:
         """Command at time `now` [s], given the measured pose of the arm."""
         if self._deadline is not None and now > self._deadline:
-            self.stop(f"chunks are stale: none for {self.rules.stale_after:g} control periods")
+            self.stop(f"chunks are stale: {self._overdue}")
         if self._goal is None or self._start is None:
             self._goal = self._start = measured
         while self._pending and now >= self._began + self._period - SLACK:

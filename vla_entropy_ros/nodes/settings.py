@@ -44,7 +44,7 @@ COMMAND_SETTINGS: tuple[Setting, ...] = (
     Setting("gripper_open", "float", "gripper_command for an open gripper", -1000.0, 1000.0),
     Setting("gripper_closed", "float", "gripper_command for a closed gripper", -1000.0, 1000.0),
     Setting("stale_after", "float", "control periods without a new chunk until the arm is held", 1.0, 100.0),
-    Setting("expired_after", "float", "time since a chunk has run out [s] above which it is refused", 0.0, 5.0),
+    Setting("expired_after", "float", "time since a chunk has run out [s] from which it moves nothing", 0.0, 5.0),
     Setting("blending", "float", "share of the chunk before where two overlap; 0: none", 0.0, 0.9),
     Setting("pose_timeout", "float", "age of the measured pose [s] above which nothing is commanded", 0.02, 5.0),
     Setting("max_translation", "float", "longest translation of one action [m]", 0.001, 0.5),

@@ -14,6 +14,8 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from .ports import fresh_ports
+
 N = TypeVar("N", bound=Node)
 
 WAKE_PERIOD = 0.1  # seconds: Python runs a signal's handler only when the executor comes back
@@ -66,7 +68,8 @@ def run(name: str, make: Callable[[Stop], N], close: Callable[[N], None], args: 
     logger = get_logger(name)
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
-        node = make(stop)
+        with fresh_ports():
+            node = make(stop)
     except Exception as error:  # noqa: BLE001  (a user sees one line, a developer the rest at debug level)
         logger.fatal(one_line(error))
         logger.debug(traceback.format_exc())

@@ -1,0 +1,127 @@
+"""A node that starts keeps off the shared-memory ports of one that was killed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vla_entropy_ros.nodes.ports import fresh_ports
+from vla_entropy_ros.runner.episodes import environment
+
+DOMAIN = 93
+FIRST = 7400 + 250 * DOMAIN
+
+
+@pytest.fixture(autouse=True)
+def domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+
+
+def left_behind(folder: Path, *numbers: int) -> None:
+    for number in numbers:
+        (folder / f"fastdds_port{FIRST + 11 + 2 * number}_el").touch()
+
+
+def free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def test_ports_of_the_dead_are_held_and_given_back(tmp_path: Path) -> None:
+    left_behind(tmp_path, 1, 4)
+    with fresh_ports(tmp_path, lowest=0) as held:
+        assert held == [FIRST + 12, FIRST + 18]
+        assert [free(FIRST + 10 + 2 * number) for number in range(5)] == [True, False, True, True, False]
+    assert free(FIRST + 12)
+
+
+def test_ports_of_the_living_and_of_other_domains_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_behind(tmp_path, 0, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as living:
+        living.bind(("", FIRST + 10))
+        with fresh_ports(tmp_path, lowest=0) as held:
+            assert held == [FIRST + 12]
+    monkeypatch.setenv("ROS_DOMAIN_ID", "no number")
+    with fresh_ports(tmp_path, lowest=0) as held:
+        assert held == []
+
+
+def test_there_is_an_end_to_it(tmp_path: Path) -> None:
+    left_behind(tmp_path, *range(40))
+    with fresh_ports(tmp_path, lowest=0) as held:
+        assert held == [FIRST + 10 + 2 * number for number in range(16)]
+
+
+def test_shared_memory_without_a_number_is_held_unless_it_has_a_reader(tmp_path: Path) -> None:
+    for name in ("port7013", "port7014_sl", "port7015_el"):
+        (tmp_path / f"fastdds_{name}").touch()
+    with (tmp_path / "fastdds_port7015_el").open() as reader:
+        fcntl.flock(reader, fcntl.LOCK_EX)
+        with fresh_ports(tmp_path, lowest=0) as held:
+            assert held == [7014]
+            assert (tmp_path / "fastdds_port7014_el").exists()
+    assert not (tmp_path / "fastdds_port7014_el").exists()
+
+
+def test_numbers_below_the_lowest_are_held(tmp_path: Path) -> None:
+    with fresh_ports(tmp_path, lowest=2) as held:
+        assert held == [7000, 7001, FIRST + 10, FIRST + 12]
+    lowest = set()
+    for _ in range(30):
+        with fresh_ports(tmp_path) as held:
+            lowest.add(len([port for port in held if port >= FIRST]))
+    assert len(lowest) > 3
+    assert max(lowest) < 16
+
+
+def start() -> subprocess.Popen[bytes]:
+    code = "from vla_entropy_ros.nodes.command_node import main; raise SystemExit(main())"
+    return subprocess.Popen([sys.executable, "-c", code], env=environment(DOMAIN))
+
+
+def participant(process: subprocess.Popen[bytes]) -> int:
+    """Number of a node's DDS participant, from the names of its threads."""
+    until = time.monotonic() + 30.0
+    while time.monotonic() < until:
+        names = [task.read_text().strip() for task in Path(f"/proc/{process.pid}/task").glob("*/comm")]
+        ports = [int(name.rpartition(".")[2]) for name in names if name.startswith("dds.udp.")]
+        if found := [port for port in ports if FIRST <= port < FIRST + 250]:
+            return (min(found) - FIRST - 10) // 2
+        time.sleep(0.05)
+    raise TimeoutError("no participant after 30 s")
+
+
+@pytest.mark.skipif(os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") != "rmw_fastrtps_cpp", reason="Fast DDS")
+def test_who_follows_a_killed_node_is_another_participant() -> None:
+    first = start()
+    try:
+        before = participant(first)
+        time.sleep(0.5)  # its shared memory comes after its threads
+        first.kill()
+        first.wait()
+        second = start()
+        try:
+            assert participant(second) != before
+            second.send_signal(signal.SIGINT)
+            second.wait(20.0)
+            assert second.returncode == 0
+        finally:
+            second.kill()
+            second.wait()
+    finally:
+        first.kill()
+        first.wait()

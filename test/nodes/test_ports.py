@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vla_entropy_ros.nodes.ports import fresh_ports
+from vla_entropy_ros.nodes.ports import SHARED_MEMORY, fresh_ports
 from vla_entropy_ros.runner.episodes import environment
 
 DOMAIN = 101  # no other test gets it: free_domain() ends at 100
@@ -107,7 +107,7 @@ def participant(process: subprocess.Popen[bytes]) -> int:
 
 @pytest.mark.skipif(os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") != "rmw_fastrtps_cpp", reason="Fast DDS")
 def test_who_follows_a_killed_node_is_another_participant() -> None:
-    first = start()
+    first, before = start(), -1
     try:
         before = participant(first)
         time.sleep(0.5)  # its shared memory comes after its threads
@@ -125,3 +125,5 @@ def test_who_follows_a_killed_node_is_another_participant() -> None:
     finally:
         first.kill()
         first.wait()
+        for left in SHARED_MEMORY.glob(f"fastdds_port{FIRST + 11 + 2 * before}*"):
+            left.unlink()

@@ -33,7 +33,7 @@ class Fault(ABC):
     def prepare(self, rig: Rig) -> None:  # noqa: B027  (most need nothing of the kind)
         """What comes before; the arm moves again afterwards."""
 
-    def approach(self, rig: Rig) -> None:  # noqa: B027
+    def approach(self, rig: Rig) -> None:  # noqa: B027  (likewise)
         """What comes right before, while the arm moves."""
 
     @abstractmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import random
 import socket
@@ -14,7 +13,6 @@ SHARED_MEMORY = Path("/dev/shm")  # where Fast DDS puts its ports on Linux
 LOCKS = ("_el", "_sl")  # files of a port's reader, which go with it when it ends in order
 NUMBERS = 16  # of the 32 participants that find each other on one machine; beyond, ports are taken as they come
 BASE, PER_DOMAIN, PER_PARTICIPANT, DISCOVERY, USER = 7400, 250, 2, 10, 11  # RTPS 2.3, section 9.6.1.1
-SPARE = 7000  # from where on a participant that is found on this machine only takes shared memory without a reader
 
 
 @contextlib.contextmanager
@@ -23,20 +21,18 @@ def fresh_ports(folder: Path = SHARED_MEMORY, lowest: int | None = None) -> Iter
 
     Fast DDS gives a participant the lowest number whose UDP port is free, also that of a killed process, and makes its
     shared-memory port anew; who wrote to the old one may go on writing there, and the new process stays deaf (Fast DDS
-    issue 5469). So the numbers below a random one are held (`lowest`: this one), and those whose shared memory was left
-    behind. Yields the ports; nothing is changed without Fast DDS.
+    issue 5469). So the UDP ports of numbers below a random one are held (`lowest`: this one), and of those whose shared
+    memory was left behind. Yields these ports; nothing is changed without Fast DDS.
     """
     lowest = random.randrange(NUMBERS) if lowest is None else lowest
     first = BASE + PER_DOMAIN * _domain()
-    held: list[int] = []
     with contextlib.ExitStack() as stack:
+        held = []
         for number in range(NUMBERS):
-            spare, pair = SPARE + number, first + PER_PARTICIPANT * number
-            if (number < lowest or _left(folder, spare)) and _locked(folder, spare, stack):
-                held.append(spare)
+            pair = first + PER_PARTICIPANT * number
             if (number < lowest or _left(folder, pair + USER)) and _bound(pair + DISCOVERY, stack):
                 held.append(pair + DISCOVERY)
-        yield sorted(held)
+        yield held
 
 
 def _left(folder: Path, port: int) -> bool:
@@ -55,16 +51,4 @@ def _bound(port: int, stack: contextlib.ExitStack) -> bool:
         stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(("", port))
     except (OSError, OverflowError):
         return False
-    return True
-
-
-def _locked(folder: Path, port: int, stack: contextlib.ExitStack) -> bool:
-    """Take the reader's place at shared memory for as long as `stack` lasts, unless a living participant has it."""
-    path = folder / f"fastdds_port{port}{LOCKS[0]}"
-    try:
-        file = stack.enter_context(path.open("ab"))
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    stack.callback(path.unlink, missing_ok=True)
     return True

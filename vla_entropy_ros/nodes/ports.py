@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")  # where Fast DDS puts its ports on Linux
-LOCKS = ("_el", "_sl")  # files of a port's reader, which go with it when it ends in order
+LOCK = "_el"  # ends the name of a file that goes with a port's reader when it ends in order
 NUMBERS = 16  # of the 32 participants that find each other on one machine; beyond, ports are taken as they come
 BASE, PER_DOMAIN, PER_PARTICIPANT, DISCOVERY, USER = 7400, 250, 2, 10, 11  # RTPS 2.3, section 9.6.1.1
 
 
 @contextlib.contextmanager
-def fresh_ports(folder: Path = SHARED_MEMORY, lowest: int | None = None) -> Iterator[list[int]]:
-    """While this lasts, a DDS participant that is created gets other ports than one that was killed.
+def fresh_ports(domain: int, folder: Path = SHARED_MEMORY, lowest: int | None = None) -> Iterator[list[int]]:
+    """While this lasts, a participant that is created in the DDS domain gets other ports than one that was killed.
 
     Fast DDS gives a participant the lowest number whose UDP port is free, also that of a killed process, and makes its
     shared-memory port anew; who wrote to the old one may go on writing there, and the new process stays deaf (Fast DDS
@@ -25,24 +24,15 @@ def fresh_ports(folder: Path = SHARED_MEMORY, lowest: int | None = None) -> Iter
     memory was left behind. Yields these ports; nothing is changed without Fast DDS.
     """
     lowest = random.randrange(NUMBERS) if lowest is None else lowest
-    first = BASE + PER_DOMAIN * _domain()
+    first = BASE + PER_DOMAIN * domain
     with contextlib.ExitStack() as stack:
         held = []
         for number in range(NUMBERS):
             pair = first + PER_PARTICIPANT * number
-            if (number < lowest or _left(folder, pair + USER)) and _bound(pair + DISCOVERY, stack):
+            left = (folder / f"fastdds_port{pair + USER}{LOCK}").exists()
+            if (number < lowest or left) and _bound(pair + DISCOVERY, stack):
                 held.append(pair + DISCOVERY)
         yield held
-
-
-def _left(folder: Path, port: int) -> bool:
-    return any((folder / f"fastdds_port{port}{lock}").exists() for lock in LOCKS)
-
-
-def _domain() -> int:
-    with contextlib.suppress(ValueError):
-        return int(os.environ.get("ROS_DOMAIN_ID") or 0)
-    return 0  # rclpy refuses it with a message
 
 
 def _bound(port: int, stack: contextlib.ExitStack) -> bool:

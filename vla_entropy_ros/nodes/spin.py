@@ -68,7 +68,7 @@ def run(name: str, make: Callable[[Stop], N], close: Callable[[N], None], args: 
     logger = get_logger(name)
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
-        with fresh_ports():
+        with fresh_ports(rclpy.get_default_context().get_domain_id()):
             node = make(stop)
     except Exception as error:  # noqa: BLE001  (a user sees one line, a developer the rest at debug level)
         logger.fatal(one_line(error))

@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate faults gpu test lint format clean
+.PHONY: help setup demo evaluate faults gpu neutral test lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -23,6 +23,9 @@ faults: setup ## everything that can go wrong, 20 times each, and 30 minutes of 
 
 gpu: setup ## on a machine with an NVIDIA GPU: the tests that need one and the benchmark, in ten minutes at most
 	@$(BIN)/python tools/gpu.py $(ARGS)
+
+neutral: setup ## is a change numerically neutral? (ARGS="--base main~1" compares with that commit)
+	@$(BIN)/python -m tools.neutral $(ARGS)
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -3,8 +3,8 @@
     python -m tools.neutral                  # a hash per configuration, and one of all
     python -m tools.neutral --base HEAD~3    # the same for that commit, side by side; exit status 1 where they differ
 
-What is hashed of every tick: tokens, actions, fresh set, ages, budgets, passes and their rows, drafts, reason. Hashes are
-comparable on one machine only: another processor may sum in another order.
+What is hashed of every tick: tokens, actions, fresh set, ages, budgets, passes and their rows, drafts, reason. Hashes
+are comparable on one machine only: another processor may sum in another order.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from vla_entropy_ros.bags.bag import Bag
-from vla_entropy_ros.configurations import paper
 from vla_entropy_ros.engine import Observation, Policy, Result, Tunables
+from vla_entropy_ros.evaluation.configurations import paper
 from vla_entropy_ros.resources import default_checkpoint, share_path
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,7 +22,7 @@ def write_random_policy(folder: Path) -> Path:
     from vla_entropy_ros.resources import share_path
     from vla_entropy_ros.train.export import export
     from vla_entropy_ros.train.network import SmallPolicy
-    from vla_entropy_ros.train.settings import Recipe
+    from vla_entropy_ros.train.recipe import Recipe
     from vla_entropy_ros.train.tokenizer import ACTION_BINS, TEXT_VOCABULARY
 
     torch.manual_seed(0)

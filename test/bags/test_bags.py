@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from vla_entropy_ros.bags.bag import COMPRESSED, STRING, Bag, BagError, Recorder
-from vla_entropy_ros.bags.replay import replay
-from vla_entropy_ros.bags.simulated import IMAGES, record_simulated
+from vla_entropy_ros.bags.record_simulation import IMAGES, record_simulated
+from vla_entropy_ros.bags.replay_engine import replay
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.images import encode_jpeg
@@ -112,7 +112,7 @@ def test_topics_of_a_running_robot_are_recorded_as_they_are(tmp_path: Path) -> N
     from sensor_msgs.msg import CompressedImage
     from std_msgs.msg import String
 
-    from vla_entropy_ros.bags.live import record_live
+    from vla_entropy_ros.bags.record_topics import record_live
 
     context = Context()
     context.init()

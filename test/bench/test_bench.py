@@ -19,11 +19,11 @@ from vla_entropy_ros.bench.measure import Shape, draft_acceptance, measure, summ
 from vla_entropy_ros.bench.recording import Recording, RecordingError, load, record, record_finished, save
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.cli.options import FRESH_SEED
-from vla_entropy_ros.configurations import paper
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
+from vla_entropy_ros.evaluation.configurations import paper
+from vla_entropy_ros.evaluation.inprocess import Arm
+from vla_entropy_ros.evaluation.plan import Silent
 from vla_entropy_ros.resources import default_checkpoint
-from vla_entropy_ros.runner.inprocess import Arm
-from vla_entropy_ros.runner.plan import Silent
 from vla_entropy_ros.sim import FAMILIES, TASKS, Environment
 
 

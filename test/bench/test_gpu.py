@@ -22,11 +22,11 @@ from vla_entropy_ros.bench.gpu.replay import expected_passes, measured_passes, r
 from vla_entropy_ros.bench.gpu.shapes import SHAPES, moving, random_policy
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.engine import DeviceError
-from vla_entropy_ros.engine.backbones import find_backbone
-from vla_entropy_ros.engine.checkpoint import Network
-from vla_entropy_ros.engine.llama import Llama
-from vla_entropy_ros.engine.preprocess import Preprocessor
-from vla_entropy_ros.engine.vision import Projector, VisionBackbone
+from vla_entropy_ros.engine.model.backbones import find_backbone
+from vla_entropy_ros.engine.model.checkpoint import Network
+from vla_entropy_ros.engine.model.llama import Llama
+from vla_entropy_ros.engine.model.preprocess import Preprocessor
+from vla_entropy_ros.engine.model.vision import Projector, VisionBackbone
 from vla_entropy_ros.resources import share_path
 from vla_entropy_ros.settings import Tunables
 

@@ -16,9 +16,9 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from vla_entropy_ros.engine import Policy
-from vla_entropy_ros.engine.checkpoint import Network
-from vla_entropy_ros.engine.llama import Llama, LlamaConfig
-from vla_entropy_ros.engine.vision import Projector, TowerConfig, VisionBackbone
+from vla_entropy_ros.engine.model.checkpoint import Network
+from vla_entropy_ros.engine.model.llama import Llama, LlamaConfig
+from vla_entropy_ros.engine.model.vision import Projector, TowerConfig, VisionBackbone
 
 DATA = Path(__file__).parents[1] / "data"
 WORDS = ("<unk>", "<s>", "</s>", "<pad>", "pick", "up", "the", "red", "green", "cube", "put", "it", "down")

@@ -143,7 +143,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 import torch
-from vla_entropy_ros.engine.checkpoint import StoredTensors
+from vla_entropy_ros.engine.model.checkpoint import StoredTensors
 
 def most():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

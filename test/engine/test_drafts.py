@@ -17,12 +17,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import Observation, Policy
-from vla_entropy_ros.engine.decode import Decoded, Rules, plain, verified
-from vla_entropy_ros.engine.decoder import Decoder
-from vla_entropy_ros.engine.drafts import EXTRAPOLATED, GUESSED, NO_DRAFT, PREVIOUS, Draft, Drafter, exact, within
-from vla_entropy_ros.engine.llama import Llama, LlamaConfig
-from vla_entropy_ros.engine.passes import EagerPasses, Scored, score, scored
-from vla_entropy_ros.engine.slots import Slots
+from vla_entropy_ros.engine.actions.drafts import (
+    EXTRAPOLATED,
+    GUESSED,
+    NO_DRAFT,
+    PREVIOUS,
+    Draft,
+    Drafter,
+    exact,
+    within,
+)
+from vla_entropy_ros.engine.actions.speculative import Decoded, Rules, plain, verified
+from vla_entropy_ros.engine.decoding.decoder import Decoder
+from vla_entropy_ros.engine.decoding.kv_cache import Slots
+from vla_entropy_ros.engine.decoding.runner import EagerPasses, Scored, score, scored
+from vla_entropy_ros.engine.model.llama import Llama, LlamaConfig
 from vla_entropy_ros.settings import MODES, Tunables
 
 COUNT, FIRST, VISUAL, TEXT = 7, 16, 5, 3

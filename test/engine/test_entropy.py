@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vla_entropy_ros.engine.entropy import Attention, attention_mass, attention_score, image_entropy
+from vla_entropy_ros.engine.reuse.scores import Attention, attention_mass, attention_score, image_entropy
 
 
 def histogram_entropy(patch: NDArray[np.uint8], bins: int) -> float:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from vla_entropy_ros.engine import ActionError, Observation, Policy, Result, graphs
-from vla_entropy_ros.engine.graphs import Graph, StaticPasses, buckets
+from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
+from vla_entropy_ros.engine.decoding import cuda_graphs as graphs
+from vla_entropy_ros.engine.decoding.cuda_graphs import Graph, StaticPasses, buckets
 from vla_entropy_ros.settings import DRAFTS, MODES, Tunables
 
 from .conftest import write_small

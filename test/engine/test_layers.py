@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import Observation, Policy
-from vla_entropy_ros.engine.layers import boundaries, layer_entropy, plan, shares, taper_layer
+from vla_entropy_ros.engine.reuse.layers import boundaries, layer_entropy, plan, shares, taper_layer
 from vla_entropy_ros.settings import Tunables
 
 from .conftest import write_small

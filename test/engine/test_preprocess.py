@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from vla_entropy_ros.engine import ActionError, CheckpointError, Policy
-from vla_entropy_ros.engine.action import ActionSpace
-from vla_entropy_ros.engine.crop import centre_crop, lanczos
-from vla_entropy_ros.engine.preprocess import grey, patches
+from vla_entropy_ros.engine.actions.tokens import ActionSpace
+from vla_entropy_ros.engine.model.crop import centre_crop, lanczos
+from vla_entropy_ros.engine.model.preprocess import grey, patches
 
 from .conftest import DATA
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_entropy_ros.engine import DeviceError, Observation, Policy, device
-from vla_entropy_ros.engine.checkpoint import memory_needed
-from vla_entropy_ros.engine.config import PolicyConfig
 from vla_entropy_ros.engine.device import check_memory, find_dtype
-from vla_entropy_ros.engine.llama import LlamaConfig
-from vla_entropy_ros.engine.quantise import Linear, check_quantisation, product, quantise, stack
+from vla_entropy_ros.engine.families.openvla import PolicyConfig
+from vla_entropy_ros.engine.model.checkpoint import memory_needed
+from vla_entropy_ros.engine.model.llama import LlamaConfig
+from vla_entropy_ros.engine.model.quantise import Linear, check_quantisation, product, quantise, stack
 from vla_entropy_ros.settings import Tunables
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -102,7 +102,7 @@ def test_too_little_memory_is_said_before_anything_is_loaded(
     def refuse(need: int, where: torch.device) -> None:
         raise DeviceError(f"{need} bytes on {where}")
 
-    monkeypatch.setattr("vla_entropy_ros.engine.checkpoint.check_memory", refuse)
+    monkeypatch.setattr("vla_entropy_ros.engine.model.checkpoint.check_memory", refuse)
     loaded: list[int] = []
     with pytest.raises(DeviceError, match="bytes on cpu"):
         Policy.load(small_folder, progress=lambda done, total: loaded.append(done))

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import ActionError, Observation, ObservationError, Policy, Result
-from vla_entropy_ros.engine.drafts import NO_DRAFT
+from vla_entropy_ros.engine.actions.drafts import NO_DRAFT
 from vla_entropy_ros.engine.policy import PROBE_IDS
-from vla_entropy_ros.engine.select import Patches, all_fresh
+from vla_entropy_ros.engine.reuse.selection import Patches, all_fresh
 from vla_entropy_ros.settings import MODES, Tunables
 
 from .conftest import write_small

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_entropy_ros.engine.select import Patches, budgets, fill, influence, select, static_patches, top
+from vla_entropy_ros.engine.reuse.selection import Patches, budgets, fill, influence, select, static_patches, top
 from vla_entropy_ros.settings import MODES, Tunables
 
 DEFAULT = replace(Tunables.default(), mode="info_entropy")

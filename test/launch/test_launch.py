@@ -158,7 +158,7 @@ def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
 
 
 def test_executables_and_parameters_exist() -> None:
-    from vla_entropy_ros.nodes import settings
+    from vla_entropy_ros.nodes.common import settings
 
     text = "".join((ROOT / "launch" / f"{file}.launch.py").read_text() for file in FILES)
     for executable in re.findall(r'executable="(\w+)"', text):

@@ -17,8 +17,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control import Pose
 from vla_entropy_ros.control.chunk import ACTION_NAMES
-from vla_entropy_ros.nodes.command_node import CommandNode
-from vla_entropy_ros.nodes.messages import chunk_message, pose_from, pose_message
+from vla_entropy_ros.nodes.command.node import CommandNode
+from vla_entropy_ros.nodes.common.messages import chunk_message, pose_from, pose_message
 
 HOME = Pose(np.array([0.45, 0.0, 0.2]), np.array([1.0, 0.0, 0.0, 0.0]))
 FORWARD = (0.02, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25)

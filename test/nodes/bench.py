@@ -15,7 +15,7 @@ from rclpy.logging import get_logger
 from sensor_msgs.msg import Image
 
 from vla_entropy_ros.engine import Observation, Tunables
-from vla_entropy_ros.nodes.inference import Inference, Options, Tick
+from vla_entropy_ros.nodes.policy.inference import Inference, Options, Tick
 
 PATIENCE = 5.0
 NOW = 1000.0  # seconds, on a clock that the tests set

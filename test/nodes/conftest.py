@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from vla_entropy_ros.nodes.spin import make_executor
+from vla_entropy_ros.nodes.common.process import make_executor
 
 from .robot import Robot
 

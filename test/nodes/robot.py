@@ -17,9 +17,9 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.engine import Policy
-from vla_entropy_ros.nodes.inference import Inference
-from vla_entropy_ros.nodes.messages import image_message
-from vla_entropy_ros.nodes.policy_node import PolicyNode
+from vla_entropy_ros.nodes.common.messages import image_message
+from vla_entropy_ros.nodes.policy.inference import Inference
+from vla_entropy_ros.nodes.policy.node import PolicyNode
 
 PERIOD = 0.01  # seconds between ticks
 INSTRUCTION = "pick up the red cube"

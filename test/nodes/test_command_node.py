@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 
 from vla_entropy_ros.control import Pose
-from vla_entropy_ros.nodes.messages import pose_from, seconds
+from vla_entropy_ros.nodes.common.messages import pose_from, seconds
 
 from .arm import FORWARD, HOME, PAUSE, PERIOD, Arm, farthest, last_away
 

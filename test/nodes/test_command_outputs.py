@@ -13,10 +13,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, String
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_entropy_ros.nodes.arm import JointArm
-from vla_entropy_ros.nodes.command_node import CommandNode
-from vla_entropy_ros.nodes.messages import chunk_from
-from vla_entropy_ros.nodes.spin import StartError
+from vla_entropy_ros.nodes.command.arm import JointArm
+from vla_entropy_ros.nodes.command.node import CommandNode
+from vla_entropy_ros.nodes.common.messages import chunk_from
+from vla_entropy_ros.nodes.common.process import StartError
 from vla_entropy_ros.sim.arm import HOME as HOME_JOINTS
 
 from ..control.test_kinematics import ARM, TOOL, URDF

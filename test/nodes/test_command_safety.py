@@ -14,8 +14,8 @@ from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from vla_entropy_ros.nodes.messages import stop_message
-from vla_entropy_ros.runner.processes import Processes
+from vla_entropy_ros.evaluation.processes import Processes
+from vla_entropy_ros.nodes.common.messages import stop_message
 
 from .arm import FORWARD, HOME, PAUSE, Arm, Wires, farthest, last_away
 

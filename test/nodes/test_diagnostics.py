@@ -1,4 +1,4 @@
-"""Samples look back a few seconds; levels are bytes on the wire and logged when they change."""
+"""Rolling windows look back a few seconds; levels are bytes on the wire and logged when they change."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from rclpy.node import Node
 
-from vla_entropy_ros.nodes import diagnostics
-from vla_entropy_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Report, Samples
+from vla_entropy_ros.nodes.common import diagnostics
+from vla_entropy_ros.nodes.common.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Report, RollingWindow
 
 
 def test_samples_forget_what_is_older_than_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnostics, "WINDOW", 0.05)
-    samples = Samples()
+    samples = RollingWindow()
     samples.add(1.0)
     time.sleep(0.06)
     samples.add(2.0)
@@ -25,7 +25,7 @@ def test_samples_forget_what_is_older_than_the_window(monkeypatch: pytest.Monkey
 
 
 def test_a_summary_shows_median_tail_and_maximum() -> None:
-    samples = Samples()
+    samples = RollingWindow()
     assert samples.summary("tick", "ms") == {"tick p50 / p95 / max [ms]": "-"}
     for value in np.linspace(0.0, 0.1, 101):
         samples.add(value)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
-from vla_entropy_ros.nodes.gather import Synchroniser, View, oldest, spread
-from vla_entropy_ros.nodes.messages import seconds
+from vla_entropy_ros.nodes.common.messages import seconds
+from vla_entropy_ros.nodes.policy.intake import ApproximateTimeSynchronizer, View, oldest, spread
 
 SLOP = 0.03
 
@@ -22,7 +22,7 @@ def image(stamp: float, frame: str = "front", width: int = 4, height: int = 3) -
 
 
 def test_one_camera_passes_as_it_is() -> None:
-    synchroniser = Synchroniser(1)
+    synchroniser = ApproximateTimeSynchronizer(1)
     for stamp in (5.0, 1.0, 5.0):
         message = image(stamp)
         assert synchroniser.offer(0, message, 0.0) == (message,)
@@ -30,7 +30,7 @@ def test_one_camera_passes_as_it_is() -> None:
 
 @pytest.mark.parametrize("phase", [0.0, 0.01, -0.012])
 def test_cameras_of_one_rate_pair_up_frame_by_frame(phase: float) -> None:
-    synchroniser = Synchroniser(2)
+    synchroniser = ApproximateTimeSynchronizer(2)
     sets = []
     for number in range(20):
         arrivals = sorted([(10 + number / 30, 0), (10 + number / 30 + phase, 1)])
@@ -41,7 +41,7 @@ def test_cameras_of_one_rate_pair_up_frame_by_frame(phase: float) -> None:
 
 
 def test_a_fast_camera_lends_the_frame_nearest_to_the_slow_ones() -> None:
-    synchroniser = Synchroniser(2)
+    synchroniser = ApproximateTimeSynchronizer(2)
     for number in range(9):
         assert synchroniser.offer(0, image(10 + number / 30), SLOP) is None
     pair = synchroniser.offer(1, image(10 + 7 / 30 + 0.004), SLOP)
@@ -58,7 +58,7 @@ def test_a_fast_camera_lends_the_frame_nearest_to_the_slow_ones() -> None:
 def test_no_set_is_wider_than_the_slop_and_no_image_serves_twice(
     arrivals: list[tuple[int, float]], slop: float
 ) -> None:
-    synchroniser = Synchroniser(3)
+    synchroniser = ApproximateTimeSynchronizer(3)
     used: list[Image] = []
     for camera, stamp in arrivals:
         chosen = synchroniser.offer(camera, image(10 + stamp, frame=str(camera)), slop)
@@ -71,7 +71,7 @@ def test_no_set_is_wider_than_the_slop_and_no_image_serves_twice(
 
 
 def test_what_waits_can_be_forgotten() -> None:
-    synchroniser = Synchroniser(2)
+    synchroniser = ApproximateTimeSynchronizer(2)
     synchroniser.offer(0, image(10.0), SLOP)
     synchroniser.forget()
     assert synchroniser.offer(1, image(10.0), SLOP) is None

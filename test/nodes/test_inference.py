@@ -13,7 +13,7 @@ from rclpy.logging import get_logger
 from sensor_msgs.msg import Image
 
 from vla_entropy_ros.engine import ActionError, ObservationError
-from vla_entropy_ros.nodes.inference import Inference
+from vla_entropy_ros.nodes.policy.inference import Inference
 
 from .bench import NOW, OPTIONS, PATIENCE, Bench, Scripted
 

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from vla_entropy_ros.control import ChunkError, Pose
 from vla_entropy_ros.control.chunk import ACTION_NAMES
 from vla_entropy_ros.images import ENCODINGS, ImageError, decode, decode_image
-from vla_entropy_ros.nodes.messages import (
+from vla_entropy_ros.nodes.common.messages import (
     chunk_from,
     chunk_message,
     duration,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_entropy_ros.nodes.pacing import Pacer, Verdict
+from vla_entropy_ros.engine.pacing import Pacer, Verdict
 
 PERIOD = 0.1
 

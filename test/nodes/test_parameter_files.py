@@ -11,10 +11,10 @@ from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 
-from vla_entropy_ros.nodes.command_node import CommandNode
-from vla_entropy_ros.nodes.parameters import Parameters
-from vla_entropy_ros.nodes.policy_node import PolicyNode
-from vla_entropy_ros.nodes.settings import COMMAND_SETTINGS, POLICY_SETTINGS
+from vla_entropy_ros.nodes.command.node import CommandNode
+from vla_entropy_ros.nodes.common.parameters import Parameters
+from vla_entropy_ros.nodes.common.settings import COMMAND_SETTINGS, POLICY_SETTINGS
+from vla_entropy_ros.nodes.policy.node import PolicyNode
 from vla_entropy_ros.settings import Setting, default_settings
 
 CHANGED: dict[str, dict[str, Any]] = {

@@ -10,8 +10,8 @@ from rcl_interfaces.srv import DescribeParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from vla_entropy_ros.nodes.parameters import Parameters, TunableNode
-from vla_entropy_ros.nodes.spin import StartError
+from vla_entropy_ros.nodes.common.parameters import Parameters, TunableNode
+from vla_entropy_ros.nodes.common.process import StartError
 from vla_entropy_ros.settings import Setting
 
 TABLE = (

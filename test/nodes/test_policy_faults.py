@@ -18,8 +18,8 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import Int32
 
 from vla_entropy_ros.engine import Policy, Result
-from vla_entropy_ros.nodes.messages import is_stop
-from vla_entropy_ros.nodes.policy_node import PolicyNode
+from vla_entropy_ros.nodes.common.messages import is_stop
+from vla_entropy_ros.nodes.policy.node import PolicyNode
 
 from .robot import INSTRUCTION, Robot
 

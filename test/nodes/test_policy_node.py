@@ -17,9 +17,9 @@ from std_srvs.srv import Trigger
 
 from vla_entropy_ros.draw import overlay
 from vla_entropy_ros.engine import Policy, Result
-from vla_entropy_ros.nodes.messages import chunk_from, jpeg_message, seconds
-from vla_entropy_ros.nodes.settings import resolve_checkpoint
-from vla_entropy_ros.nodes.telemetry import STAGES
+from vla_entropy_ros.nodes.common.messages import chunk_from, jpeg_message, seconds
+from vla_entropy_ros.nodes.common.settings import resolve_checkpoint
+from vla_entropy_ros.nodes.policy.telemetry import STAGES
 
 from .robot import INSTRUCTION, PERIOD, Robot
 
@@ -112,7 +112,7 @@ def test_the_overlay_is_drawn_only_while_somebody_looks(robot: Robot, monkeypatc
         drawn.append(None)
         return overlay(*arguments)
 
-    monkeypatch.setattr("vla_entropy_ros.nodes.telemetry.overlay", counted)
+    monkeypatch.setattr("vla_entropy_ros.nodes.policy.telemetry.overlay", counted)
     robot.tick()
     time.sleep(0.1)
     assert drawn == []

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from vla_entropy_ros.nodes.ports import SHARED_MEMORY, fresh_ports
-from vla_entropy_ros.runner.episodes import environment
-from vla_entropy_ros.runner.processes import Processes, Running
+from vla_entropy_ros.evaluation.episodes import environment
+from vla_entropy_ros.evaluation.processes import Processes, Running
+from vla_entropy_ros.nodes.common.fastdds_ports import SHARED_MEMORY, fresh_ports
 
 DOMAIN = 101  # no other test gets it: free_domain() ends at 100
 FIRST = 7400 + 250 * DOMAIN

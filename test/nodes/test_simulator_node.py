@@ -16,8 +16,8 @@ from std_srvs.srv import Trigger
 
 from vla_entropy_ros.control import Pose
 from vla_entropy_ros.images import decode
-from vla_entropy_ros.nodes.messages import pose_from, pose_message, seconds
-from vla_entropy_ros.nodes.simulator_node import SimulatorNode
+from vla_entropy_ros.nodes.common.messages import pose_from, pose_message, seconds
+from vla_entropy_ros.nodes.simulator.node import SimulatorNode
 
 SIZE = 64
 

@@ -13,7 +13,7 @@ import pytest
 PROGRAM = """
 import sys, threading, time, types
 from vla_entropy_ros.nodes import start
-module = types.ModuleType("vla_entropy_ros.nodes.sluggish_node")
+module = types.ModuleType("vla_entropy_ros.nodes.sluggish.node")
 class Sluggish:
     def __del__(self): time.sleep(60)
 module.kept = Sluggish()
@@ -24,7 +24,7 @@ raise SystemExit(start.start("sluggish"))
 LOADING = """
 import time
 from lifecycle_msgs.msg import Transition
-from vla_entropy_ros.nodes import policy_node
+from vla_entropy_ros.nodes.policy import node as policy_node
 def load(self, values):
     print("loading", flush=True)
     time.sleep(60)

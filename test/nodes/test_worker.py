@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from vla_entropy_ros.nodes.worker import Slot, Worker, WorkerError
+from vla_entropy_ros.nodes.common.worker import Mailbox, Worker, WorkerError
 
 PATIENCE = 5.0
 
 
 def test_the_newest_wins() -> None:
-    slot: Slot[int] = Slot()
+    slot: Mailbox[int] = Mailbox()
     assert slot.take() is None
     assert [slot.put(number) for number in range(3)] == [False, True, True]
     assert (slot.take(), slot.take()) == (2, None)

@@ -18,7 +18,7 @@ from vla_entropy_ros.sim.tasks import SKILLS
 from vla_entropy_ros.train.demonstrations import PLACED, Demonstrations, collect, record
 from vla_entropy_ros.train.export import export
 from vla_entropy_ros.train.network import LAST_ACTION_ID, SmallPolicy
-from vla_entropy_ros.train.settings import Recipe
+from vla_entropy_ros.train.recipe import Recipe
 from vla_entropy_ros.train.tokenizer import build_tokenizer
 from vla_entropy_ros.train.trainer import Trainer, _colours
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vla_entropy_ros.runner.episodes import environment, free_domain
+from vla_entropy_ros.evaluation.episodes import environment, free_domain
 
 from ..random_policy import write_random_policy
 from .fuzz import COMMAND, JOINTED, POLICY, fuzz

@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control.chunk import ACTION_NAMES
-from vla_entropy_ros.nodes.messages import chunk_message, duration
+from vla_entropy_ros.nodes.common.messages import chunk_message, duration
 
 from .peers import time_message
 from .rig import Rig

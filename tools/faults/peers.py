@@ -22,7 +22,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control import Kinematics, Limits, Pose, read_chain
-from vla_entropy_ros.nodes.messages import jpeg_message, pose_from, pose_message, seconds
+from vla_entropy_ros.nodes.common.messages import jpeg_message, pose_from, pose_message, seconds
 
 HOME = Pose(np.array([0.45, 0.0, 0.2]), np.array([1.0, 0.0, 0.0, 0.0]))
 FRAMES = 24  # pictures that the camera shows in turn

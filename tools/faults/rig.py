@@ -23,8 +23,8 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control import limits_of
-from vla_entropy_ros.nodes.messages import is_stop, seconds
-from vla_entropy_ros.runner.processes import Processes, Running
+from vla_entropy_ros.evaluation.processes import Processes, Running
+from vla_entropy_ros.nodes.common.messages import is_stop, seconds
 from vla_entropy_ros.settings import default_settings
 
 from .peers import Arm, Camera, JointedArm, Repeater, time_message

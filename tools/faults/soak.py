@@ -12,7 +12,7 @@ import numpy as np
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 
-from vla_entropy_ros.nodes.messages import is_stop, seconds
+from vla_entropy_ros.nodes.common.messages import is_stop, seconds
 
 from .rig import Rig
 from .suite import spread

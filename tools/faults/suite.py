@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_entropy_ros.nodes.messages import seconds
+from vla_entropy_ros.nodes.common.messages import seconds
 
 from .rig import FaultError, Rig
 from .scenarios import Fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from ..configurations import DEFAULT, Configuration, paper
+from ..evaluation.configurations import DEFAULT, Configuration, paper
 from ..settings import Tunables
 
 BASELINE = "full, plain decoding"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..draw import (
+from ..draw import (  # fmt: skip
     BACK,
     COLOURS,
     INK,
@@ -21,7 +21,7 @@ from ..draw import (
     save_picture,
     save_video,
     write,
-)  # fmt: skip
+)
 from ..engine import Result
 from ..settings import Tunables
 from .recording import Recording

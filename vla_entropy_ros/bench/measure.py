@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import ActionError, Observation, Policy, Result
+from ..engine.actions.drafts import SOURCES
 from ..engine.cost import decoder_flops, paper_macs, vision_flops
-from ..engine.drafts import SOURCES
-from ..engine.llama import LlamaConfig
-from ..engine.record import Timings
-from ..engine.vision import TowerConfig
-from ..runner.statistics import percentiles
+from ..engine.model.llama import LlamaConfig
+from ..engine.model.vision import TowerConfig
+from ..engine.result import Timings
+from ..evaluation.statistics import percentiles
 from ..settings import Tunables
 from . import openvla
 from .configurations import Configuration

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..engine.checkpoint import Network
 from ..engine.cost import decoder_flops, paper_macs, vision_flops
-from ..engine.llama import Llama, LlamaConfig
-from ..engine.vision import Projector, TowerConfig, VisionBackbone
+from ..engine.model.checkpoint import Network
+from ..engine.model.llama import Llama, LlamaConfig
+from ..engine.model.vision import Projector, TowerConfig, VisionBackbone
 from .ticks import Sample, drafted, skipped
 
 LLAMA = LlamaConfig()  # Llama-2-7B

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..configurations import named
 from ..engine import Policy
-from ..runner.plan import Observer, scenes
-from ..runner.records import Episode, Tick
+from ..evaluation.configurations import named
+from ..evaluation.plan import Observer, scenes
+from ..evaluation.records import Episode, Tick
 from ..sim.tasks import FAMILIES, family_tasks
 
 KEYS = ("images", "stamps", "instructions")
@@ -124,8 +124,8 @@ def _recorded(
     policy: Policy, scenes: Sequence[tuple[str, int]], limit: float | None, observer: Observer
 ) -> Generator[tuple[Recording, bool]]:
     """Each episode, and whether the policy finished it."""
-    from ..runner import inprocess
-    from ..runner.plan import Trial
+    from ..evaluation import inprocess
+    from ..evaluation.plan import Trial
 
     full = named(["full"], "default", policy.info.visual_tokens)[0]
     arm, listener = inprocess.Arm(policy), _Instructions(observer)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ..configurations import DEFAULT
+from ..evaluation.configurations import DEFAULT
 
 COLUMNS = (
     "configuration", "tick p50", "p95", "max", "x", "prepare", "vision", "select", "prefill", "decode", "passes",

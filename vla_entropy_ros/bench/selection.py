@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ..engine.choice import choose
-from ..engine.entropy import Attention
-from ..engine.episode import Episode
-from ..engine.llama import LlamaConfig
-from ..engine.preprocess import patches
-from ..engine.select import Patches
-from ..engine.slots import Slots
+from ..engine.decoding.kv_cache import Slots
+from ..engine.model.llama import LlamaConfig
+from ..engine.model.preprocess import patches
+from ..engine.reuse.choice import choose
+from ..engine.reuse.episode import Episode
+from ..engine.reuse.scores import Attention
+from ..engine.reuse.selection import Patches
 from ..settings import Tunables
 
 PATCH, WIDTH, WORDS = 14, 128, 10  # pixels along a patch; channels of a visual token; text tokens

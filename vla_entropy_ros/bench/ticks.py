@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Result
-from ..engine.record import Drafts, Timings
+from ..engine.result import Drafts, Timings
 
 
 @dataclass(frozen=True, slots=True)

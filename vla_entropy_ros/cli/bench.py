@@ -128,8 +128,8 @@ def _record(policy: Policy, episodes: int, seed: int, folder: Path, console: Con
 def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> dict[str, Any]:
     """Everything that bench.json holds of the measurement; the first-hand figures of the default once more, on top."""
     from ..bench import measure, openvla, report, selection, ticks
-    from ..runner.about import about
-    from ..runner.statistics import percentiles
+    from ..evaluation.about import about
+    from ..evaluation.statistics import percentiles
 
     by_name = {run.configuration.name: run.samples for run in runs}
     records = measure.summarise(runs, measure.Shape(policy.llama, policy.towers))

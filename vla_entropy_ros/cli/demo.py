@@ -44,12 +44,12 @@ def demo(
     options.need_ros()
     from rich.console import Console
 
-    from ..configurations import named
-    from ..runner import demo as runner
-    from ..runner.episodes import Session, free_domain
-    from ..runner.plan import RunError, plan
-    from ..runner.processes import interruptible
-    from ..runner.view import View
+    from ..evaluation import demo as runner
+    from ..evaluation.configurations import named
+    from ..evaluation.episodes import Session, free_domain
+    from ..evaluation.plan import RunError, plan
+    from ..evaluation.processes import interruptible
+    from ..evaluation.view import View
 
     folder = options.output_folder(output, "demo")
     session = Session(

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..evaluation.plan import Silent
 from ..progress import bar
-from ..runner.plan import Silent
 from . import options
 
 if TYPE_CHECKING:
-    from ..configurations import Configuration
-    from ..runner.outcomes import Outcome
-    from ..runner.plan import Observer
-    from ..runner.records import Episode
+    from ..evaluation.configurations import Configuration
+    from ..evaluation.outcomes import Outcome
+    from ..evaluation.plan import Observer
+    from ..evaluation.records import Episode
 
 QUICK_EPISODES = 8
 
@@ -54,7 +54,7 @@ def evaluate(
     in to action out. Writes evaluate.json, .md and .png to the output folder; given a folder of a run that was stopped,
     goes on with it.
     """
-    from ..configurations import named
+    from ..evaluation.configurations import named
     from ..settings import SettingError
 
     chosen = options.valid_modes(modes or ["plain", "default"])
@@ -76,11 +76,12 @@ def conduct(
     """Run an evaluation under a progress bar and report it."""
     from rich.console import Console
 
+    from ..evaluation import report
+    from ..evaluation import suite as evaluation
+    from ..evaluation.demo import command_line
+    from ..evaluation.plan import RunError
+    from ..evaluation.processes import interruptible
     from ..resources import default_checkpoint
-    from ..runner import evaluation, report
-    from ..runner.demo import command_line
-    from ..runner.plan import RunError
-    from ..runner.processes import interruptible
     from ..settings import default_settings
     from ..sim import RenderError
 

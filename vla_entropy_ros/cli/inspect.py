@@ -65,10 +65,10 @@ def episode(
     """
     from ..bench import inspection, recording
     from ..bench.measure import watch
-    from ..configurations import named
     from ..engine import EngineError, Policy
+    from ..evaluation.configurations import named
+    from ..evaluation.plan import Silent, scenes
     from ..resources import default_checkpoint
-    from ..runner.plan import Silent, scenes
     from ..sim import TASKS
 
     modes = options.valid_modes([mode])

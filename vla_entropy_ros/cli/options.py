@@ -78,7 +78,7 @@ def as_json(function: F) -> F:
 
 def valid_modes(names: Sequence[str]) -> list[str]:
     """The modes meant by `names`, `all` being every one; click's error lists the valid ones."""
-    from ..configurations import NAMES
+    from ..evaluation.configurations import NAMES
 
     if "all" in names:
         return list(NAMES)
@@ -117,7 +117,7 @@ def spread(function: F) -> F:
 
 def visual_tokens(checkpoint: Path | None) -> int:
     """Visual tokens of the policy, without loading its weights."""
-    from ..engine.config import read_config
+    from ..engine.families.openvla import read_config
     from ..resources import default_checkpoint
 
     return read_config(checkpoint or default_checkpoint()).visual_tokens

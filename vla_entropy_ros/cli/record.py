@@ -40,7 +40,7 @@ def record(
         raise click.UsageError("give --topic, or --simulate")
     with options.one_line(BagError, EngineError, ValueError):
         if simulate:
-            from ..bags.simulated import IMAGES, record_simulated
+            from ..bags.record_simulation import IMAGES, record_simulated
             from ..engine import Policy
             from ..resources import default_checkpoint
 
@@ -48,7 +48,7 @@ def record(
             policy = Policy.load(checkpoint or default_checkpoint())
             counts = {IMAGES: record_simulated(bag, policy, task, seed, seconds)}
         else:
-            from ..bags.live import record_live
+            from ..bags.record_topics import record_live
 
             counts = record_live(bag, topics, seconds)
     if as_json:

@@ -27,8 +27,8 @@ def replay(
     """
     from ..bags.bag import Bag, BagError
     from ..engine import EngineError
+    from ..evaluation.plan import RunError
     from ..resources import share_path
-    from ..runner.plan import RunError
 
     with options.one_line(BagError, EngineError, RunError), Bag(bag or share_path("bags/pick_red"), topic) as opened:
         asked = instruction or opened.instruction
@@ -44,7 +44,7 @@ def replay(
 def _through_engine(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
     import torch
 
-    from ..bags.replay import replay
+    from ..bags.replay_engine import replay
     from ..engine import Policy
     from ..resources import default_checkpoint
     from ..settings import default_settings
@@ -55,9 +55,9 @@ def _through_engine(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
 
 
 def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
-    from ..bags.node import replay_through_node
-    from ..runner.episodes import free_domain
-    from ..runner.processes import interruptible
+    from ..bags.replay_node import replay_through_node
+    from ..evaluation.episodes import free_domain
+    from ..evaluation.processes import interruptible
 
     parameters = {"checkpoint": str(checkpoint)} if checkpoint else {}
     with interruptible():
@@ -66,7 +66,7 @@ def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
 
 def _show(done: Any) -> None:
     """A line per tick, then the latencies."""
-    from ..bags.replay import summary
+    from ..bags.replay_engine import summary
     from ..control.chunk import ACTION_NAMES
 
     click.echo(f"{done.topic}: {done.images} images, {len(done.steps)} ticks, '{done.instruction}'")

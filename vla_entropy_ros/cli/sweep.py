@@ -36,7 +36,7 @@ def sweep(
     Writes evaluate.json, .md and .png (success against tick time) to the output folder; given a folder of a run that
     was stopped, goes on with it.
     """
-    from ..configurations import grid, named
+    from ..evaluation.configurations import grid, named
     from ..settings import SettingError
 
     values = {}

@@ -30,7 +30,7 @@ def train(recipe: Path | None, output: Path, device: str, processes: int, seed: 
     from ..resources import share_path
     from ..train.export import export
     from ..train.network import SmallPolicy
-    from ..train.settings import Recipe
+    from ..train.recipe import Recipe
     from ..train.trainer import train as run
 
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):

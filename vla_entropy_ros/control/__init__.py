@@ -4,7 +4,7 @@ from .chunk import ActionChunk, ChunkError, check_chunk
 from .commander import Command, Commander, Rules
 from .guard import Guard
 from .kinematics import Kinematics, UnreachableError
-from .pose import Limits, Pose, Velocity, clamp_workspace, integrate, leash
+from .pose import Limits, Pose, Velocity, clamp_workspace, integrate, limit_lead
 from .urdf import DescriptionError, read_chain
 from .values import ACTION_SPACES, limits_of, rules_of
 
@@ -25,7 +25,7 @@ __all__ = [
     "check_chunk",
     "clamp_workspace",
     "integrate",
-    "leash",
+    "limit_lead",
     "limits_of",
     "read_chain",
     "rules_of",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .chunk import ActionChunk, ChunkError, blended, check_chunk, scaled
-from .pose import Limits, Pose, integrate, interpolate, leash, limited, slow
+from .pose import Limits, Pose, integrate, interpolate, limit_lead, limited, slow
 
 NO_CHUNK = "no chunk yet"
 OVERDUE = "the last one came late and has run out"
@@ -146,7 +146,7 @@ class Commander:
         pose = interpolate(self._start, self._goal, min(max(share, 0.0), 1.0))
         if self._last is not None:
             pose = slow(self._last, pose, now - self._last_time, self.limits)
-        pose = leash(pose, measured, self.limits)
+        pose = limit_lead(pose, measured, self.limits)
         self._last, self._last_time = pose, now
         state = "tracking" if self.moving else "idle" if self._reason == NO_CHUNK else "holding"
         return Command(pose, self._opening, state, self._reason)
@@ -154,7 +154,7 @@ class Commander:
     def _begin(self, action: np.ndarray, measured: Pose) -> None:
         """Start one action from wherever the target stands; it ends where it leads from the end of the one before."""
         assert self._goal is not None
-        end = leash(self._goal, measured, self.limits)
+        end = limit_lead(self._goal, measured, self.limits)
         self._start = end if self._last is None else self._last
         self._goal = integrate(end, action, self.limits, self.rules.tool)
         self._opening = float(np.clip(action[6], 0.0, 1.0))

@@ -54,7 +54,7 @@ class Limits:
             raise ValueError(f"workspace_low {self.workspace_low} must lie below workspace_high {self.workspace_high}")
 
 
-def shorten(vector: Vector, longest: float) -> Vector:
+def clamp_norm(vector: Vector, longest: float) -> Vector:
     """Return `vector` scaled down to length `longest` where it is longer; the direction stays."""
     length = float(np.linalg.norm(vector))
     return vector if length <= longest else vector * (longest / length)
@@ -75,33 +75,33 @@ def integrate(target: Pose, action: Vector, limits: Limits, tool: bool = False) 
 
     The deltas are in the fixed frame (rotations about its axes, REP-103), or with `tool` in the axes of `target`.
     """
-    step = shorten(np.asarray(action[:3], np.float64), limits.max_translation)
+    step = clamp_norm(np.asarray(action[:3], np.float64), limits.max_translation)
     step = target.rotation.apply(step) if tool else step
     position = clamp_workspace(target.position + step, limits)
     if not np.any(action[3:6]):
         return Pose(position, target.quaternion)
-    turn = Rotation.from_rotvec(shorten(Rotation.from_euler("xyz", action[3:6]).as_rotvec(), limits.max_rotation))
+    turn = Rotation.from_rotvec(clamp_norm(Rotation.from_euler("xyz", action[3:6]).as_rotvec(), limits.max_rotation))
     return Pose(position, (target.rotation * turn if tool else turn * target.rotation).as_quat())
 
 
-def toward(start: Pose, end: Pose, translation: float, rotation: float) -> Pose:
+def step_toward(start: Pose, end: Pose, translation: float, rotation: float) -> Pose:
     """The pose nearest to `end` within `translation` [m] and `rotation` [rad] of `start`."""
-    position = start.position + shorten(end.position - start.position, translation)
+    position = start.position + clamp_norm(end.position - start.position, translation)
     if turn_angle(end, start) <= rotation:
         return Pose(position, end.quaternion)
-    turn = shorten((end.rotation * start.rotation.inv()).as_rotvec(), rotation)
+    turn = clamp_norm((end.rotation * start.rotation.inv()).as_rotvec(), rotation)
     return Pose(position, (Rotation.from_rotvec(turn) * start.rotation).as_quat())
 
 
-def leash(target: Pose, measured: Pose, limits: Limits) -> Pose:
+def limit_lead(target: Pose, measured: Pose, limits: Limits) -> Pose:
     """Pull `target` back until it leads the measured pose by no more than the limits allow."""
-    return toward(measured, target, limits.lead_translation, limits.lead_rotation)
+    return step_toward(measured, target, limits.lead_translation, limits.lead_rotation)
 
 
 def slow(last: Pose, target: Pose, elapsed: float, limits: Limits) -> Pose:
     """How far towards `target` the speed limits let a target move in `elapsed` seconds from `last`."""
     elapsed = max(elapsed, 0.0)
-    return toward(last, target, limits.max_speed * elapsed, limits.max_turn_speed * elapsed)
+    return step_toward(last, target, limits.max_speed * elapsed, limits.max_turn_speed * elapsed)
 
 
 def interpolate(start: Pose, end: Pose, share: float) -> Pose:
@@ -133,11 +133,11 @@ def velocity(last: Pose, target: Pose, elapsed: float, measured: Pose, limits: L
     """
     if elapsed <= INSTANT:
         return AT_REST
-    linear = shorten((target.position - last.position) / elapsed, limits.max_speed)
+    linear = clamp_norm((target.position - last.position) / elapsed, limits.max_speed)
     outward = (measured.position <= limits.workspace_low) & (linear < 0)
     outward |= (measured.position >= limits.workspace_high) & (linear > 0)
     turn = (target.rotation * last.rotation.inv()).as_rotvec() / elapsed
-    return Velocity(np.where(outward, 0.0, linear), shorten(turn, limits.max_turn_speed))
+    return Velocity(np.where(outward, 0.0, linear), clamp_norm(turn, limits.max_turn_speed))
 
 
 def limited(pose: Pose, actions: Vector, limits: Limits, tool: bool = False) -> Vector:
@@ -148,7 +148,7 @@ def limited(pose: Pose, actions: Vector, limits: Limits, tool: bool = False) -> 
         step, turn = after.position - pose.position, after.rotation * pose.rotation.inv()
         if tool:
             step, turn = pose.rotation.inv().apply(step), pose.rotation.inv() * after.rotation
-        step = shorten(step, limits.max_translation)  # also where `pose` itself lies outside the workspace
+        step = clamp_norm(step, limits.max_translation)  # also where `pose` itself lies outside the workspace
         result.append([*step, *turn.as_euler("xyz"), np.clip(action[6], 0.0, 1.0)])
         pose = after
     return np.array(result)

@@ -2,9 +2,9 @@
 
 from ..settings import SettingError, Tunables
 from .errors import ActionError, CheckpointError, DeviceError, EngineError, ObservationError
+from .observation import Observation, State
 from .policy import Policy, PolicyInfo
-from .preprocess import Observation
-from .record import Result, Reuse, Timings
+from .result import Result, Reuse, Timings
 
 __all__ = [
     "ActionError",
@@ -18,6 +18,7 @@ __all__ = [
     "Result",
     "Reuse",
     "SettingError",
+    "State",
     "Timings",
     "Tunables",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .llama import LlamaConfig
-from .vision import TowerConfig
+from .model.llama import LlamaConfig
+from .model.vision import TowerConfig
 
 
 def paper_macs(llama: LlamaConfig, rows: float) -> float:

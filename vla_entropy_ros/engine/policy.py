@@ -13,28 +13,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..settings import Tunables
-from .action import ACTION_NAMES, ActionSpace
-from .adaptive import Activity, adapt
-from .backbones import find_backbone
-from .checkpoint import Checkpoint, Progress, load_checkpoint, parameters
-from .choice import choose, prepare
-from .config import read_config
-from .decode import Decoded, Rules, plain, verified
-from .decoder import Decoder
+from .actions.drafts import NO_DRAFT, Draft, Drafter, Match, exact, within
+from .actions.speculative import Decoded, Rules, plain, verified
+from .actions.tokens import ACTION_NAMES, ActionSpace
+from .decoding.cuda_graphs import make_passes
+from .decoding.decoder import Decoder
+from .decoding.kv_cache import Slots
+from .decoding.runner import Prefill, Scored
 from .device import find_device, find_dtype
-from .drafts import NO_DRAFT, Draft, Drafter, Match, exact, within
-from .entropy import Attention
-from .episode import NEW_EPISODE, Episode
 from .errors import ActionError, CheckpointError
-from .graphs import make_passes
-from .layers import layer_entropy, plan, taper_layer
-from .passes import Prefill, Scored
-from .preprocess import Observation, Preprocessor, check_observation, patches
-from .prompt import MAX_TEXT, Encoder, Prompt, Prompter
-from .quantise import check_quantisation
-from .record import Result, Stopwatch, drafts, reuse
-from .select import Patches, Selection, all_fresh
-from .slots import Slots
+from .families.openvla import read_config
+from .model.backbones import find_backbone
+from .model.checkpoint import Checkpoint, Progress, load_checkpoint, parameters
+from .model.preprocess import Preprocessor, patches
+from .model.prompt import MAX_TEXT, Encoder, Prompt, Prompter
+from .model.quantise import check_quantisation
+from .observation import Observation, check_observation
+from .result import Result, Stopwatch, drafts, reuse
+from .reuse.adaptive import Activity, adapt
+from .reuse.choice import choose, prepare
+from .reuse.episode import NEW_EPISODE, Episode
+from .reuse.layers import layer_entropy, plan, taper_layer
+from .reuse.scores import Attention
+from .reuse.selection import Patches, Selection, all_fresh
 
 PROBE_IDS = tuple(range(8))  # any text serves to see whether the image matters
 
@@ -51,6 +52,7 @@ class PolicyInfo:
     action_names: tuple[str, ...]
     action_dim: int
     chunk: int
+    state_names: tuple[str, ...]
     unnorm_key: str
     unnorm_keys: tuple[str, ...]
     parameters: int
@@ -95,6 +97,7 @@ class Policy:
             action_names=ACTION_NAMES,
             action_dim=len(ACTION_NAMES),
             chunk=1,
+            state_names=(),
             unnorm_key=actions.key,
             unnorm_keys=actions.keys,
             parameters=parameters(network),
@@ -172,7 +175,7 @@ class Policy:
 
         Raises ObservationError (the policy is as before) or ActionError (the next tick computes everything).
         """
-        check_observation(observation, self.info.cameras)
+        check_observation(observation, self.info.cameras, self.info.state_names)
         if self._asked is None or self._asked[0] != observation.instruction:
             self._asked = (observation.instruction, self._prompter(observation.instruction))
         try:

@@ -14,7 +14,7 @@ def start(name: str) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing runs yet that would need an orderly end
     try:
-        module = importlib.import_module(f"{__package__}.{name}_node")
+        module = importlib.import_module(f"{__package__}.{name}.node")
     except ImportError as error:
         sys.stderr.write(f"{name} can't start: {error}\n")
         sys.exit(1)

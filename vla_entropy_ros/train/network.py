@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..engine.llama import Llama, LlamaConfig
-from ..engine.vision import Projector, TowerConfig, VisionBackbone
+from ..engine.model.llama import Llama, LlamaConfig
+from ..engine.model.vision import Projector, TowerConfig, VisionBackbone
 from ..sim.environment import SIDES
 from ..sim.expert import PUSHED
 from ..sim.tasks import COLOURS, SKILLS, Goal
 from .demonstrations import OBJECTS, PLACED, TOOL
-from .settings import Recipe
+from .recipe import Recipe
 from .tokenizer import ACTION_BINS, PADDING, TEXT_VOCABULARY, VOCABULARY, build_tokenizer
 
 ACTION_DIM = 7

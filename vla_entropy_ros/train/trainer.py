@@ -26,7 +26,7 @@ from ..sim.tasks import SKILLS
 from .demonstrations import Demonstrations, collect
 from .export import export
 from .network import Batch, SmallPolicy
-from .settings import Recipe
+from .recipe import Recipe
 
 CHECKPOINT_SECONDS = 60.0
 LOG_STEPS = 50

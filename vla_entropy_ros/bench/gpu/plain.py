@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...engine import Observation
-from ...engine.checkpoint import Network
-from ...engine.llama import LlamaAttention, LlamaLayer, LlamaMLP, rotary, rotate
-from ...engine.preprocess import Preprocessor
-from ...engine.record import Stopwatch, Timings
+from ...engine.model.checkpoint import Network
+from ...engine.model.llama import LlamaAttention, LlamaLayer, LlamaMLP, rotary, rotate
+from ...engine.model.preprocess import Preprocessor
+from ...engine.result import Stopwatch, Timings
 
 
 class Generate:

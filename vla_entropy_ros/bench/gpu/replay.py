@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...engine.drafts import Match
+from ...engine.actions.drafts import Match
 
 TOKENS = 7
 MEASURED = "default"  # configuration of docs/bench.json whose passes are replayed

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from ...engine import Observation, Policy, Timings
-from ...engine.backbones import find_backbone
+from ...engine.actions.drafts import Match
+from ...engine.decoding.cuda_graphs import StaticPasses
 from ...engine.device import GB
-from ...engine.drafts import Match
-from ...engine.graphs import StaticPasses
-from ...engine.preprocess import Preprocessor
+from ...engine.model.backbones import find_backbone
+from ...engine.model.preprocess import Preprocessor
 from ...settings import Tunables
 from . import roofline
 from .plain import Generate

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from ...engine import Observation, Policy
-from ...engine.action import ActionSpace
-from ...engine.backbones import find_backbone
-from ...engine.checkpoint import Checkpoint, Network, memory_needed, place
-from ...engine.config import BINS, PolicyConfig
+from ...engine.actions.tokens import ActionSpace
 from ...engine.device import check_memory
-from ...engine.llama import Llama, LlamaConfig
-from ...engine.preprocess import Preprocessor
-from ...engine.prompt import Prompter
-from ...engine.quantise import check_quantisation
-from ...engine.vision import Projector, TowerConfig, VisionBackbone
+from ...engine.families.openvla import BINS, PolicyConfig
+from ...engine.model.backbones import find_backbone
+from ...engine.model.checkpoint import Checkpoint, Network, memory_needed, place
+from ...engine.model.llama import Llama, LlamaConfig
+from ...engine.model.preprocess import Preprocessor
+from ...engine.model.prompt import Prompter
+from ...engine.model.quantise import check_quantisation
+from ...engine.model.vision import Projector, TowerConfig, VisionBackbone
 from ...resources import share_path
 
 PADDING = 64

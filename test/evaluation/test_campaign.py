@@ -1,0 +1,70 @@
+"""Episodes spread over processes: the same outcomes whoever runs them, and none twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vla_entropy_ros.evaluation import campaign
+from vla_entropy_ros.evaluation.campaign import Ledger, Scene, run_scene, spread
+from vla_entropy_ros.evaluation.configurations import named
+from vla_entropy_ros.evaluation.outcomes import Outcome
+from vla_entropy_ros.evaluation.plan import RunError, scenes
+from vla_entropy_ros.sim import TASKS, family_tasks
+
+SEED = 1_000_000_000
+
+
+@pytest.fixture
+def few(checkpoint: Path) -> list[Scene]:
+    configurations = tuple(named(["full", "info_entropy"], "default", 16))
+    tasks = [family_tasks(family)[0] for family in ("pick", "push")]
+    return [Scene(task, seed, configurations, str(checkpoint), 0.5) for task, seed in scenes(tasks, 2, SEED)]
+
+
+def told(outcomes: list[Outcome]) -> set[tuple[object, ...]]:
+    """What must not depend on the process that ran an episode."""
+    return {(o.configuration, *o.scene, o.success, o.ticks, o.fresh_share, o.age_max, o.jerk) for o in outcomes}
+
+
+def test_every_family_gets_the_same_number_of_episodes() -> None:
+    planned = scenes(list(TASKS), 6, 100)
+    assert [TASKS[task].family for task, _ in planned[:4]] == ["pick", "put", "push", "long"]
+    assert len(planned) == len(set(planned)) == 24
+    assert {task for task, _ in planned if task.startswith("pick")} == set(family_tasks("pick"))
+
+
+def test_processes_change_nothing_but_the_time(few: list[Scene]) -> None:
+    alone = [o for scene in few for o in run_scene(scene)]
+    together = [o for outcomes in spread(few, processes=2) for o in outcomes]
+    assert len(alone) == 8
+    assert told(alone) == told(together)
+
+
+def test_no_scheduler_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "PATIENCE", 1)
+    with pytest.raises(RunError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
+        list(spread([], 1, cluster="tcp://127.0.0.1:9"))
+
+
+def test_a_stopped_run_goes_on_with_what_is_missing(few: list[Scene], tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, {"policy": "a"})
+    ledger.add(run_scene(few[0]))
+    ledger.add(run_scene(few[1])[:1])
+    file = tmp_path / "episodes.jsonl"
+    file.write_text(file.read_text() + json.dumps({"configuration": "full"})[:9])  # a kill cut this line short
+    again = Ledger(tmp_path, {"policy": "a"})
+    assert told(again.outcomes) == told(ledger.outcomes)
+    missing = again.missing(few)
+    assert [len(scene.configurations) for scene in missing] == [1, 2, 2]
+    assert missing[0].task == few[1].task
+    again.add(run_scene(missing[0]))
+    assert len(Ledger(tmp_path, {"policy": "a"}).outcomes) == 4
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    Ledger(tmp_path, {"policy": "a", "limit": 1})
+    with pytest.raises(RunError, match=r"a run with other policy: choose another --output"):
+        Ledger(tmp_path, {"policy": "b", "limit": 1})

@@ -1,0 +1,82 @@
+"""Record topics of a running robot into a bag."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from ..nodes.policy.camera import match
+from .bag import BagError, Recorder
+
+DISCOVERY = 10.0  # seconds until the topics must have been found
+DEPTH = 50
+
+
+def record_live(folder: Path, topics: Sequence[str], seconds: float) -> dict[str, int]:
+    """Record `topics` for `seconds`, or until Ctrl-C; messages by topic. Raises BagError when one is not there."""
+    context = Context()
+    context.init()  # without signal handlers: Ctrl-C ends the bag in order
+    node = Node("recorder", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        return _record(node, executor, folder, topics, seconds)
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def _record(
+    node: Node,
+    executor: SingleThreadedExecutor,
+    folder: Path,
+    topics: Sequence[str],
+    seconds: float,
+) -> dict[str, int]:
+    names = [node.resolve_topic_name(topic) for topic in topics]
+    kinds = _find(node, executor, names)
+    counts = dict.fromkeys(names, 0)
+
+    def keep(name: str, bag: Recorder, raw: bytes) -> None:
+        bag.write(name, node.get_clock().now().nanoseconds, raw)
+        counts[name] += 1
+
+    with Recorder(folder, [(name, kinds[name]) for name in names]) as bag:
+        for name in names:
+            offered = [info.qos_profile.reliability for info in node.get_publishers_info_by_topic(name)]
+            quality = QoSProfile(depth=DEPTH, reliability=match("auto", offered, ReliabilityPolicy.BEST_EFFORT))
+            node.create_subscription(_class(kinds[name]), name, partial(keep, name, bag), quality, raw=True)
+        end = time.monotonic() + seconds
+        with contextlib.suppress(KeyboardInterrupt):
+            while time.monotonic() < end:
+                executor.spin_once(timeout_sec=0.1)
+    return counts
+
+
+def _find(node: Node, executor: SingleThreadedExecutor, names: Sequence[str]) -> dict[str, str]:
+    """Types of the topics, once all of them are there."""
+    end = time.monotonic() + DISCOVERY
+    while True:
+        there = {name: kinds[0] for name, kinds in node.get_topic_names_and_types()}
+        if all(name in there for name in names):
+            return there
+        if time.monotonic() > end:
+            missing = ", ".join(name for name in names if name not in there)
+            raise BagError(f"no topic {missing} after {DISCOVERY:.0f} s; there are {', '.join(sorted(there))}")
+        executor.spin_once(timeout_sec=0.1)
+
+
+def _class(kind: str) -> Any:
+    package, _, name = kind.split("/")
+    return getattr(importlib.import_module(f"{package}.msg"), name)

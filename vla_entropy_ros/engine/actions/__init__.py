@@ -1,0 +1,1 @@
+"""What a decoder puts out, as actions."""

@@ -1,0 +1,64 @@
+"""Action token ids -> action in SI units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ActionError, CheckpointError
+from ..families.openvla import BINS
+
+ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+EDGES = np.linspace(-1.0, 1.0, BINS)
+CENTRES = (EDGES[:-1] + EDGES[1:]) / 2  # [255]
+
+
+class ActionSpace:
+    """Bins and ranges of the action tokens.
+
+    `vocabulary` (V): ids V - 256 to V - 1 are actions, counting down from bin 0. Raises CheckpointError if the
+    statistics of `unnorm_key` (empty: the only ones) are missing or unusable.
+    """
+
+    def __init__(self, vocabulary: int, norm_stats: Mapping[str, Any], unnorm_key: str | None) -> None:
+        self.keys = tuple(norm_stats)
+        self.key = self._choose(unnorm_key)
+        self.first_id, self.last_id = vocabulary - BINS, vocabulary - 1
+        self._q01, self._q99, self._mask = _ranges(self.key, norm_stats[self.key])
+
+    def _choose(self, key: str | None) -> str:
+        valid = f"valid are {', '.join(self.keys)}" if self.keys else "this checkpoint has no action statistics"
+        if not key:
+            if len(self.keys) != 1:
+                raise CheckpointError(f"unnorm_key must be given: {valid}")
+            return self.keys[0]
+        if key not in self.keys:
+            raise CheckpointError(f"unknown unnorm_key '{key}': {valid}")
+        return key
+
+    def decode(self, tokens: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
+        """Actions [H, 7] (m, rad, gripper as stored) of H * 7 token ids; ActionError if one is no action token."""
+        ids = np.asarray(tokens, np.int64)
+        if wrong := ids[(ids < self.first_id) | (ids > self.last_id)].tolist():
+            valid = f"{self.first_id} to {self.last_id}"
+            raise ActionError(f"the policy put out token ids {wrong}, which are no actions: those are {valid}")
+        value = CENTRES[np.clip(self.last_id - ids, 0, BINS - 2)].reshape(-1, len(ACTION_NAMES))
+        return np.where(self._mask, 0.5 * (value + 1) * (self._q99 - self._q01) + self._q01, value)
+
+
+def _ranges(key: str, statistics: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    try:
+        action = statistics["action"]
+        low, high = np.asarray(action["q01"], np.float64), np.asarray(action["q99"], np.float64)
+        mask = np.asarray(action.get("mask", [True] * low.size), np.bool_)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise CheckpointError(f"statistics of '{key}' lack action.q01 or action.q99") from None
+    count = len(ACTION_NAMES)
+    if not low.shape == high.shape == mask.shape == (count,):
+        raise CheckpointError(f"statistics of '{key}' describe {low.size} action dimensions: valid is {count}")
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
+        raise CheckpointError(f"statistics of '{key}' are no ranges: q01 must be finite and at most q99")
+    return low, high, mask

@@ -1,0 +1,1 @@
+"""How rows are run through the decoder: sequence, K/V cache, passes."""

@@ -1,0 +1,1 @@
+"""Networks and what prepares their inputs; nothing here remembers anything between ticks."""

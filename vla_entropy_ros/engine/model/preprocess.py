@@ -1,0 +1,71 @@
+"""Image -> pixel values, and the raw patches that selection looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ...settings import SETTING
+from .backbones import TowerKind
+from .crop import centre_crop, lanczos
+
+LUMA = np.array([19595, 38470, 7471], np.float32)  # 2^16 times the shares of red, green and blue
+
+
+class Preprocessor:
+    """Brings a camera image to the policy's size and normalises it once per tower.
+
+    kind: "resize" for OpenVLA's bicubic resize, "centre_crop" for what LIBERO fine-tunes were evaluated with.
+    """
+
+    def __init__(
+        self, size: int, towers: tuple[TowerKind, ...], kind: str, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.size = size
+        self._crop = SETTING["preprocess"].check(kind) == "centre_crop"
+        self._device, self._dtype = device, dtype
+        values = [[kind.mean for kind in towers], [kind.std for kind in towers]]
+        self._mean, self._std = torch.tensor(values, device=device).view(2, -1, 1, 1)  # [3 * towers, 1, 1]
+        self._towers = len(towers)
+
+    def frames(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Camera images [H, W, 3] as [C, S, S, 3]; the aspect ratio is not kept ("resize-naive")."""
+        return np.stack([self._frame(image) for image in images])
+
+    def _frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self._crop:
+            return centre_crop(lanczos(image, self.size))
+        return np.array(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BICUBIC))
+
+    def pixels(self, frames: NDArray[np.uint8]) -> Tensor:
+        """Pixel values [C, 3 * towers, S, S] of frames [C, S, S, 3]."""
+        return self.normalise(torch.from_numpy(frames).to(self._device))
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        """Pixel values [C, 3 * towers, S, S] of frames [C, S, S, 3] that are on the device already."""
+        x = frames.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+        if self._towers > 1:
+            x = x.repeat(1, self._towers, 1, 1)
+        return x.sub_(self._mean).div_(self._std).to(self._dtype)
+
+
+def patches(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Cut frames [C, S, S, 3] into raw RGB patches [N, size * size * 3]: camera after camera, in raster order."""
+    cameras, side = len(frames), frames.shape[1] // size
+    cut = frames.reshape(cameras, side, size, side, size, 3).swapaxes(2, 3)  # [C, side, side, size, size, 3]
+    return cut.reshape(cameras * side * side, -1)
+
+
+def grey(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Grey levels [N, P] of RGB pixels 0..255 of patches [N, 3 * P]: ITU-R 601 luma, rounded as Pillow does."""
+    level = pixels[:, 0::3] * LUMA[0]
+    level += pixels[:, 1::3] * LUMA[1]
+    level += pixels[:, 2::3] * LUMA[2]
+    level += np.float32(2**15)  # whole numbers below 2^24 all along: exact
+    level *= np.float32(2**-16)
+    return level.astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Which visual tokens a tick computes: the method, and all that it remembers."""

@@ -1,0 +1,56 @@
+"""Where in an episode the policy is, and what ends one."""
+
+from __future__ import annotations
+
+from ..observation import Observation
+
+NEW_EPISODE = "new episode"
+
+
+class Episode:
+    """Ticks since the episode began, ticks of the schedule, and why the next tick computes everything, if it does."""
+
+    def __init__(self) -> None:
+        self.begin(NEW_EPISODE)
+
+    def begin(self, reason: str) -> None:
+        """Start over; the next tick computes everything because of `reason`."""
+        self.reason: str | None = reason
+        self.tick = 0
+        self.t = 0  # the paper's t: restarts with each instruction
+        self._last: tuple[float, list[tuple[int, ...]], str] | None = None
+
+    def interruption(self, observation: Observation, max_gap: float) -> str | None:
+        """Why `observation` cannot continue the episode, or None; max_gap: longest time between two of them [s]."""
+        if self._last is None:
+            return None
+        stamp, size, _ = self._last
+        if _sizes(observation) != size:
+            return "image size changed"
+        if observation.stamp < stamp:
+            return "time went backwards"
+        return "time jumped" if observation.stamp - stamp > max_gap else None
+
+    def follow(self, observation: Observation) -> bool:
+        """Take note of an observation that continues the episode; True for a new instruction, which restarts the
+        schedule.
+        """
+        instructed = self._last is not None and observation.instruction != self._last[2]
+        if instructed:
+            self.restart_schedule()
+        self._last = (observation.stamp, _sizes(observation), observation.instruction)
+        return instructed
+
+    def restart_schedule(self) -> None:
+        """Look at the whole scene again."""
+        self.t = 0
+
+    def advance(self) -> None:
+        """A tick is done."""
+        self.tick += 1
+        self.t += 1
+        self.reason = None
+
+
+def _sizes(observation: Observation) -> list[tuple[int, ...]]:
+    return [image.shape for image in observation.images]

@@ -1,0 +1,145 @@
+"""Which visual tokens are computed afresh: schedule, static test, importance, age bound, row budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...settings import Tunables
+from .scores import Scores
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Raw pixels of patches [N, P], 0..255, and the squared length [N] of each, so that it is computed once."""
+
+    pixels: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, raw: NDArray[np.uint8]) -> Patches:
+        """Take in raw patches [N, P]."""
+        pixels = raw.astype(np.float32)
+        return cls(pixels, _rows_product(pixels, pixels))
+
+    def copy_rows(self, source: Patches, rows: Mask) -> None:
+        """Take over those `rows` [N] from `source`."""
+        self.pixels[rows], self.lengths[rows] = source.pixels[rows], source.lengths[rows]
+
+
+def _rows_product(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scalar product [N] of the rows of two arrays [N, P]."""
+    return np.einsum("np,np->n", a, b)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Boolean masks [N] of one tick, and the budgets they were chosen with; deep: fresh in the last layers, too."""
+
+    fresh: Mask
+    deep: Mask
+    static: Mask
+    important_visual: Mask
+    important_attention: Mask
+    k_vis: int
+    k_attn: int
+
+
+def budgets(mode: str, t: int, k1: int, k2: int, T: int) -> tuple[int, int]:
+    """(k_vis, k_attn) at tick t; their sum is k1 + k2 in every mode but `full`, so modes differ in the score alone.
+
+    info_entropy: the paper's schedule, k2 -> k1 by image entropy while k1 -> k2 by attention, over T ticks.
+    static_union: both at once with alpha fixed at one half (the paper leaves the value open).
+    """
+    total = k1 + k2
+    if mode == "full":
+        return 0, 0
+    if mode == "visual_only":
+        return total, 0
+    if mode in ("attention_only", "vla_cache"):
+        return 0, total
+    alpha = 0.5 if mode == "static_union" else min(t / T, 1.0)
+    k_vis = round(k2 - (k2 - k1) * alpha)
+    return k_vis, total - k_vis
+
+
+def static_patches(now: Patches, reference: Patches, similarity: float, difference: float) -> Mask:
+    """Patches [N] that look as in `reference`: cosine similarity of raw RGB, then mean absolute difference.
+
+    `similarity`: least cosine; `difference`: largest mean difference [grey levels], 0 to leave that test out.
+    """
+    product = _rows_product(now.pixels, reference.pixels)
+    # squared form: no square roots, and two black patches (0 >= 0) are alike
+    static = product * product >= similarity * similarity * (now.lengths * reference.lengths)
+    if difference > 0:
+        apart = now.pixels - reference.pixels
+        np.abs(apart, out=apart)
+        # whole numbers below 2^24: an exact sum; no product with ones, which BLAS may spread over cores
+        static &= np.einsum("np->n", apart) <= difference * apart.shape[1]
+    return static
+
+
+def top(score: Scores, count: int) -> Mask:
+    """The `count` highest scores as a mask [N]; ties go to the lower index."""
+    mask = np.zeros(len(score), np.bool_)
+    mask[np.argsort(-score, kind="stable")[:count]] = True
+    return mask
+
+
+def select(
+    tunables: Tunables,
+    t: int,
+    image_entropy: Scores,
+    attention: Scores,
+    static: Mask,
+    age: NDArray[np.int64],
+    urgency: Scores,
+    deep_urgency: Scores | None = None,
+) -> Selection:
+    """Reuse what is static, unimportant and younger than `max_age`; everything else is fresh.
+
+    t: ticks since the schedule began; age [N]: ticks since each token's keys and values were computed, last tick, in
+    the layers where that is longest ago; urgency [N]: which of the others are computed, too, while the row budget
+    lasts; deep_urgency [N]: which of the fresh ones go through the last layers, beside those that are important or too
+    old, while `taper_rows` last; None: all.
+    """
+    k_vis, k_attn = budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
+    by_image, by_attention = top(image_entropy, k_vis), top(attention, k_attn)
+    important, old = by_image | by_attention, age + 1 > tunables.max_age
+    reused = static & ~important & ~old
+    wanted = int(np.count_nonzero(~reused))
+    buckets = -(-wanted // tunables.row_bucket) * tunables.row_bucket
+    fresh = fill(~reused, urgency, max(buckets, tunables.row_budget))
+    deep = fresh
+    if deep_urgency is not None:
+        deep = fresh & fill(important | old, np.where(fresh, deep_urgency, -1.0), tunables.taper_rows)
+    return Selection(fresh, deep, static, by_image, by_attention, k_vis, k_attn)
+
+
+def all_fresh(count: int, static: Mask | None = None) -> Selection:
+    """The selection that computes all `count` tokens."""
+    none = np.zeros(count, np.bool_)
+    every = np.ones(count, np.bool_)
+    return Selection(every, every, none if static is None else static, none, none, 0, 0)
+
+
+def influence(drift: Scores, mass: Scores) -> Scores:
+    """How much a stale token may matter [N]: squared change of its embedding since its keys and values were computed,
+    times the attention it received. All alike where nothing was attended to yet.
+    """
+    return drift * (mass if mass.any() else 1.0)
+
+
+def fill(fresh: Mask, urgency: Scores, row_budget: int) -> Mask:
+    """Add the most urgent of the other tokens until `row_budget` are fresh; ties go to the lower index."""
+    spare = row_budget - int(fresh.sum())
+    if spare <= 0:
+        return fresh
+    others = np.flatnonzero(~fresh)
+    filled = fresh.copy()
+    filled[others[np.argsort(-urgency[others], kind="stable")[:spare]]] = True
+    return filled

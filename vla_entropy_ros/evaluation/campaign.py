@@ -1,0 +1,142 @@
+"""Many episodes spread over processes, or machines: each scene under every configuration, finished ones kept."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .configurations import Configuration
+from .outcomes import Outcome, outcome
+from .plan import RunError, Silent, Trial
+
+PATIENCE = 60  # seconds until the processes of this machine, or a scheduler elsewhere, must have answered
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One episode's task and seed, and the configurations that shall see it; checkpoint: folder of the policy."""
+
+    task: str
+    seed: int
+    configurations: tuple[Configuration, ...]
+    checkpoint: str
+    limit: float | None
+
+
+def run_scene(scene: Scene) -> list[Outcome]:
+    """One scene under each configuration in turn, so that a busy moment of the machine hits all alike."""
+    from . import inprocess
+
+    arm = _arm(scene.checkpoint)
+    start = scene.seed % len(scene.configurations)  # none is always the first
+    order = scene.configurations[start:] + scene.configurations[:start]
+    trials = [Trial(configuration, scene.task, scene.seed) for configuration in order]
+    return [outcome(episode, arm.period) for episode in inprocess.run(arm, trials, Silent(), scene.limit)]
+
+
+@functools.lru_cache(maxsize=1)
+def _arm(checkpoint: str) -> Any:
+    """The arm of this process, made once: loading a policy takes longer than an episode."""
+    import torch
+
+    from ..engine import Policy
+    from .inprocess import Arm
+
+    torch.set_num_threads(1)
+    policy = Policy.load(checkpoint)
+    policy.self_test()
+    policy.warm_up()
+    arm = Arm(policy)
+    atexit.register(arm.close)  # while the GL library is still there
+    return arm
+
+
+def spread(scenes: Sequence[Scene], processes: int, cluster: str | None = None) -> Iterator[list[Outcome]]:
+    """Outcomes of the scenes as they are finished, from `processes` processes here or the Dask scheduler `cluster`.
+
+    RunError in one line if a scene fails or the scheduler can't be reached.
+    """
+    if processes == 1 and cluster is None:
+        yield from map(run_scene, scenes)
+        return
+    from distributed import as_completed
+
+    with _client(processes, cluster) as client:
+        jobs = [client.submit(run_scene, scene, pure=False, retries=1) for scene in scenes]
+        for job in as_completed(jobs):
+            if job.status != "finished":
+                raise RunError(f"an episode failed: {job.exception()}")
+            yield job.result()
+
+
+@contextmanager
+def _client(processes: int, cluster: str | None) -> Iterator[Any]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    quiet = {"distributed.logging.distributed": "error", "distributed.admin.tick.limit": "1h"}
+    with dask.config.set({**quiet, "distributed.worker.daemon": True}):
+        if cluster is not None:
+            try:
+                client = Client(cluster, timeout=PATIENCE)
+            except OSError as error:
+                raise RunError(f"no Dask scheduler at {cluster}: {error}") from error
+            with client:
+                yield client
+            return
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        with (
+            LocalCluster(
+                n_workers=processes, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+            ) as local,
+            Client(local, timeout=PATIENCE) as client,
+        ):
+            yield client
+
+
+class Ledger:
+    """Outcomes of a run in one folder, a line of JSON each; a run that was stopped goes on from them."""
+
+    def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
+        """Open `folder`; RunError if it holds a run of another plan (what decides the outcomes)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file, asked = folder / "episodes.jsonl", folder / "plan.json"
+        if asked.exists():
+            before = json.loads(asked.read_text())
+            if other := sorted(key for key in {*before, *plan} if before.get(key) != plan.get(key)):
+                raise RunError(f"{folder} holds a run with other {', '.join(other)}: choose another --output")
+        asked.write_text(json.dumps(plan, indent=1) + "\n")
+        self.outcomes = [Outcome(**json.loads(line)) for line in self._lines()]
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep the outcomes of a scene."""
+        self.outcomes += outcomes
+        with self._file.open("a") as file:
+            file.writelines(json.dumps(asdict(o)) + "\n" for o in outcomes)
+
+    def missing(self, scenes: Sequence[Scene]) -> list[Scene]:
+        """The scenes without all their outcomes, each with the configurations that it lacks."""
+        done = {(o.configuration, o.task, o.seed) for o in self.outcomes}
+        left = []
+        for scene in scenes:
+            lacking = tuple(c for c in scene.configurations if (c.name, scene.task, scene.seed) not in done)
+            if lacking:
+                left.append(replace(scene, configurations=lacking))
+        return left
+
+    def _lines(self) -> list[str]:
+        """Complete lines; one that a kill cut short is dropped from the file."""
+        if not self._file.exists():
+            return []
+        text = self._file.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            self._file.write_text(whole)
+        return whole.splitlines()

@@ -1,0 +1,77 @@
+"""Named sets of tunables to compare: ours, the paper's, and grids of values."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import yaml
+
+from ..resources import share_path
+from ..settings import MODES, SETTING, SettingError, Tunables, default_settings
+
+PAPER_TOKENS = 256  # visual tokens that the paper's budgets are for
+DEFAULT, PLAIN = "default", "plain"
+NAMES = (PLAIN, *MODES, DEFAULT)
+BASES = ("default", "paper")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A named set of tunables."""
+
+    name: str
+    tunables: Tunables
+
+
+def paper(tokens: int) -> Tunables:
+    """config/paper.yaml for a policy of `tokens` visual tokens: budgets in proportion."""
+    values = default_settings("policy") | default_settings("policy", share_path("config/paper.yaml"))
+    published = Tunables(**{field.name: values[field.name] for field in fields(Tunables)})
+    return published.in_proportion(tokens, PAPER_TOKENS)
+
+
+def named(names: Sequence[str], base: str, tokens: int) -> list[Configuration]:
+    """`default` is config/policy.yaml; a mode's name is that mode under the base's other values, with exact drafts.
+
+    `plain` recomputes everything and decodes one token per pass: what a policy without this method does.
+    Raises SettingError that lists the valid names or bases.
+    """
+    if base not in BASES:
+        raise SettingError(f"unknown base '{base}': valid are {', '.join(BASES)}")
+    ours = Tunables.default(tokens)
+    values = replace(paper(tokens), drafts=ours.drafts) if base == "paper" else ours
+    made = []
+    for name in dict.fromkeys(names):
+        if name not in NAMES:
+            raise SettingError(f"unknown mode '{name}': valid are {', '.join(NAMES)}, all")
+        if name == PLAIN:
+            made.append(Configuration(name, replace(ours, mode="full", drafts="off")))
+        else:
+            made.append(Configuration(name, ours if name == DEFAULT else replace(values, mode=name)))
+    return made
+
+
+def grid(vary: Mapping[str, Sequence[str]], tokens: int) -> list[Configuration]:
+    """The default and every combination of the values in `vary`, which are text as typed.
+
+    Raises SettingError for an unknown name, a value out of range, or a budget above `tokens`.
+    """
+    ours, valid = Tunables.default(tokens), [field.name for field in fields(Tunables)]
+    made = [Configuration(DEFAULT, ours)]
+    for name in vary:
+        if name not in valid:
+            raise SettingError(f"unknown parameter '{name}': valid are {', '.join(valid)}")
+    for values in itertools.product(*vary.values()):
+        chosen = {name: _typed(name, value) for name, value in zip(vary, values, strict=True)}
+        tunables = replace(ours, **chosen)
+        tunables.check_budgets(tokens)
+        if tunables != ours:
+            made.append(Configuration(" ".join(f"{name}={value}" for name, value in chosen.items()), tunables))
+    return made
+
+
+def _typed(name: str, text: str) -> Any:
+    return SETTING[name].check(yaml.safe_load(text))

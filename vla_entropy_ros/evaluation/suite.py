@@ -1,0 +1,111 @@
+"""One evaluation: configurations times scenes, in this machine's processes, a cluster's, or through ROS topics."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..settings import default_settings
+from . import campaign, report
+from .about import about
+from .configurations import Configuration
+from .outcomes import Outcome, outcome, summary
+from .plan import Silent, Trial, scenes
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated; episodes: per family of the tasks; limit: seconds an episode may take, None by family."""
+
+    configurations: tuple[Configuration, ...]
+    tasks: tuple[str, ...]
+    episodes: int
+    seed: int
+    checkpoint: Path
+    limit: float | None = None
+    ros: bool = False
+
+    @property
+    def planned(self) -> list[campaign.Scene]:
+        """All scenes with all configurations."""
+        where = str(self.checkpoint.resolve())
+        return [
+            campaign.Scene(task, seed, self.configurations, where, self.limit)
+            for task, seed in scenes(self.tasks, self.episodes, self.seed)
+        ]
+
+    @property
+    def total(self) -> int:
+        """Number of episodes."""
+        return len(scenes(self.tasks, self.episodes, self.seed)) * len(self.configurations)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides an episode's outcome; a run may go on only under the same."""
+        weights = (self.checkpoint / "model.safetensors").read_bytes()
+        return {
+            "policy": hashlib.sha256(weights).hexdigest(),
+            "settings": {c.name: asdict(c.tunables) for c in self.configurations},
+            "limit": self.limit,
+            "ros": self.ros,
+        }
+
+
+def run(
+    evaluation: Evaluation,
+    folder: Path,
+    processes: int,
+    cluster: str | None,
+    domain: int | None,
+    told: Callable[[Sequence[Outcome]], None],
+) -> list[Outcome]:
+    """Run what `folder` does not hold yet; returns all outcomes. `told` hears of new ones as they come."""
+    ledger = campaign.Ledger(folder, evaluation.identity())
+    told(ledger.outcomes)
+    missing = ledger.missing(evaluation.planned)
+    for new in (
+        _through_ros(evaluation, missing, domain) if evaluation.ros else campaign.spread(missing, processes, cluster)
+    ):
+        ledger.add(new)
+        told(new)
+    wanted = {(c.name, s.task, s.seed) for s in evaluation.planned for c in s.configurations}
+    order = [c.name for c in evaluation.configurations]
+    chosen = [o for o in ledger.outcomes if (o.configuration, *o.scene) in wanted]
+    return sorted(chosen, key=lambda o: (order.index(o.configuration), o.seed, o.task))
+
+
+def _through_ros(evaluation: Evaluation, missing: Sequence[campaign.Scene], domain: int | None) -> Any:
+    """Outcomes, one at a time, of episodes in real time; all of a configuration before the next."""
+    from . import episodes as ros
+
+    period = float(default_settings("policy")["control_period"])
+    trials = [
+        Trial(configuration, scene.task, scene.seed)
+        for configuration in evaluation.configurations
+        for scene in missing
+        if configuration in scene.configurations
+    ]
+    parameters = {"policy": {"checkpoint": str(evaluation.checkpoint.resolve())}}
+    with tempfile.TemporaryDirectory(prefix="vla-entropy-") as logs:
+        session = ros.Session(Path(logs), ros.free_domain() if domain is None else domain, evaluation.limit, parameters)
+        with ros.connected(session) as client:
+            for episode in ros.run(client, trials, evaluation.limit, Silent()):
+                yield [outcome(episode, period)]
+
+
+def write(evaluation: Evaluation, outcomes: Sequence[Outcome], folder: Path, command: Sequence[str]) -> dict[str, Any]:
+    """Write evaluate.json, evaluate.md and evaluate.png into `folder`; returns the figures."""
+    period = float(default_settings("policy")["control_period"])
+    how = "ros" if evaluation.ros else "in process"
+    figures = {
+        "about": about(), "command": list(command), "how": how, "seed": evaluation.seed,
+        "episodes_per_family": evaluation.episodes, "limit_s": evaluation.limit, **summary(outcomes),
+    }  # fmt: skip
+    (folder / "evaluate.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (folder / "evaluate.md").write_text(report.markdown(figures, period))
+    report.plot(figures, folder / "evaluate.png", f"{how}, {evaluation.episodes} episodes per family")
+    return figures

@@ -1,0 +1,1 @@
+"""The command node: action chunks in, commands inside limits out."""

@@ -1,0 +1,173 @@
+"""The ways of telling an arm where to go: target poses, velocities, joint positions, or checked chunks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from numpy.typing import NDArray
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from trajectory_msgs.msg import JointTrajectory
+
+from ...control import Command, Limits, Pose, Velocity
+from ...control.chunk import ACTION_NAMES
+from ...control.kinematics import Joints, slow_joints
+from ...control.pose import AT_REST, velocity
+from ..common.messages import chunk_message, joints_message, pose_message, twist_message
+from .arm import Arm, JointArm
+
+REACH = 2.0  # command periods that a joint controller has to reach a point: the next one comes before
+
+
+class Output(ABC):
+    """One kind of command on the wire. `muted`: nothing is sent. `limits` are set before each command."""
+
+    kind: type = PoseStamped
+    topic = "target_pose"
+
+    def __init__(self, node: Node, frame: str, limits: Limits) -> None:
+        self._node, self._frame = node, frame
+        self.limits = limits
+        self.muted = False
+        self._publisher: Publisher[Any] = node.create_publisher(self.kind, self.topic, 1)
+
+    @abstractmethod
+    def move(self, command: Command, arm: Arm, now: float) -> None:
+        """Send the command of time `now` [s]; a command that is not tracking brings the arm to rest."""
+
+    @abstractmethod
+    def rest(self) -> None:
+        """Bring the arm to rest without knowing where it is."""
+
+    def forward(self, actions: NDArray[np.float64], period: float, stamp: Time) -> None:  # noqa: B027
+        """Hear of the actions [H, 7], inside the limits, of a new chunk; most kinds have no use for them."""
+
+    def flush(self, patience: float) -> None:
+        """Wait until what was sent has arrived, at most `patience` seconds."""
+        self._publisher.wait_for_all_acked(Duration(seconds=patience))
+
+    def _send(self, message: Any) -> None:
+        if not self.muted:
+            self._publisher.publish(message)
+
+    def _stamp(self) -> Time:
+        return self._node.get_clock().now().to_msg()
+
+
+class PoseOutput(Output):
+    """Target poses, for Cartesian controllers."""
+
+    _last: Pose | None = None
+
+    def move(self, command: Command, arm: Arm, now: float) -> None:
+        """Send the target; at rest it is where the arm was measured."""
+        self._last = command.pose
+        self.rest()
+
+    def rest(self) -> None:
+        """Repeat the last target: it asks for no motion that was not asked for already."""
+        if self._last is not None:
+            self._send(pose_message(self._last, self._stamp(), self._frame))
+
+
+class TwistOutput(Output):
+    """Velocities, for MoveIt Servo, which stops by itself 0.1 s after the last one."""
+
+    kind, topic = TwistStamped, "twist_command"
+    _last: tuple[Pose, float] | None = None
+
+    def move(self, command: Command, arm: Arm, now: float) -> None:
+        """Send the velocity of the target since the command before; zero at rest."""
+        speed = AT_REST
+        if command.state == "tracking" and self._last is not None and arm.pose is not None:
+            before, then = self._last
+            speed = velocity(before, command.pose, now - then, arm.pose, self.limits)
+        self._last = (command.pose, now) if command.state == "tracking" else None
+        self._twist(speed)
+
+    def rest(self) -> None:
+        """Send a velocity of zero."""
+        self._last = None
+        self._twist(AT_REST)
+
+    def _twist(self, speed: Velocity) -> None:
+        self._send(twist_message(speed, self._stamp(), self._frame))
+
+
+class JointOutput(Output):
+    """Joint positions through inverse kinematics, for joint_trajectory_controller."""
+
+    kind, topic = JointTrajectory, "joint_trajectory"
+
+    def __init__(self, node: Node, frame: str, limits: Limits, period: float) -> None:
+        super().__init__(node, frame, limits)
+        self._period = period
+        self._last: tuple[Joints, float] | None = None  # the last positions on the way, and their time
+        self._held: Joints | None = None  # where the joints are held
+        self._names: tuple[str, ...] = ()
+
+    def move(self, command: Command, arm: Arm, now: float) -> None:
+        """Send joint positions for the target; at rest those measured. Raises UnreachableError."""
+        assert isinstance(arm, JointArm) and arm.kinematics is not None and arm.joints is not None
+        self._names = arm.kinematics.names
+        if command.state != "tracking":
+            if self._held is None:
+                self._held = arm.joints
+            self._last = None
+            self.rest()
+            return
+        start, then = self._last or (arm.joints, now - self._period)
+        wanted = arm.kinematics.solve(command.pose, start)
+        speed = np.minimum(arm.kinematics.speed, self.limits.max_joint_speed)
+        joints = slow_joints(start, wanted, now - then, speed)
+        self._last, self._held = (joints, now), None
+        self._send(joints_message(self._names, joints, REACH * self._period))
+
+    def rest(self) -> None:
+        """Hold the joints where they were measured when the arm came to rest, or at the last positions sent."""
+        if self._held is None and self._last is not None:
+            self._held = self._last[0]
+        if self._held is not None:
+            self._send(joints_message(self._names, self._held, REACH * self._period))
+
+
+class ChunkOutput(Output):
+    """The chunk itself, checked, scaled and inside the limits, for a controller that interpolates on its own."""
+
+    kind, topic = JointTrajectory, "command_chunk"
+    _resting = True
+    _opening = 1.0
+    _period = 0.1  # seconds that the motionless action lasts; a chunk's own once there was one
+
+    def move(self, command: Command, arm: Arm, now: float) -> None:
+        """Nothing while chunks come; the motionless chunk once they cease."""
+        if command.state == "tracking":
+            self._resting = False
+        elif not self._resting:
+            self.rest()
+
+    def rest(self) -> None:
+        """Send a chunk of one action without motion."""
+        self._resting = True
+        actions = np.array([[0.0] * 6 + [self._opening]])
+        self._send(chunk_message(actions, ACTION_NAMES, self._period, self._stamp(), self._frame))
+
+    def forward(self, actions: NDArray[np.float64], period: float, stamp: Time) -> None:
+        """Pass the chunk on."""
+        self._resting, self._period, self._opening = False, period, float(actions[-1, 6])
+        self._send(chunk_message(actions, ACTION_NAMES, period, stamp, self._frame))
+
+
+SIMPLE: dict[str, type[Output]] = {"pose_stamped": PoseOutput, "twist_stamped": TwistOutput, "chunk": ChunkOutput}
+
+
+def make_output(command_type: str, node: Node, frame: str, limits: Limits, rate: float) -> Output:
+    """The output of that type; `rate`: commands per second."""
+    if command_type == "joint_trajectory":
+        return JointOutput(node, frame, limits, 1.0 / rate)
+    return SIMPLE[command_type](node, frame, limits)

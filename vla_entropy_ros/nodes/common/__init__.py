@@ -1,0 +1,1 @@
+"""What all nodes share: parameters, messages, diagnostics, threads, start and end."""

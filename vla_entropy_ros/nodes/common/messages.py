@@ -1,0 +1,141 @@
+"""ROS messages to arrays and back; nothing here remembers anything."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from ...control import ActionChunk, ChunkError, Pose, Velocity
+from ...control.chunk import ACTION_NAMES
+from ...images import JPEG_FORMAT, encode_jpeg
+
+PERIOD_TOLERANCE = 1e-3  # seconds between the spacings of a chunk's points
+
+
+def seconds(stamp: Time | Duration) -> float:
+    """A ROS time or duration in seconds."""
+    return float(stamp.sec + stamp.nanosec * 1e-9)
+
+
+def duration(value: float) -> Duration:
+    """`value` seconds as a ROS duration."""
+    nanoseconds = round(value * 1e9)
+    return Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
+def image_message(pixels: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
+    """Image message of `pixels`: [H, W, 3] as rgb8, [H, W] as mono8."""
+    height, width = pixels.shape[:2]
+    message = Image(height=height, width=width, encoding="rgb8" if pixels.ndim == 3 else "mono8")
+    message.header.stamp, message.header.frame_id = stamp, frame
+    message.step = pixels.strides[0] if pixels.flags.c_contiguous else pixels[0].size
+    message.data = array.array("B", pixels.tobytes())  # any other type costs tens of milliseconds
+    return message
+
+
+def jpeg_message(pixels: NDArray[np.uint8], stamp: Time, frame: str) -> CompressedImage:
+    """JPEG message of `pixels` [H, W, 3], RGB."""
+    message = CompressedImage(format=JPEG_FORMAT, data=array.array("B", encode_jpeg(pixels)))
+    message.header.stamp, message.header.frame_id = stamp, frame
+    return message
+
+
+def chunk_message(
+    actions: NDArray[np.float64], names: Sequence[str], period: float, stamp: Time, frame: str
+) -> JointTrajectory:
+    """Trajectory of `actions` [H, D]: point i is the i-th action, which is to be done (i + 1) periods after `stamp`."""
+    message = JointTrajectory(joint_names=list(names))
+    message.header.stamp, message.header.frame_id = stamp, frame
+    message.points = [
+        JointTrajectoryPoint(positions=[float(v) for v in action], time_from_start=duration(period * (number + 1)))
+        for number, action in enumerate(actions)
+    ]
+    return message
+
+
+def stop_message(stamp: Time, frame: str) -> JointTrajectory:
+    """A chunk without actions: the order to hold the arm at once."""
+    message = JointTrajectory(joint_names=list(ACTION_NAMES))
+    message.header.stamp, message.header.frame_id = stamp, frame
+    return message
+
+
+def is_stop(message: JointTrajectory) -> bool:
+    """Whether a chunk is the order to stop."""
+    return not message.points and sorted(message.joint_names) == sorted(ACTION_NAMES)
+
+
+def chunk_from(message: JointTrajectory) -> ActionChunk:
+    """Chunk of a trajectory message, its columns in the order of ACTION_NAMES. Raises ChunkError."""
+    names = list(message.joint_names)
+    if sorted(names) != sorted(ACTION_NAMES):
+        raise ChunkError(f"chunk refused: names {', '.join(names) or 'none'}; expected {', '.join(ACTION_NAMES)}")
+    if not message.points:
+        raise ChunkError("chunk refused: it has no points")
+    if any(len(point.positions) != len(names) for point in message.points):
+        raise ChunkError(f"chunk refused: a point without {len(names)} positions")
+    times = np.array([0.0, *(seconds(point.time_from_start) for point in message.points)])
+    period = float(times[1])
+    if np.abs(np.diff(times) - period).max() > PERIOD_TOLERANCE:
+        raise ChunkError("chunk refused: its points are not evenly spaced in time")
+    actions = np.array([point.positions for point in message.points])
+    columns = [names.index(name) for name in ACTION_NAMES]
+    return ActionChunk(seconds(message.header.stamp), period, actions[:, columns], message.header.frame_id)
+
+
+def pose_message(pose: Pose, stamp: Time, frame: str) -> PoseStamped:
+    """Pose message of `pose` in `frame`."""
+    message = PoseStamped()
+    message.header.stamp, message.header.frame_id = stamp, frame
+    point, turn = message.pose.position, message.pose.orientation
+    point.x, point.y, point.z = (float(v) for v in pose.position)
+    turn.x, turn.y, turn.z, turn.w = (float(v) for v in pose.quaternion)
+    return message
+
+
+def twist_message(velocity: Velocity, stamp: Time, frame: str) -> TwistStamped:
+    """Twist message of `velocity` in `frame`."""
+    message = TwistStamped()
+    message.header.stamp, message.header.frame_id = stamp, frame
+    for part, values in ((message.twist.linear, velocity.linear), (message.twist.angular, velocity.angular)):
+        part.x, part.y, part.z = (float(value) for value in values)
+    return message
+
+
+def joints_message(names: Sequence[str], joints: NDArray[np.float64], reach_in: float) -> JointTrajectory:
+    """Trajectory to the positions `joints` [n], to be there `reach_in` seconds after it arrives (its stamp is zero)."""
+    message = JointTrajectory(joint_names=list(names))
+    point = JointTrajectoryPoint(positions=[float(v) for v in joints], time_from_start=duration(reach_in))
+    message.points = [point]
+    return message
+
+
+def joints_from(message: JointState, names: Sequence[str]) -> NDArray[np.float64] | None:
+    """Positions [n] of the joints `names`; None where the message is about others; ValueError when it is malformed."""
+    where = {name: number for number, name in enumerate(message.name)}
+    if not all(name in where for name in names):
+        return None
+    if len(message.position) != len(message.name):
+        raise ValueError(f"joint_states refused: {len(message.name)} names, {len(message.position)} positions")
+    joints = np.array([message.position[where[name]] for name in names])
+    if not np.isfinite(joints).all():
+        raise ValueError("joint_states refused: not a finite number")
+    return joints
+
+
+def pose_from(message: PoseStamped) -> Pose:
+    """Pose of a message, its quaternion normalised; ValueError when it is not a pose."""
+    point, turn = message.pose.position, message.pose.orientation
+    position = np.array([point.x, point.y, point.z])
+    quaternion = np.array([turn.x, turn.y, turn.z, turn.w])
+    length = float(np.linalg.norm(quaternion))
+    if not (np.isfinite(position).all() and np.isfinite(length) and length > 0.5):
+        raise ValueError("pose refused: not finite, or its quaternion has no length")
+    return Pose(position, quaternion / length)

@@ -1,0 +1,106 @@
+"""Start a node, spin it, and end it in order on SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import rclpy
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from .fastdds_ports import fresh_ports
+
+N = TypeVar("N", bound=Node)
+
+WAKE_PERIOD = 0.1  # seconds: Python runs a signal's handler only when the executor comes back
+
+
+class StartError(RuntimeError):
+    """A node can't start; the message is one line."""
+
+
+class Stop:
+    """Whether the process shall end, and with which exit status."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.status = 0
+
+    def request(self, status: int = 0) -> None:
+        """End soon; the first status that is not 0 counts."""
+        self.status = self.status or status
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        """True once somebody asked."""
+        return self._event.is_set()
+
+
+def make_executor() -> Executor:
+    """The events executor where rclpy has it (least CPU), else the single-threaded one."""
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:  # Humble
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def one_line(error: BaseException) -> str:
+    """The message of `error` as a single line; its type where it has no message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "; ".join(lines[:2]) or type(error).__name__
+
+
+def run(name: str, make: Callable[[Stop], N], close: Callable[[N], None], args: Sequence[str] | None = None) -> int:
+    """Run the node that `make` builds until a signal or its own request; returns the exit status.
+
+    `close` is called once at the end, when no callback runs any more and publishers still work.
+    """
+    stop = Stop()
+    _on_signals(lambda *_: stop.request())
+    logger = get_logger(name)
+    try:
+        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+        with fresh_ports(rclpy.get_default_context().get_domain_id()):
+            node = make(stop)
+    except Exception as error:  # noqa: BLE001  (a user sees one line, a developer the rest at debug level)
+        logger.fatal(one_line(error))
+        logger.debug(traceback.format_exc())
+        rclpy.try_shutdown()
+        return 1
+    try:
+        _spin(node, stop)
+    except Exception as error:  # noqa: BLE001  (the node still says farewell)
+        logger.fatal(f"stopping: {one_line(error)}")
+        logger.debug(traceback.format_exc())
+        stop.request(1)
+    finally:
+        _on_signals(signal.SIG_IGN)  # under `ros2 launch` Ctrl-C comes twice, from the terminal and from launch
+        close(node)
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return stop.status
+
+
+def _on_signals(handler: signal.Handlers | Callable[..., object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _spin(node: Node, stop: Stop) -> None:
+    """Spin on this thread: the events executor deadlocks when another thread shuts it down."""
+    executor = make_executor()
+    _on_signals(lambda *_: stop.request())  # again: Jazzy's events executor installs handlers of its own
+    executor.add_node(node)
+    try:
+        while not stop.requested:
+            executor.spin_once(timeout_sec=WAKE_PERIOD)
+    finally:
+        executor.shutdown()

@@ -1,0 +1,1 @@
+"""The policy node: images and an instruction in, action chunks out."""

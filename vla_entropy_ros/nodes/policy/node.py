@@ -1,0 +1,256 @@
+"""The policy as a lifecycle node: images and an instruction in, action chunks out."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from rclpy.clock import Clock, JumpThreshold, TimeJump
+from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.subscription import Subscription
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from ...engine import EngineError, Policy
+from ...settings import Tunables, default_settings
+from ..common.diagnostics import ERROR, OK, Diagnostics, Report
+from ..common.messages import chunk_message, stop_message
+from ..common.parameters import Parameters, TunableNode, Values
+from ..common.process import Stop, one_line, run
+from ..common.settings import POLICY_SETTINGS, resolve_checkpoint
+from .camera import Camera, topics
+from .inference import LOG_PERIOD, Inference, Options, Tick
+from .reports import Bounds, cache_report, inference_report, observation_report
+from .telemetry import Telemetry
+
+MATCH_PERIOD = 0.5  # seconds between two looks at what the cameras' publishers offer
+FAREWELL = 0.3  # seconds the stop order has to arrive
+
+
+def options_of(values: Values) -> Options:
+    """Live options of all parameter values; ValueError in one line when they do not fit together."""
+    if values["k1"] > values["k2"]:
+        raise ValueError(
+            f"k1 {values['k1']} is above k2 {values['k2']}: valid is k1 <= k2, so change the other one first"
+        )
+    tunables = Tunables(**{field.name: values[field.name] for field in fields(Tunables)})
+    return Options(
+        tunables,
+        control_period=values["control_period"],
+        max_observation_age=values["max_observation_age"],
+        default_instruction=values["default_instruction"].strip(),
+        camera_slop=values["camera_slop"],
+        max_action_entropy=values["max_action_entropy"],
+    )
+
+
+class PolicyNode(TunableNode, LifecycleNode):
+    """configure loads and tests the checkpoint, activate publishes, deactivate forgets, cleanup frees."""
+
+    def __init__(self, stop: Stop | None = None, **node_options: Any) -> None:
+        super().__init__("policy", **node_options)
+        self._stop = stop or Stop()
+        self._inference: Inference | None = None
+        self._policy: Policy | None = None
+        self._failure = ""
+        self._cameras: list[Camera] = []
+        self._settings = Parameters(self, POLICY_SETTINGS, default_settings("policy"), self._check, self._apply)
+        values = self._settings.values
+        self._chunks = self.create_lifecycle_publisher(JointTrajectory, "action_chunk", 1)
+        self._instructions: Subscription[String] | None = None
+        self.create_timer(MATCH_PERIOD, self._match_cameras, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._telemetry = Telemetry(self)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self._jumps = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            post_callback=self._on_time_jump,
+        )
+        tasks = {
+            "inference": lambda: self._report(inference_report),
+            "observation": lambda: self._report(observation_report),
+            "cache": lambda: self._report(lambda inference, _: cache_report(inference, self._telemetry.reuse)),
+        }
+        self._diagnostics = Diagnostics(self, values["checkpoint"] or "small_policy", tasks)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the checkpoint, see that it looks at the image, warm up; FAILURE with one line if any of it fails."""
+        values = self._settings.values
+        began = time.monotonic()
+        inference = Inference(options_of(values), self._now, self._publish, self._observe, self.get_logger())
+        try:
+            policy = inference.load(lambda: self._load(values), lambda: self._stop.requested)
+        except Exception as error:  # noqa: BLE001  (FAILURE, not ERROR: the next configure may succeed)
+            if self._stop.requested:  # nothing was sent yet, so nothing keeps the process from ending now
+                inference.close(patience=0.0)
+                self.get_logger().info("the node ends before the checkpoint is loaded")
+                return TransitionCallbackReturn.FAILURE
+            inference.close()
+            name = "" if isinstance(error, EngineError) else f"{type(error).__name__}: "
+            self._failure = f"configure failed: {name}{one_line(error)}"
+            self.get_logger().error(self._failure)
+            self.get_logger().debug(traceback.format_exc())
+            return TransitionCallbackReturn.FAILURE
+        self._failure = ""
+        self._inference, self._policy = inference, policy
+        self._subscribe(inference, policy)
+        info = policy.info
+        self.get_logger().info(
+            f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens, "
+            f"on {values['device']} in {values['dtype']}, ready after {time.monotonic() - began:.1f} s"
+        )
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publish from the next image on."""
+        done = super().on_activate(state)
+        if self._inference is not None:
+            self._inference.start()
+        return done
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publish nothing any more but the order to stop; drop the running tick, the cache and the instruction."""
+        self._fall_silent()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the policy."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As cleanup, from any state."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """End the inference thread."""
+        self._release()
+
+    def _load(self, values: Values) -> Policy:
+        return Policy.load(
+            resolve_checkpoint(values["checkpoint"]),
+            device=values["device"],
+            dtype=values["dtype"],
+            quantisation=values["quantisation"],
+            unnorm_key=values["unnorm_key"] or None,
+            preprocess=values["preprocess"],
+            tunables=options_of(values).tunables,
+        )
+
+    def _subscribe(self, inference: Inference, policy: Policy) -> None:
+        asked = self._settings.values["image_reliability"]
+        self._cameras = [
+            Camera(self, topic, asked, partial(inference.offer, camera=number), self._on_lost)
+            for number, topic in enumerate(topics(policy.info.cameras))
+        ]
+        self._instructions = self.create_subscription(String, "instruction", self._on_instruction, 1)
+
+    def _match_cameras(self) -> None:
+        for camera in self._cameras:
+            camera.match()
+
+    def _fall_silent(self) -> None:
+        """Nothing stale follows; where there was an action before, the last chunk on the wire is the order to stop."""
+        if self._inference is None:
+            return
+        active = self._inference.orders.active
+        self._inference.pause()
+        if active:
+            self._order_stop()
+            self._chunks.wait_for_all_acked(Duration(nanoseconds=round(FAREWELL * 1e9)))
+
+    def _order_stop(self) -> None:
+        self._chunks.publish(stop_message(self.get_clock().now().to_msg(), self._settings.values["action_frame"]))
+
+    def _release(self) -> None:
+        for camera in self._cameras:
+            camera.close()
+        self._cameras = []
+        if self._instructions is not None:
+            self.destroy_subscription(self._instructions)
+            self._instructions = None
+        self._fall_silent()
+        if self._inference is not None and not self._inference.close():
+            self.get_logger().error("the inference thread is still busy; its result will not be published")
+        self._inference = self._policy = None
+
+    def _now(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _check(self, values: Values) -> None:
+        options = options_of(values)
+        if self._policy is not None:
+            self._policy.check(options.tunables)
+
+    def _apply(self, values: Values) -> None:
+        if self._inference is not None:
+            self._inference.set_options(options_of(values))
+
+    def _publish(self, tick: Tick) -> None:
+        """Called on the inference thread, as soon as the action is known."""
+        assert self._policy is not None
+        if tick.hold:
+            self._order_stop()
+            return
+        frame = self._settings.values["action_frame"]
+        self._chunks.publish(
+            chunk_message(tick.result.actions, self._policy.info.action_names, tick.period, tick.stamp, frame)
+        )
+
+    def _observe(self, tick: Tick) -> None:
+        """Called on the inference thread, off the critical path."""
+        assert self._policy is not None
+        self._telemetry.publish(tick, columns=self._policy.info.grid[1])
+
+    def _on_instruction(self, message: String) -> None:
+        assert self._inference is not None
+        text, before = message.data.strip(), self._inference.instruction
+        self._inference.instruct(text)
+        if not text:
+            self.get_logger().warning(
+                "empty instruction refused: no action until a valid one arrives", throttle_duration_sec=LOG_PERIOD
+            )
+            if before and self._inference.orders.active:
+                self._order_stop()
+        elif text != before:
+            self.get_logger().info(f"instruction: {text}", throttle_duration_sec=LOG_PERIOD)
+
+    def _on_lost(self, count: int) -> None:
+        if self._inference is not None:
+            self._inference.miss(count)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._inference is not None
+        response.message = "everything is fresh at the next tick" if response.success else "not configured"
+        if self._inference is not None:
+            self._inference.reset()
+        return response
+
+    def _on_time_jump(self, jump: TimeJump) -> None:
+        if self._inference is not None:
+            self.get_logger().warning("time jumped: everything is fresh at the next tick")
+            self._inference.reset()
+
+    def _report(self, report: Callable[[Inference, Bounds], Report]) -> Report:
+        if self._inference is None:
+            return Report(ERROR, self._failure) if self._failure else Report(OK, "unconfigured")
+        values = self._settings.values
+        bounds = Bounds(values["warn_silence"], values["warn_loss"], values["warn_tick"] or values["control_period"])
+        return report(self._inference, bounds)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the policy node; returns the exit status."""
+    return run("policy", PolicyNode, PolicyNode.close, args)

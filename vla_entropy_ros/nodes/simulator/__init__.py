@@ -1,0 +1,1 @@
+"""The simulator node: the simulated arm on ROS topics."""

@@ -48,7 +48,7 @@ def observations() -> list[Observation]:
 def configurations(tokens: int) -> dict[str, Tunables]:
     """What is replayed: every mode, every kind of decoding, every layer schedule."""
     ours, published = Tunables.default(tokens), paper(tokens)
-    constant = replace(ours, layer_schedule="constant")
+    constant = replace(ours, taper_rows=0)
     return {
         "default": ours,
         "full, plain decoding": replace(ours, mode="full", drafts="off"),
@@ -59,7 +59,7 @@ def configurations(tokens: int) -> dict[str, Tunables]:
         "attention_only, mass-weighted": replace(ours, mode="attention_only", mass_weighted=True),
         "static_union, short schedule": replace(ours, mode="static_union", T=10, k1=30, k2=50),
         "info_entropy, filled by age": replace(ours, mode="info_entropy", T=10, fill_order="age"),
-        "growing by layer": replace(published, mode="vla_cache", layer_schedule="vla_cache"),
+        "growing by layer": replace(published, mode="vla_cache", growth_by_layer=True),
         "bounded drafts": replace(ours, drafts="bounded", draft_tolerance=2),
         "adaptive": replace(ours, adaptive=True),
         "constant": constant,

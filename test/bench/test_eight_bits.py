@@ -11,9 +11,9 @@ from vla_entropy_ros.bench.measure import watch
 from vla_entropy_ros.bench.recording import record
 from vla_entropy_ros.cli.options import FRESH_SEED
 from vla_entropy_ros.engine import Policy
+from vla_entropy_ros.engine.tunables import Tunables
 from vla_entropy_ros.evaluation.plan import Silent
 from vla_entropy_ros.resources import default_checkpoint
-from vla_entropy_ros.settings import Tunables
 
 UP = "model.layers.0.mlp.up_proj.weight"
 

@@ -27,8 +27,8 @@ from vla_entropy_ros.engine.model.checkpoint import Network
 from vla_entropy_ros.engine.model.llama import Llama
 from vla_entropy_ros.engine.model.preprocess import Preprocessor
 from vla_entropy_ros.engine.model.vision import Projector, VisionBackbone
+from vla_entropy_ros.engine.tunables import Tunables
 from vla_entropy_ros.resources import share_path
-from vla_entropy_ros.settings import Tunables
 
 CPU, TINY = torch.device("cpu"), SHAPES["tiny"]
 

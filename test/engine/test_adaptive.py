@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vla_entropy_ros.engine import Observation, Policy
 from vla_entropy_ros.engine.reuse.adaptive import MEMORY, Activity, adapt
-from vla_entropy_ros.settings import Tunables
+from vla_entropy_ros.engine.tunables import Tunables
 
 BASE = replace(Tunables.default(), k1=10, k2=20, row_budget=40, T=100, adaptive=True)
 STILL = np.zeros(7)

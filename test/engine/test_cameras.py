@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vla_entropy_ros.engine import CheckpointError, Observation, ObservationError, Policy
-from vla_entropy_ros.settings import Tunables
+from vla_entropy_ros.engine.tunables import Tunables
 
 from .conftest import write_small
 

@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vla_entropy_ros.engine import CheckpointError, DeviceError, Observation, Policy
-from vla_entropy_ros.settings import SettingError, Tunables
+from vla_entropy_ros.engine.tunables import Tunables
+from vla_entropy_ros.settings import SettingError
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (56, 56, 3), np.uint8)
 

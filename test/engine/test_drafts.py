@@ -32,7 +32,7 @@ from vla_entropy_ros.engine.decoding.decoder import Decoder
 from vla_entropy_ros.engine.decoding.kv_cache import Slots
 from vla_entropy_ros.engine.decoding.runner import EagerPasses, Scored, score, scored
 from vla_entropy_ros.engine.model.llama import Llama, LlamaConfig
-from vla_entropy_ros.settings import MODES, Tunables
+from vla_entropy_ros.engine.tunables import MODES, Tunables
 
 COUNT, FIRST, VISUAL, TEXT = 7, 16, 5, 3
 LAST = FIRST + 255

@@ -15,12 +15,12 @@ import torch
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.engine.decoding import cuda_graphs as graphs
 from vla_entropy_ros.engine.decoding.cuda_graphs import Graph, StaticPasses, buckets
-from vla_entropy_ros.settings import DRAFTS, MODES, Tunables
+from vla_entropy_ros.engine.tunables import DRAFTS, MODES, Tunables
 
 from .conftest import write_small
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-TUNABLES = replace(Tunables.default(16), mode="info_entropy", layer_schedule="constant", k1=2, k2=3, T=10, row_budget=6)
+TUNABLES = replace(Tunables.default(16), mode="info_entropy", taper_rows=0, k1=2, k2=3, T=10, row_budget=6)
 INSTRUCTIONS = ("pick up the red cube", "put it down", "pick it up")
 
 
@@ -70,7 +70,7 @@ def test_fixed_shapes_give_the_tokens_of_the_eager_path(kv_heads: int, drafts: s
 
 def test_what_has_no_fixed_shape_runs_eagerly_in_between(load_small: Callable[[], Policy], small_folder: Path) -> None:
     static = Policy.load(small_folder, graphs=True)
-    tunables = replace(TUNABLES, layer_schedule="vla_cache")
+    tunables = replace(TUNABLES, taper_rows=0, growth_by_layer=True)
     same(run(static, tunables), run(load_small(), tunables), 1e-5)
     long = Observation((np.zeros((56, 56, 3), np.uint8),), "pick " * 100, 0.0)
     tokens = []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import Observation, Policy
 from vla_entropy_ros.engine.reuse.layers import boundaries, layer_entropy, plan, shares, taper_layer
-from vla_entropy_ros.settings import Tunables
+from vla_entropy_ros.engine.tunables import Tunables
 
 from .conftest import write_small
 
@@ -78,9 +78,7 @@ def test_rows_left_out_deeper_down_equal_a_full_pass_over_their_own_old_values(
     assert (slots.keys[:2] != before[:2]).any()
 
 
-TAPER = replace(
-    Tunables.default(16), layer_schedule="taper", taper_from=0.5, taper_rows=4, row_budget=9, k1=1, k2=1, max_age=6
-)
+TAPER = replace(Tunables.default(16), taper_from=0.5, taper_rows=4, row_budget=9, k1=1, k2=1, max_age=6)
 
 
 def frames(count: int) -> list[NDArray[np.uint8]]:
@@ -134,7 +132,7 @@ def test_passes_of_fixed_shapes_do_not_taper(deep: Callable[[], Policy], tmp_pat
         for name, graphs in (("one", True), ("two", False))
     )
     fixed.set_tunables(TAPER)
-    constant.set_tunables(replace(TAPER, layer_schedule="constant"))
+    constant.set_tunables(replace(TAPER, taper_rows=0))
     for tick, image in enumerate(frames(6)):
         seen = Observation((image,), PICK, 0.1 * tick)
         one, other = fixed.infer(seen), constant.infer(seen)
@@ -151,7 +149,7 @@ def test_the_taper_begins_behind_its_share_of_the_layers(share: float, layer: in
 
 def test_a_still_scene_gives_the_tokens_of_full_recomputation(deep: Callable[[], Policy]) -> None:
     policy = deep()
-    tunables = replace(Tunables.default(16), mode="vla_cache", layer_schedule="vla_cache", row_budget=0)
+    tunables = replace(Tunables.default(16), mode="vla_cache", growth_by_layer=True, row_budget=0)
     policy.set_tunables(tunables)
     image = np.random.default_rng(1).integers(0, 256, (56, 56, 3), np.uint8)
     first = policy.infer(Observation((image,), PICK, 0.0))

@@ -18,7 +18,7 @@ from vla_entropy_ros.engine.families.openvla import PolicyConfig
 from vla_entropy_ros.engine.model.checkpoint import memory_needed
 from vla_entropy_ros.engine.model.llama import LlamaConfig
 from vla_entropy_ros.engine.model.quantise import Linear, check_quantisation, product, quantise, stack
-from vla_entropy_ros.settings import Tunables
+from vla_entropy_ros.engine.tunables import Tunables
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
@@ -64,7 +64,7 @@ def test_drafts_and_fixed_shapes_keep_the_tokens_in_8_bits(small_folder: Path) -
     tokens = []
     for graphs, drafts in ((False, "off"), (False, "exact"), (True, "exact")):
         policy = Policy.load(small_folder, quantisation="int8", graphs=graphs)
-        policy.set_tunables(replace(Tunables.default(16), layer_schedule="constant", drafts=drafts))
+        policy.set_tunables(replace(Tunables.default(16), taper_rows=0, drafts=drafts))
         tokens.append([policy.infer(seen).tokens for seen in moving(56, 6)])
     np.testing.assert_array_equal(tokens[1], tokens[0])
     np.testing.assert_array_equal(tokens[2], tokens[0])

@@ -18,7 +18,7 @@ from vla_entropy_ros.engine import ActionError, Observation, ObservationError, P
 from vla_entropy_ros.engine.actions.drafts import NO_DRAFT
 from vla_entropy_ros.engine.policy import PROBE_IDS
 from vla_entropy_ros.engine.reuse.selection import Patches, all_fresh
-from vla_entropy_ros.settings import MODES, Tunables
+from vla_entropy_ros.engine.tunables import MODES, Tunables
 
 from .conftest import write_small
 

@@ -18,7 +18,6 @@ from .standins import Recorded, standins
 ROOT = Path(__file__).parents[2]
 FILES = ("policy", "demo")
 FLAGS = {"enabled": "true", "dry_run": "true"}
-SETTINGS = ("POLICY_SETTINGS", "COMMAND_SETTINGS", "SIMULATOR_SETTINGS")
 
 
 def load(name: str) -> ModuleType:
@@ -158,12 +157,14 @@ def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
 
 
 def test_executables_and_parameters_exist() -> None:
-    from vla_entropy_ros.nodes.common import settings
+    from vla_entropy_ros.nodes.command.settings import COMMAND_SETTINGS
+    from vla_entropy_ros.nodes.policy.settings import POLICY_SETTINGS
+    from vla_entropy_ros.nodes.simulator.settings import SIMULATOR_SETTINGS
 
     text = "".join((ROOT / "launch" / f"{file}.launch.py").read_text() for file in FILES)
     for executable in re.findall(r'executable="(\w+)"', text):
         assert os.access(ROOT / "scripts" / executable, os.X_OK), executable
-    known = {setting.name for table in SETTINGS for setting in getattr(settings, table)}
+    known = {setting.name for setting in (*POLICY_SETTINGS, *COMMAND_SETTINGS, *SIMULATOR_SETTINGS)}
     with standins(str(ROOT)):
         given = set(load("policy").POLICY_PARAMETERS.values())
         given |= set(load("policy")._command_parameters({**dict.fromkeys(load("policy").ARGUMENTS, "1"), **FLAGS}))

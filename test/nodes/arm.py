@@ -85,7 +85,7 @@ class Arm(Wires):
 
     def __post_init__(self) -> None:
         # Generous times: on a busy machine the poses of this test come late.
-        values = {"pose_timeout": 5.0, "stale_after": 2.0, "action_scale": 1.0, **self.overrides}
+        values = {"pose_timeout": 5.0, "chunk.stale_after": 2.0, "action_scale": 1.0, **self.overrides}
         parameters = [Parameter(name, value=value) for name, value in values.items()]
         self.node: CommandNode = self.stage.add(CommandNode(parameter_overrides=parameters))
         super().__post_init__()

@@ -50,7 +50,7 @@ def test_enabled_it_holds_the_pose_at_the_rate(stage: Any) -> None:
 
 
 def test_a_chunk_moves_the_target_by_its_action_and_then_it_holds(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 10.0}).ready()
+    arm = Arm(stage, {"chunk.stale_after": 10.0}).ready()
     arm.offer()
     stage.until(lambda: last_away(arm) > 0.0199, "motion")
     assert pose_from(arm.targets[-1]).position == pytest.approx([0.47, 0.0, 0.2], abs=1e-6)
@@ -62,7 +62,7 @@ def test_a_chunk_moves_the_target_by_its_action_and_then_it_holds(stage: Any) ->
 
 
 def test_a_stale_chunk_is_held_within_two_periods(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 1.0}).ready()
+    arm = Arm(stage, {"chunk.stale_after": 1.0}).ready()
     began = seconds(arm.time())
     arm.offer()
     stage.until(lambda: arm.state() == "tracking", "motion")
@@ -81,7 +81,7 @@ def test_a_stale_chunk_is_held_within_two_periods(stage: Any) -> None:
     ],
 )
 def test_a_malformed_chunk_stops_the_arm(stage: Any, chunk: dict[str, Any], said: str) -> None:
-    arm = Arm(stage, {"stale_after": 50.0}).ready()
+    arm = Arm(stage, {"chunk.stale_after": 50.0}).ready()
     arm.offer()
     stage.until(lambda: arm.state() == "tracking", "motion")
     time.sleep(0.01)
@@ -95,7 +95,7 @@ def test_a_malformed_chunk_stops_the_arm(stage: Any, chunk: dict[str, Any], said
 
 
 def test_a_chunk_from_before_it_was_enabled_is_refused(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 50.0}).ready()
+    arm = Arm(stage, {"chunk.stale_after": 50.0}).ready()
     arm.offer(age=2.0)
     stage.until(lambda: arm.node._refused == 1, "a refusal")
     stage.until(lambda: len(arm.targets) > 3, "targets")
@@ -104,14 +104,14 @@ def test_a_chunk_from_before_it_was_enabled_is_refused(stage: Any) -> None:
 
 
 def test_steps_and_workspace_are_limited_live(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 50.0, "max_translation": 0.01}).ready()
+    arm = Arm(stage, {"chunk.stale_after": 50.0, "limits.max_translation": 0.01}).ready()
     arm.offer([(0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)])
     stage.until(lambda: last_away(arm) > 0.0099, "motion")
     time.sleep(PAUSE)
     assert farthest(arm.targets) == pytest.approx(0.01)
-    for name, value in (("workspace_x_high", 0.465), ("max_translation", 0.04)):
+    for name, value in (("workspace.x.high", 0.465), ("limits.max_translation", 0.04)):
         assert stage.set_parameter("command", name, value).successful
-    answer = stage.set_parameter("command", "workspace_x_low", 0.5)
+    answer = stage.set_parameter("command", "workspace.x.low", 0.5)
     assert not answer.successful
     assert "must lie below" in answer.reason
     arm.offer([(0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)])
@@ -130,7 +130,7 @@ def test_steps_and_workspace_are_limited_live(stage: Any) -> None:
     ids=["old", "frame", "nan"],
 )
 def test_without_a_good_pose_nothing_is_sent(stage: Any, spoil: Callable[[Arm], None], said: str) -> None:
-    arm = Arm(stage, {"stale_after": 50.0}).ready()
+    arm = Arm(stage, {"chunk.stale_after": 50.0}).ready()
     stage.until(lambda: len(arm.targets) > 0, "a target")
     spoil(arm)
     stage.until(lambda: arm.node._command is None, "the silence")
@@ -142,7 +142,7 @@ def test_without_a_good_pose_nothing_is_sent(stage: Any, spoil: Callable[[Arm], 
 
 
 def test_disabled_it_holds_once_and_falls_silent(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 50.0}).ready()
+    arm = Arm(stage, {"chunk.stale_after": 50.0}).ready()
     arm.offer()
     stage.until(lambda: last_away(arm) > 0.01, "motion")
     assert arm.enable(False).success
@@ -152,7 +152,7 @@ def test_disabled_it_holds_once_and_falls_silent(stage: Any) -> None:
 
 
 def test_the_last_word_is_a_hold(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 50.0, "rate": 1.0}).ready()  # a rate too low to hide what is said at the end
+    arm = Arm(stage, {"chunk.stale_after": 50.0, "rate": 1.0}).ready()  # a rate too low to hide what is said at the end
     arm.offer()
     arm.measure()
     stage.until(lambda: arm.node._accepted == 1, "a chunk")

@@ -31,7 +31,7 @@ def norm(twist: TwistStamped) -> float:
 
 def test_twists_are_the_velocity_of_the_target_and_end_in_zero(stage: Any) -> None:
     twists: list[TwistStamped] = stage.listen(TwistStamped, "twist_command")
-    arm = Arm(stage, {"command_type": "twist_stamped", "stale_after": 2.0}).ready()
+    arm = Arm(stage, {"command_type": "twist_stamped", "chunk.stale_after": 2.0}).ready()
     arm.offer([(0.02, 0, 0, 0, 0, 0.1, 1.0)])
     stage.until(lambda: arm.said().startswith("holding"), "the hold")
     stage.until(lambda: norm(twists[-1]) == 0.0, "rest")
@@ -47,7 +47,7 @@ def test_twists_are_the_velocity_of_the_target_and_end_in_zero(stage: Any) -> No
 
 def test_twists_end_in_zero_even_when_nobody_knows_where_the_arm_is(stage: Any) -> None:
     twists: list[TwistStamped] = stage.listen(TwistStamped, "twist_command")
-    arm = Arm(stage, {"command_type": "twist_stamped", "stale_after": 50.0}).ready()
+    arm = Arm(stage, {"command_type": "twist_stamped", "chunk.stale_after": 50.0}).ready()
     arm.offer([(0.02, 0, 0, 0, 0, 0, 1.0)] * 8)
     stage.until(lambda: bool(twists) and norm(twists[-1]) > 0, "motion")
     arm.measure(frame="elsewhere")
@@ -94,7 +94,7 @@ class JointedArm(Arm):
 
 
 def test_joint_positions_follow_the_target_and_hold(stage: Any) -> None:
-    arm = JointedArm(stage, {"stale_after": 2.0})
+    arm = JointedArm(stage, {"chunk.stale_after": 2.0})
     refusal = arm.enable()
     assert (refusal.success, refusal.message) == (False, "not enabled: no robot_description yet")
     arm.ready()
@@ -110,8 +110,14 @@ def test_joint_positions_follow_the_target_and_hold(stage: Any) -> None:
 
 
 def test_a_target_out_of_reach_is_held(stage: Any) -> None:
-    wide = {f"workspace_{axis}_{side}": value for axis in "xyz" for side, value in (("low", -5.0), ("high", 5.0))}
-    limits = {"max_translation": 0.5, "lead_translation": 0.5, "max_speed": 5.0, "stale_after": 50.0, **wide}
+    wide = {f"workspace.{axis}.{side}": value for axis in "xyz" for side, value in (("low", -5.0), ("high", 5.0))}
+    limits = {
+        "limits.max_translation": 0.5,
+        "limits.lead_translation": 0.5,
+        "limits.max_speed": 5.0,
+        "chunk.stale_after": 50.0,
+        **wide,
+    }
     arm = JointedArm(stage, limits)
     arm.ready()
     arm.offer([(0.5, 0, 0, 0, 0, 0, 1.0)] * 3)
@@ -132,7 +138,7 @@ def test_a_useless_description_or_joint_state_is_said(stage: Any) -> None:
 
 def test_the_chunk_itself_is_passed_on_inside_the_limits_and_ends_without_motion(stage: Any) -> None:
     passed: list[JointTrajectory] = stage.listen(JointTrajectory, "command_chunk")
-    arm = Arm(stage, {"command_type": "chunk", "action_scale": 0.5, "max_translation": 0.02}).ready()
+    arm = Arm(stage, {"command_type": "chunk", "action_scale": 0.5, "limits.max_translation": 0.02}).ready()
     arm.offer([(0.02, 0, 0, 0, 0, 0, 0.25), (0.3, 0, 0, 0, 0, 0, 0.75)])
     stage.until(lambda: len(passed) == 2, "the chunk and its end")
     first, last = (chunk_from(message) for message in passed)
@@ -145,7 +151,7 @@ def test_the_chunk_itself_is_passed_on_inside_the_limits_and_ends_without_motion
 
 def test_the_gripper_speaks_its_own_unit(stage: Any) -> None:
     openings: list[Float64] = stage.listen(Float64, "gripper_command")
-    arm = Arm(stage, {"gripper_open": 0.08, "gripper_closed": -0.02}).ready()
+    arm = Arm(stage, {"gripper.open": 0.08, "gripper.closed": -0.02}).ready()
     for opening, expected in ((0.0, -0.02), (1.0, 0.08), (0.5, 0.03)):
         arm.offer([(0, 0, 0, 0, 0, 0, opening)])
         stage.until(lambda: arm.state() == "tracking", "motion")

@@ -24,7 +24,7 @@ ERROR, WARN = DiagnosticStatus.ERROR, DiagnosticStatus.WARN
 
 def moving(stage: Any, **overrides: Any) -> Arm:
     """An arm in motion, on a chunk that would go on for long."""
-    arm = Arm(stage, {"stale_after": 50.0, **overrides}).ready()
+    arm = Arm(stage, {"chunk.stale_after": 50.0, **overrides}).ready()
     arm.offer()
     stage.until(lambda: arm.state() == "tracking", "motion")
     return arm
@@ -75,7 +75,7 @@ def test_the_policys_stop_order_holds_the_arm_at_once(stage: Any) -> None:
 
 
 def test_a_dry_run_sends_nothing_but_a_preview(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 50.0, "dry_run": True})
+    arm = Arm(stage, {"chunk.stale_after": 50.0, "dry_run": True})
     preview: list[PoseStamped] = stage.listen(PoseStamped, "/command/preview")
     arm.ready()
     arm.offer()
@@ -100,7 +100,7 @@ def test_a_small_action_scale_makes_small_steps(stage: Any) -> None:
 
 
 def test_the_state_says_why(stage: Any) -> None:
-    arm = Arm(stage, {"stale_after": 1.0})
+    arm = Arm(stage, {"chunk.stale_after": 1.0})
     stage.until(lambda: arm.said() == "disabled", "the state")
     arm.ready()
     stage.until(lambda: arm.said() == "waiting for a chunk", "the state")
@@ -124,7 +124,7 @@ def test_time_that_jumps_back_stops_the_arm_and_locks_nothing_out(stage: Any, mo
 def test_after_a_signal_the_last_thing_on_the_wire_is_the_hold(stage: Any, tmp_path: Path, ending: int) -> None:
     """The node as a process of its own, ended in motion."""
     with Processes(tmp_path, dict(os.environ)) as group:
-        parameters = {"enabled": True, "stale_after": 50.0, "pose_timeout": 5.0, "action_scale": 1.0}
+        parameters = {"enabled": True, "chunk.stale_after": 50.0, "pose_timeout": 5.0, "action_scale": 1.0}
         running = group.start("command", parameters)
         stage.until(lambda: stage.tester.count_publishers("target_pose") > 0, "the node", 60.0)
         arm = Wires(stage)

@@ -12,9 +12,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 
 from vla_entropy_ros.nodes.command.node import CommandNode
+from vla_entropy_ros.nodes.command.settings import COMMAND_SETTINGS
 from vla_entropy_ros.nodes.common.parameters import Parameters
-from vla_entropy_ros.nodes.common.settings import COMMAND_SETTINGS, POLICY_SETTINGS
 from vla_entropy_ros.nodes.policy.node import PolicyNode
+from vla_entropy_ros.nodes.policy.settings import POLICY_SETTINGS
 from vla_entropy_ros.settings import Setting, default_settings
 
 CHANGED: dict[str, dict[str, Any]] = {
@@ -24,10 +25,16 @@ CHANGED: dict[str, dict[str, Any]] = {
         "k1": 20,
         "mode": "full",
         "drafts": "off",
-        "similarity_threshold": 0.5,
-        "mass_weighted": True,
+        "static.similarity": 0.5,
+        "adaptive": True,
     },
-    "command": {"action_scale": 1.0, "stale_after": 3, "workspace_x_high": 0.9, "dry_run": True, "gripper_open": -5.5},
+    "command": {
+        "action_scale": 1.0,
+        "chunk.stale_after": 3,
+        "workspace.x.high": 0.9,
+        "dry_run": True,
+        "gripper.open": -5.5,
+    },
 }
 KINDS: dict[str, type[Any]] = {"policy": PolicyNode, "command": CommandNode}
 TABLES = {"policy": POLICY_SETTINGS, "command": COMMAND_SETTINGS}

@@ -77,10 +77,9 @@ def test_a_blind_policy_is_not_configured(
         ("mode", "sometimes", "valid are full, vla_cache, visual_only, attention_only, static_union, info_entropy"),
         ("k1", -1, "valid are 0 to 2048"),
         ("T", 0, "valid are 1 to 1000"),
-        ("k1", 200, "k1 200 is above k2"),
         ("checkpoint", "elsewhere", "read-only"),
         ("device", "cuda", "read-only"),
-        ("similarity_threshold", 1.5, "valid are 0 to 1"),
+        ("static.similarity", 1.5, "valid are 0 to 1"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_valid_ones(stage: Any, name: str, value: object, said: str) -> None:
@@ -159,7 +158,7 @@ def test_an_action_that_is_no_number_is_not_published(robot: Robot, monkeypatch:
 
 
 def test_an_old_image_gives_a_warning(robot: Robot) -> None:
-    assert robot.stage.set_parameter("policy", "max_observation_age", 0.5).successful
+    assert robot.stage.set_parameter("policy", "observation.max_age", 0.5).successful
     old = robot.image()
     old.header.stamp.sec -= 3
     robot.see(old)
@@ -212,24 +211,24 @@ def test_lost_images_are_counted_and_the_profile_is_named(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, profile: str, said: str
 ) -> None:
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", profile)
-    assert robot.stage.set_parameter("policy", "warn_silence", 60.0).successful
+    assert robot.stage.set_parameter("policy", "warn.silence", 60.0).successful
     robot.tick()
     robot.node._on_lost(3)
     robot.node._diagnostics.publish()
     status = robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
     assert "75% of the images lost in transport" in status.message
     assert said in status.message
-    assert robot.stage.set_parameter("policy", "warn_loss", 0.9).successful
+    assert robot.stage.set_parameter("policy", "warn.loss", 0.9).successful
     robot.node._diagnostics.publish()
     robot.stage.diagnostic("policy: observation", lambda status: status.level == OK)
 
 
 def test_what_counts_as_slow_is_a_parameter(robot: Robot) -> None:
-    assert robot.stage.set_parameter("policy", "warn_tick", 1e-6).successful
+    assert robot.stage.set_parameter("policy", "warn.tick", 1e-6).successful
     robot.tick()
     robot.node._diagnostics.publish()
     status = robot.stage.diagnostic("policy: inference", lambda status: status.level == WARN)
     assert "slow: p95" in status.message
-    assert robot.stage.set_parameter("policy", "warn_tick", 10.0).successful
+    assert robot.stage.set_parameter("policy", "warn.tick", 10.0).successful
     robot.node._diagnostics.publish()
     robot.stage.diagnostic("policy: inference", lambda status: status.level == OK)

@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 from vla_entropy_ros.draw import overlay
 from vla_entropy_ros.engine import Policy, Result
 from vla_entropy_ros.nodes.common.messages import chunk_from, jpeg_message, seconds
-from vla_entropy_ros.nodes.common.settings import resolve_checkpoint
+from vla_entropy_ros.nodes.policy.settings import resolve_checkpoint
 from vla_entropy_ros.nodes.policy.telemetry import STAGES
 
 from .robot import INSTRUCTION, PERIOD, Robot

@@ -24,7 +24,7 @@ SIZE = 64
 
 def simulator(stage: Any, **overrides: Any) -> SimulatorNode:
     """A simulator on the stage."""
-    values = {"image_size": SIZE, **overrides}
+    values = {"camera.size": SIZE, **overrides}
     node: SimulatorNode = stage.add(
         SimulatorNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
     )
@@ -32,7 +32,7 @@ def simulator(stage: Any, **overrides: Any) -> SimulatorNode:
 
 
 def test_it_shows_camera_joints_pose_and_success(stage: Any) -> None:
-    node = simulator(stage, camera_rate=20.0)
+    node = simulator(stage, **{"camera.rate": 20.0})
     images = stage.listen(Image, "image", reliable=False)
     jpegs = stage.listen(CompressedImage, "image/compressed")
     joints, poses = stage.listen(JointState, "joint_states"), stage.listen(PoseStamped, "current_pose")

@@ -53,7 +53,7 @@ def test_the_shipped_policy_is_small(wheel: zipfile.ZipFile) -> None:
 
 @pytest.mark.parametrize("node", NODES)
 def test_executables_refuse_a_wrong_value_in_one_line(node: str) -> None:
-    name = {"policy_node": "T", "command_node": "rate", "simulator_node": "camera_rate"}[node]
+    name = {"policy_node": "T", "command_node": "rate", "simulator_node": "camera.rate"}[node]
     run = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / node), "--ros-args", "-p", f"{name}:=-1"],
         capture_output=True,

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from vla_entropy_ros.cli import COMMANDS
-from vla_entropy_ros.nodes.common.settings import COMMAND_SETTINGS, POLICY_SETTINGS, SIMULATOR_SETTINGS
+from vla_entropy_ros.nodes.command.settings import COMMAND_SETTINGS
+from vla_entropy_ros.nodes.policy.settings import POLICY_SETTINGS
+from vla_entropy_ros.nodes.simulator.settings import SIMULATOR_SETTINGS
 from vla_entropy_ros.settings import Setting, default_settings
 
 ROOT = Path(__file__).parents[2]

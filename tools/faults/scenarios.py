@@ -14,7 +14,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
-from vla_entropy_ros.nodes.common.settings import POLICY_SETTINGS
+from vla_entropy_ros.nodes.policy.settings import POLICY_SETTINGS
 from vla_entropy_ros.settings import Setting, default_settings
 
 from .rig import INSTRUCTION, Rig

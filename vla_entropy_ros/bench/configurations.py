@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+from ..engine.tunables import Tunables
 from ..evaluation.configurations import DEFAULT, Configuration, paper
-from ..settings import Tunables
 
 BASELINE = "full, plain decoding"
 
@@ -24,7 +24,7 @@ def configurations(tokens: int) -> list[Configuration]:
         Configuration(BASELINE, replace(ours, mode="full", drafts="off")),
         Configuration("full, exact drafts", replace(ours, mode="full", drafts="exact")),
         Configuration("VLA-Cache's rule", replace(published, mode="vla_cache")),
-        Configuration("VLA-Cache, growing by layer", replace(published, mode="vla_cache", layer_schedule="vla_cache")),
+        Configuration("VLA-Cache, growing by layer", replace(published, mode="vla_cache", growth_by_layer=True)),
         Configuration("paper: image entropy only", replace(published, mode="visual_only")),
         Configuration("paper: attention entropy only", replace(published, mode="attention_only")),
         Configuration("paper: union, fixed split", replace(published, mode="static_union")),
@@ -37,9 +37,9 @@ def configurations(tokens: int) -> list[Configuration]:
         Configuration("default, no row budget", replace(ours, row_budget=0)),
         Configuration("default, filled by age", replace(ours, fill_order="age")),
         Configuration("default, previous frame", replace(ours, static_reference="previous")),
-        Configuration("default, cosine only", replace(ours, difference_threshold=0.0)),
+        Configuration("default, cosine only", replace(ours, static_difference=0.0)),
         Configuration("default, adaptive", replace(ours, adaptive=True)),
-        Configuration("default, no taper", replace(ours, layer_schedule="constant")),
+        Configuration("default, no taper", replace(ours, taper_rows=0)),
         Configuration("default, entropy schedule", replace(ours, mode="info_entropy")),
         Configuration("default, entropy, mass-weighted", replace(ours, mode="info_entropy", mass_weighted=True)),
     ]
@@ -53,11 +53,11 @@ def search(tokens: int) -> list[Configuration]:
         rows, k1, k2 = (round(value * tokens) for value in (share, low, high))
         name, chosen = f"{rows} rows, k {k1}/{k2}", replace(ours, row_budget=rows, k1=k1, k2=k2)
         if taper is None:
-            chosen = replace(chosen, layer_schedule="constant")
+            chosen = replace(chosen, taper_rows=0)
         else:
             where, deep = taper[0], round(taper[1] * tokens)
             name += f", {deep} from {where:g} of the layers on"
-            chosen = replace(chosen, layer_schedule="taper", taper_from=where, taper_rows=deep)
+            chosen = replace(chosen, taper_from=where, taper_rows=deep)
         made.append(Configuration(name, chosen))
     made += [Configuration(f"default, age {age}", replace(ours, max_age=age)) for age in MAX_AGES]
     return list({configuration.name: configuration for configuration in made}.values())  # few tokens: some are alike

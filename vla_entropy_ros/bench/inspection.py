@@ -23,7 +23,7 @@ from ..draw import (  # fmt: skip
     write,
 )
 from ..engine import Result
-from ..settings import Tunables
+from ..engine.tunables import Tunables
 from .recording import Recording
 
 HEAD, FOOT = 30, 30  # pixels above and below a panel

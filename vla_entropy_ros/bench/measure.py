@@ -17,8 +17,8 @@ from ..engine.cost import decoder_flops, paper_macs, vision_flops
 from ..engine.model.llama import LlamaConfig
 from ..engine.model.vision import TowerConfig
 from ..engine.result import Timings
+from ..engine.tunables import Tunables
 from ..evaluation.statistics import percentiles
-from ..settings import Tunables
 from . import openvla
 from .configurations import Configuration
 from .recording import Recording

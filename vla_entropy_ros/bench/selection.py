@@ -15,7 +15,7 @@ from ..engine.reuse.choice import choose
 from ..engine.reuse.episode import Episode
 from ..engine.reuse.scores import Attention
 from ..engine.reuse.selection import Patches
-from ..settings import Tunables
+from ..engine.tunables import Tunables
 
 PATCH, WIDTH, WORDS = 14, 128, 10  # pixels along a patch; channels of a visual token; text tokens
 CACHES = 2**22  # floats that push the stage's data out of the processor's caches, as a network does between two ticks

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..settings import Tunables
 from .actions.drafts import NO_DRAFT, Draft, Drafter, Match, exact, within
 from .actions.speculative import Decoded, Rules, plain, verified
 from .actions.tokens import ACTION_NAMES, ActionSpace
@@ -36,6 +35,7 @@ from .reuse.episode import NEW_EPISODE, Episode
 from .reuse.layers import layer_entropy, plan, taper_layer
 from .reuse.scores import Attention
 from .reuse.selection import Patches, Selection, all_fresh
+from .tunables import Tunables
 
 PROBE_IDS = tuple(range(8))  # any text serves to see whether the image matters
 
@@ -157,8 +157,8 @@ class Policy:
         Passes of fixed shapes do not taper: on a GPU a row costs next to nothing.
         """
         self.check(tunables)
-        if tunables.layer_schedule == "taper" and not self._passes.tapers:
-            tunables = replace(tunables, layer_schedule="constant")
+        if tunables.taper_rows and not self._passes.tapers:
+            tunables = replace(tunables, taper_rows=0)
         self._tunables = tunables
 
     def check(self, tunables: Tunables) -> None:
@@ -193,7 +193,7 @@ class Policy:
             attention = self._passes.attention()  # [L, M, N]
             self._attention = Attention(attention.mean(0).cpu().numpy())
             prepare(self._attention, self._tunables)
-            grows = self._tunables.layer_schedule == "vla_cache"
+            grows = self._tunables.growth_by_layer
             self._layer_entropy = layer_entropy(attention.cpu().numpy()) if grows else None
 
     @torch.inference_mode()

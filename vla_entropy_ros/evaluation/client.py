@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -146,7 +146,7 @@ class Client:
         if not self._call(ChangeState, "policy/change_state", request, patience).success:
             raise RunError(f"the policy node refused to {name}")
 
-    def set_parameters(self, node: str, **values: Any) -> None:
+    def set_parameters(self, node: str, values: Mapping[str, Any]) -> None:
         """Set parameters of a node; RunError with its reason when it refuses."""
         parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
         request = SetParameters.Request(parameters=parameters)

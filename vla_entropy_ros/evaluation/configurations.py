@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
+from ..engine.tunables import MODES, Tunables, tunable
 from ..resources import share_path
-from ..settings import MODES, SETTING, SettingError, Tunables, default_settings
+from ..settings import SettingError, default_settings
 
 PAPER_TOKENS = 256  # visual tokens that the paper's budgets are for
 DEFAULT, PLAIN = "default", "plain"
@@ -29,8 +30,7 @@ class Configuration:
 def paper(tokens: int) -> Tunables:
     """config/paper.yaml for a policy of `tokens` visual tokens: budgets in proportion."""
     values = default_settings("policy") | default_settings("policy", share_path("config/paper.yaml"))
-    published = Tunables(**{field.name: values[field.name] for field in fields(Tunables)})
-    return published.in_proportion(tokens, PAPER_TOKENS)
+    return Tunables.of(values).in_proportion(tokens, PAPER_TOKENS)
 
 
 def named(names: Sequence[str], base: str, tokens: int) -> list[Configuration]:
@@ -74,4 +74,4 @@ def grid(vary: Mapping[str, Sequence[str]], tokens: int) -> list[Configuration]:
 
 
 def _typed(name: str, text: str) -> Any:
-    return SETTING[name].check(yaml.safe_load(text))
+    return tunable(name).check(yaml.safe_load(text))

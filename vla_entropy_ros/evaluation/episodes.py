@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +95,14 @@ def run(client: Client, trials: Sequence[Trial], limit: float | None, observer: 
     for trial in trials:
         if trial.configuration != configuration:
             configuration = trial.configuration
-            client.set_parameters("policy", **asdict(configuration.tunables))
+            client.set_parameters("policy", configuration.tunables.parameters)
         yield _run_one(client, trial, limit or TASKS[trial.task].seconds, observer)
 
 
 def _run_one(client: Client, trial: Trial, limit: float, observer: Observer) -> Episode:
     """One episode: set the scene, say what is wanted, let the arm move, watch."""
     client.disable()
-    client.set_parameters("simulator", seed=trial.seed)
+    client.set_parameters("simulator", {"seed": trial.seed})
     client.success = client.asked = None
     client.trigger(f"simulator/task/{trial.task}")
     client.wait(lambda: client.success is False and client.asked is not None, START_PATIENCE, "the new episode")

@@ -23,7 +23,7 @@ class Arm:
     def __init__(self, policy: Policy) -> None:
         command, simulator = default_settings("command"), default_settings("simulator")
         self.policy = policy
-        self.env = Environment(image_size=simulator["image_size"])
+        self.env = Environment(image_size=simulator["camera.size"])
         self.frame = str(command["action_frame"])
         self.period = float(default_settings("policy")["control_period"])
         self._limits, self._rules = limits_of(command), replace(rules_of(command), scale=SCALE)

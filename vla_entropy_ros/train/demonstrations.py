@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..control import ActionChunk, Commander, Limits
 from ..engine import ActionError, Observation, Policy
-from ..settings import Tunables
+from ..engine.tunables import Tunables
 from ..sim import COLOURS, GOALS, TASKS, Environment, Goal, family_tasks
 from ..sim.environment import CONTROL_STEP
 from ..sim.expert import expert_action

@@ -17,7 +17,7 @@ from ...engine.decoding.cuda_graphs import StaticPasses
 from ...engine.device import GB
 from ...engine.model.backbones import find_backbone
 from ...engine.model.preprocess import Preprocessor
-from ...settings import Tunables
+from ...engine.tunables import Tunables
 from . import roofline
 from .plain import Generate
 from .replay import replay

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ...settings import SETTING
 from .backbones import TowerKind
 from .crop import centre_crop, lanczos
 
@@ -27,7 +26,7 @@ class Preprocessor:
         self, size: int, towers: tuple[TowerKind, ...], kind: str, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.size = size
-        self._crop = SETTING["preprocess"].check(kind) == "centre_crop"
+        self._crop = kind == "centre_crop"
         self._device, self._dtype = device, dtype
         values = [[kind.mean for kind in towers], [kind.std for kind in towers]]
         self._mean, self._std = torch.tensor(values, device=device).view(2, -1, 1, 1)  # [3 * towers, 1, 1]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...settings import QUANTISATIONS
 from ..errors import DeviceError
+from ..tunables import QUANTISATIONS
 
 LEVELS = 127  # symmetric: -127 to 127
 QUANTISED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")  # output head: left alone

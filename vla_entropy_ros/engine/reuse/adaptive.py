@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...settings import Tunables
 from ..actions.tokens import ACTION_NAMES
+from ..tunables import Tunables
 
 CALM, URGENT = 0.5, 1.5  # factors of k1, k2, row_budget and taper_rows when nothing happens, and when everything does
 GRIPPER = ACTION_NAMES.index("gripper")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ...settings import Tunables
 from ..decoding.kv_cache import Slots
 from ..model.preprocess import grey
+from ..tunables import Tunables
 from .episode import Episode
-from .scores import Attention, Scores, image_entropy
+from .scores import GREY_LEVELS, Attention, Scores, image_entropy
 from .selection import Patches, Selection, all_fresh, budgets, influence, select, static_patches
 
 
@@ -44,16 +44,16 @@ def choose(
     if reason:
         return Choice(all_fresh(count), nothing, nothing, reason)
     reference = slots.reference if tunables.static_reference == "anchor" else slots.previous
-    static = static_patches(now, reference, tunables.similarity_threshold, tunables.difference_threshold)
+    static = static_patches(now, reference, tunables.static_similarity, tunables.static_difference)
     static &= slots.valid
     if count - np.count_nonzero(static) > tunables.scene_cut * count:
         return Choice(all_fresh(count, static), nothing, nothing, "scene cut")
     k_vis, k_attn = budgets(tunables.mode, episode.t, tunables.k1, tunables.k2, tunables.T)
-    seen = image_entropy(grey(now.pixels), tunables.histogram_bins) if k_vis else nothing
+    seen = image_entropy(grey(now.pixels), GREY_LEVELS) if k_vis else nothing
     attended = _scores(attention, tunables) if attention is not None and k_attn else nothing
     age = slots.deep_age
     urgency: Scores = age.astype(np.float64)
-    deep = urgency if tunables.layer_schedule == "taper" else None
+    deep = urgency if tunables.taper_rows and not tunables.growth_by_layer else None
     if tunables.fill_order == "influence":
         mass = nothing if attention is None else attention.mass
         urgency = influence(slots.drift(visual), mass)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Scores = NDArray[np.float64]
 
 
+GREY_LEVELS = 256
 CHUNK = 256  # patches that are told apart by one byte
 
 

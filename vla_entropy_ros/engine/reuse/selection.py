@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...settings import Tunables
+from ..tunables import Tunables
 from .scores import Scores
 
 Mask = NDArray[np.bool_]
@@ -55,7 +55,7 @@ def budgets(mode: str, t: int, k1: int, k2: int, T: int) -> tuple[int, int]:
     info_entropy: the paper's schedule, k2 -> k1 by image entropy while k1 -> k2 by attention, over T ticks.
     static_union: both at once with alpha fixed at one half (the paper leaves the value open).
     """
-    total = k1 + k2
+    total, (k1, k2) = k1 + k2, sorted((k1, k2))
     if mode == "full":
         return 0, 0
     if mode == "visual_only":
@@ -111,9 +111,7 @@ def select(
     by_image, by_attention = top(image_entropy, k_vis), top(attention, k_attn)
     important, old = by_image | by_attention, age + 1 > tunables.max_age
     reused = static & ~important & ~old
-    wanted = int(np.count_nonzero(~reused))
-    buckets = -(-wanted // tunables.row_bucket) * tunables.row_bucket
-    fresh = fill(~reused, urgency, max(buckets, tunables.row_budget))
+    fresh = fill(~reused, urgency, tunables.row_budget)
     deep = fresh
     if deep_urgency is not None:
         deep = fresh & fill(important | old, np.where(fresh, deep_urgency, -1.0), tunables.taper_rows)

@@ -20,9 +20,9 @@ from ..common.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Report, Ro
 from ..common.messages import chunk_from, is_stop, pose_message
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, run
-from ..common.settings import COMMAND_SETTINGS
 from .arm import JointArm, PoseArm
 from .outputs import make_output
+from .settings import COMMAND_SETTINGS
 
 LOG_PERIOD = 5.0  # seconds between two lines about the same refusal
 FAREWELL = 0.3  # seconds the last command has to arrive
@@ -171,7 +171,7 @@ class CommandNode(TunableNode):
     def _grip(self, command: Command) -> None:
         values = self._settings.values
         if command.opening is not None and not self._output.muted:
-            closed, opened = values["gripper_closed"], values["gripper_open"]
+            closed, opened = values["gripper.closed"], values["gripper.open"]
             self._openings.publish(Float64(data=float(closed + command.opening * (opened - closed))))
 
     def _rest(self, reason: str) -> None:

@@ -15,6 +15,7 @@ from ...settings import Setting
 from .process import StartError, one_line
 
 Values = dict[str, Any]
+ACTION_FRAME = Setting("action_frame", "str", "frame in which actions and poses are expressed", read_only=True)
 NUMBERS = ("int", "float")
 LOG_PERIOD = 1.0  # seconds between two lines about refused parameters
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -19,15 +18,16 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from ...engine import EngineError, Policy
-from ...settings import Tunables, default_settings
+from ...engine.tunables import Tunables
+from ...settings import default_settings
 from ..common.diagnostics import ERROR, OK, Diagnostics, Report
 from ..common.messages import chunk_message, stop_message
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, one_line, run
-from ..common.settings import POLICY_SETTINGS, resolve_checkpoint
 from .camera import Camera, topics
 from .inference import LOG_PERIOD, Inference, Options, Tick
 from .reports import Bounds, cache_report, inference_report, observation_report
+from .settings import POLICY_SETTINGS, resolve_checkpoint
 from .telemetry import Telemetry
 
 MATCH_PERIOD = 0.5  # seconds between two looks at what the cameras' publishers offer
@@ -36,17 +36,12 @@ FAREWELL = 0.3  # seconds the stop order has to arrive
 
 def options_of(values: Values) -> Options:
     """Live options of all parameter values; ValueError in one line when they do not fit together."""
-    if values["k1"] > values["k2"]:
-        raise ValueError(
-            f"k1 {values['k1']} is above k2 {values['k2']}: valid is k1 <= k2, so change the other one first"
-        )
-    tunables = Tunables(**{field.name: values[field.name] for field in fields(Tunables)})
     return Options(
-        tunables,
+        Tunables.of(values),
         control_period=values["control_period"],
-        max_observation_age=values["max_observation_age"],
+        max_observation_age=values["observation.max_age"],
         default_instruction=values["default_instruction"].strip(),
-        camera_slop=values["camera_slop"],
+        camera_slop=values["observation.slop"],
         max_action_entropy=values["max_action_entropy"],
     )
 
@@ -150,7 +145,7 @@ class PolicyNode(TunableNode, LifecycleNode):
         )
 
     def _subscribe(self, inference: Inference, policy: Policy) -> None:
-        asked = self._settings.values["image_reliability"]
+        asked = self._settings.values["observation.reliability"]
         self._cameras = [
             Camera(self, topic, asked, partial(inference.offer, camera=number), self._on_lost)
             for number, topic in enumerate(topics(policy.info.cameras))
@@ -247,7 +242,7 @@ class PolicyNode(TunableNode, LifecycleNode):
         if self._inference is None:
             return Report(ERROR, self._failure) if self._failure else Report(OK, "unconfigured")
         values = self._settings.values
-        bounds = Bounds(values["warn_silence"], values["warn_loss"], values["warn_tick"] or values["control_period"])
+        bounds = Bounds(values["warn.silence"], values["warn.loss"], values["warn.tick"] or values["control_period"])
         return report(self._inference, bounds)
 
 

@@ -20,8 +20,8 @@ from ..common.diagnostics import OK, WARN, Diagnostics, Report, RollingWindow
 from ..common.messages import image_message, jpeg_message, pose_from, pose_message, seconds
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, one_line, run
-from ..common.settings import SIMULATOR_SETTINGS
 from ..common.worker import Mailbox, Worker, WorkerError
+from .settings import SIMULATOR_SETTINGS
 
 STEP = 0.02  # seconds of physics between two joint states
 BEHIND = 0.1  # seconds that are made up for; what is more is lost, so a slow machine never spirals
@@ -113,7 +113,7 @@ class SimulatorNode(TunableNode):
     # From here on: the simulator's own thread.
 
     def _build(self) -> None:
-        self._environment = Environment(image_size=self._settings.values["image_size"])
+        self._environment = Environment(image_size=self._settings.values["camera.size"])
         self._environment.render()  # fails here, at once, where the machine can't draw
         self._begin_episode(self._settings.values)
 
@@ -144,7 +144,7 @@ class SimulatorNode(TunableNode):
         now = time.monotonic()
         if now >= self._image_due:
             self._publish_image()
-            period = 1.0 / self._settings.values["camera_rate"]
+            period = 1.0 / self._settings.values["camera.rate"]
             self._image_due = max(self._image_due + period, now)
         self._due += STEP
         if (behind := time.monotonic() - self._due) > BEHIND:
@@ -182,7 +182,7 @@ class SimulatorNode(TunableNode):
         raw, jpeg = self._images.get_subscription_count(), self._jpegs.get_subscription_count()
         if not raw and not jpeg:
             return
-        stamp, frame = self.get_clock().now().to_msg(), self._settings.values["camera_frame"]
+        stamp, frame = self.get_clock().now().to_msg(), self._settings.values["camera.frame"]
         pixels = self._environment.render()
         if raw:
             self._images.publish(image_message(pixels, stamp, frame))

@@ -1,0 +1,40 @@
+"""Parameters of the policy node, beside those of the engine; their defaults come from config/policy.yaml alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ... import resources
+from ...engine.tunables import LOAD_SETTINGS, TUNABLE_SETTINGS
+from ...settings import Setting
+from ..common.parameters import ACTION_FRAME
+
+RELIABILITIES = ("auto", "best_effort", "reliable")
+
+POLICY_SETTINGS: tuple[Setting, ...] = (
+    *LOAD_SETTINGS,
+    *TUNABLE_SETTINGS,
+    Setting("control_period", "float", "time between two ticks, and time one action lasts [s]", 0.01, 2.0),
+    ACTION_FRAME,
+    Setting("default_instruction", "str", "instruction to follow from activation on; empty: wait for one"),
+    Setting("observation.max_age", "float", "age of an image [s] above which no action is computed", 0.01, 10.0),
+    Setting("observation.reliability", "str", "reliability the image subscriptions ask for; auto: that of the "
+            "publisher, best_effort hears every camera", choices=RELIABILITIES, read_only=True),
+    Setting("observation.slop", "float", "longest time between the images of several cameras [s] that count as one "
+            "observation", 0.0, 1.0),
+    Setting("state.names", "str", "joints of joint_states, or x, y, z, roll, pitch, yaw of current_pose, in the order "
+            "of the policy's state, comma-separated; empty: as the checkpoint names them", read_only=True),
+    Setting("max_action_entropy", "float", "entropy of an action token (0 certain, 1 even) above which the arm is held "
+            "instead; 1: never", 0.0, 1.0),
+    Setting("warn.silence", "float", "time without an image, or inside one tick [s], that is reported", 0.1, 60.0),
+    Setting("warn.loss", "float", "share of images lost in transport that is reported", 0.0, 1.0),
+    Setting("warn.tick", "float", "95th percentile of the tick [s] that is reported; 0: the control period", 0.0, 10.0),
+)  # fmt: skip
+
+
+def resolve_checkpoint(value: str) -> Path:
+    """Folder that the parameter `checkpoint` means: empty or a shipped model's name, else a path."""
+    if not value:
+        return resources.default_checkpoint()
+    shipped = resources.default_checkpoint().parent / value
+    return shipped if Path(value).name == value and shipped.is_dir() else Path(value).expanduser()

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from vla_entropy_ros.bench import report
+from vla_entropy_ros.bench import tables
 from vla_entropy_ros.bench.configurations import BASELINE, configurations, search
-from vla_entropy_ros.bench.measure import Shape, draft_acceptance, measure, summarise, watch
+from vla_entropy_ros.bench.measure import CostShape, draft_acceptance, measure, summarise, watch
 from vla_entropy_ros.bench.recording import Recording, RecordingError, load, record, record_finished, save
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.cli.options import FRESH_SEED
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.evaluation.configurations import paper
-from vla_entropy_ros.evaluation.inprocess import Arm
+from vla_entropy_ros.evaluation.inprocess import SimulatedArm
 from vla_entropy_ros.evaluation.plan import Silent
 from vla_entropy_ros.resources import default_checkpoint
 from vla_entropy_ros.sim import FAMILIES, TASKS, Environment
@@ -80,7 +80,7 @@ def test_a_changing_instruction_is_kept_and_replayed(checkpoint: Path, changing:
 def test_what_the_policy_is_told_is_recorded_with_each_image(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reached = iter([0] * 4 + [1] * 99)
     monkeypatch.setattr(Environment, "goal", property(lambda self: self.task.goals[next(reached)]))
-    monkeypatch.setattr(Arm, "_target_token", lambda self: None)
+    monkeypatch.setattr(SimulatedArm, "_target_token", lambda self: None)
     told = record(Policy.load(checkpoint), [("put_red_then_push_green_left", FRESH_SEED)], 0.6, Silent())[
         0
     ].instructions
@@ -154,7 +154,7 @@ def test_every_configuration_is_compared_with_full_recomputation(policy: Policy,
     turns: list[None] = []
     runs = measure(policy, recordings, planned, progress=lambda: turns.append(None))
     assert len(turns) == 2 * len(planned)
-    records = {r["name"]: r for r in summarise(runs, Shape(policy.llama, policy.towers))}
+    records = {r["name"]: r for r in summarise(runs, CostShape(policy.llama, policy.towers))}
     base, ours = records[BASELINE], records["default"]
     assert (base["speedup"], base["equal_share"], base["fresh_share"], base["passes"]) == (1.0, 1.0, 1.0, 7.0)
     assert set(base["deviation"].values()) == {0.0}
@@ -199,7 +199,7 @@ def test_ticks_without_an_action_are_left_out_of_all_runs(
 
 def test_the_papers_figures_follow_from_the_episodes_own_reuse(policy: Policy, recordings: list[Recording]) -> None:
     planned = [c for c in configurations(policy.info.visual_tokens) if c.name in (BASELINE, "paper: full method")]
-    base, published = summarise(measure(policy, recordings, planned), Shape(policy.llama, policy.towers))
+    base, published = summarise(measure(policy, recordings, planned), CostShape(policy.llama, policy.towers))
     assert base["openvla_7b"]["paper_tmacs"] == pytest.approx(1.8638, abs=1e-4)
     assert published["openvla_7b"]["paper_tmacs"] <= 1.214
     assert base["openvla_7b"]["true_tflops"] == pytest.approx(0.405 + 3.734 + 0.080, rel=0.005)
@@ -222,7 +222,7 @@ def test_the_fate_of_drafts_is_summed_up(policy: Policy, recordings: list[Record
 def test_what_a_growing_set_computes_counts(policy: Policy, recordings: list[Recording]) -> None:
     names = (BASELINE, "VLA-Cache's rule", "VLA-Cache, growing by layer")
     planned = [c for c in configurations(policy.info.visual_tokens) if c.name in names]
-    base, rule, growing = summarise(measure(policy, recordings, planned), Shape(policy.llama, policy.towers))
+    base, rule, growing = summarise(measure(policy, recordings, planned), CostShape(policy.llama, policy.towers))
     for figure in ("paper_tmacs", "true_tflops"):
         assert rule["openvla_7b"][figure] < growing["openvla_7b"][figure] <= base["openvla_7b"][figure]
     assert rule["true_gflops"] < growing["true_gflops"] <= base["true_gflops"]
@@ -260,8 +260,8 @@ def test_the_front_holds_what_nothing_else_beats(tmp_path: Path) -> None:
         "bad": (6, 0.5),
     }
     records = [{"name": n, "tick_ms": {"p50": p50}, "equal_share": equal} for n, (p50, equal) in points.items()]
-    assert [record["name"] for record in report.front(records)] == ["fast", "middle", "best"]
-    report.plot(records, tmp_path / "plot.png", "six")
+    assert [record["name"] for record in tables.front(records)] == ["fast", "middle", "best"]
+    tables.plot(records, tmp_path / "plot.png", "six")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
 
 

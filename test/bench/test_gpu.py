@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from vla_entropy_ros.bench.gpu import roofline, run, shapes
 from vla_entropy_ros.bench.gpu.plain import Generate
-from vla_entropy_ros.bench.gpu.replay import expected_passes, measured_passes, replay, share_of
+from vla_entropy_ros.bench.gpu.replay import chance_match, expected_passes, measured_passes, share_of
 from vla_entropy_ros.bench.gpu.shapes import SHAPES, moving, random_policy
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.engine import DeviceError
@@ -95,7 +95,7 @@ def test_a_moving_scene_moves_a_part_and_leaves_the_rest() -> None:
 def test_replayed_acceptance_gives_the_measured_passes(passes: float) -> None:
     share = share_of(passes)
     assert expected_passes(share) == pytest.approx(passes, abs=1e-6)
-    match, random = replay(share, seed=1), []
+    match, random = chance_match(share, seed=1), []
     for _ in range(4000):
         left, count = 7, 0
         while left:
@@ -139,7 +139,7 @@ def test_the_least_time_is_the_larger_of_reading_and_computing() -> None:
     line = roofline.Roofline(bandwidth=100.0, rate=10.0)
     assert line.time(1000.0, 20.0) == 10.0
     assert line.time(100.0, 20.0) == 2.0
-    measured = roofline.measure(CPU, torch.float32)
+    measured = roofline.measure_roofline(CPU, torch.float32)
     assert 0 < measured.bandwidth < math.inf
     assert 0 < measured.rate < math.inf
 

@@ -19,18 +19,19 @@ from click.testing import CliRunner
 from vla_entropy_ros.bench.gpu import roofline, run, shapes
 from vla_entropy_ros.bench.gpu.plain import Generate
 from vla_entropy_ros.bench.gpu.replay import chance_match, expected_passes, measured_passes, share_of
-from vla_entropy_ros.bench.gpu.shapes import SHAPES, moving, random_policy
+from vla_entropy_ros.bench.gpu.shapes import find_shape, moving, random_policy
 from vla_entropy_ros.cli import main
-from vla_entropy_ros.engine import DeviceError
+from vla_entropy_ros.cli.bench import bench as bench_command
+from vla_entropy_ros.engine import DeviceError, Policy
 from vla_entropy_ros.engine.model.backbones import find_backbone
 from vla_entropy_ros.engine.model.checkpoint import Network
 from vla_entropy_ros.engine.model.llama import Llama
 from vla_entropy_ros.engine.model.preprocess import Preprocessor
 from vla_entropy_ros.engine.model.vision import Projector, VisionBackbone
-from vla_entropy_ros.resources import share_path
+from vla_entropy_ros.resources import default_checkpoint, share_path
 from vla_entropy_ros.settings import Tunables
 
-CPU, TINY = torch.device("cpu"), SHAPES["tiny"]
+CPU, TINY = torch.device("cpu"), shapes.TINY
 
 
 def test_the_command_runs_every_row_and_writes_json_and_picture(tmp_path: Path) -> None:
@@ -114,8 +115,21 @@ def test_passes_come_from_the_projects_own_measurement(tmp_path: Path) -> None:
         measured_passes(tmp_path / "bench.json")
 
 
+def test_the_small_shape_is_that_of_the_shipped_policy() -> None:
+    shipped, small = Policy.load(default_checkpoint()), find_shape("small")
+    assert (small.towers, small.llama, small.visual) == (shipped.towers, shipped.llama, shipped.info.visual_tokens)
+    made, _ = random_policy(small, CPU, torch.float32)
+    assert made.info.parameters == shipped.info.parameters
+    assert made.infer(next(moving(224, 1))).tokens.shape == (7,)
+
+
+def test_the_command_offers_every_shape() -> None:
+    (shape,) = (option for option in bench_command.params if option.name == "shape")
+    assert list(shape.type.choices) == list(shapes.SHAPES)  # type: ignore[attr-defined]
+
+
 def test_openvlas_shape_has_its_parameters_and_fits_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = SHAPES["7b"]
+    shape = find_shape("7b")
     with torch.device("meta"):
         vision = VisionBackbone(*shape.towers)
         network = Network(vision, Projector(vision.width, 4096, fused=True), Llama(shape.llama))

@@ -15,7 +15,7 @@ from ...engine.device import find_device, find_dtype
 from ...resources import share_path
 from . import chart, run
 from .replay import expected_passes, measured_passes, share_of
-from .shapes import SHAPES
+from .shapes import find_shape
 
 SAID = (
     "Weights are random; drafts are held to be right by chance, at the rate that gives the passes per tick measured on "
@@ -33,7 +33,7 @@ def measure_device(
     dtype = find_dtype("bfloat16" if where.type == "cuda" else "float32", where)
     target = passes if passes is not None else measured_passes(_measurement())
     share = share_of(target)
-    plan = run.Plan(SHAPES[shape], where, dtype, ticks, warm_up, share, graphs=True)
+    plan = run.Plan(find_shape(shape), where, dtype, ticks, warm_up, share, graphs=True)
     with bar(console, "measuring", len(run.ROWS)) as (shown, task):
         found = run.measure_rows(plan, lambda: shown.advance(task))
     content = {

@@ -22,7 +22,7 @@ TESTS_LIMIT = 200.0  # seconds of them; the benchmark takes the rest
 COMMAND = "from vla_entropy_ros.cli import main; main()"
 
 
-def run(title: str, command: list[str], limit: float) -> int:
+def run_step(title: str, command: list[str], limit: float) -> int:
     """Run one step from the root of the checkout; returns its exit status, 124 where it took too long."""
     began = time.monotonic()
     print(f"== {title}", flush=True)
@@ -49,10 +49,10 @@ def main() -> int:
     statuses = []
     if not chosen.no_tests:
         tests = [sys.executable, "-m", "pytest", *TESTS, "-k", "cuda or kernel or device_memory", "-rs"]
-        statuses.append(run("tests", tests, TESTS_LIMIT))
+        statuses.append(run_step("tests", tests, TESTS_LIMIT))
     bench = ["bench", "--device", chosen.device, "--shape", chosen.shape, "--ticks", chosen.ticks]
     left = LIMIT - (time.monotonic() - began)
-    statuses.append(run("benchmark", [sys.executable, "-c", COMMAND, *bench, "--output", str(folder)], left))
+    statuses.append(run_step("benchmark", [sys.executable, "-c", COMMAND, *bench, "--output", str(folder)], left))
     return max(statuses)
 
 

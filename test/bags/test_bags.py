@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from vla_entropy_ros.bags.bag import COMPRESSED, STRING, Bag, BagError, Recorder
 from vla_entropy_ros.bags.record_simulation import IMAGES, record_simulated
-from vla_entropy_ros.bags.replay_engine import replay
+from vla_entropy_ros.bags.replay_engine import replay_bag
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.images import encode_jpeg
@@ -81,7 +81,7 @@ def test_broken_images_in_a_bag_are_counted_by_reason(tmp_path: Path) -> None:
             bag.add("/camera/compressed", stamp, types[COMPRESSED](header, "jpeg", data))
     with Bag(tmp_path / "bag") as opened:
         assert opened.instruction == ""
-        done = replay(opened, Policy.load(default_checkpoint()), "pick up the red cube", 0.1)
+        done = replay_bag(opened, Policy.load(default_checkpoint()), "pick up the red cube", 0.1)
     assert (done.images, len(done.steps)) == (6, 3)
     assert list(done.refused.values()) == [3]
 

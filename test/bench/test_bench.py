@@ -8,20 +8,21 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from vla_entropy_ros.bench import report
+from vla_entropy_ros.bench import tables
 from vla_entropy_ros.bench.configurations import BASELINE, configurations, search
-from vla_entropy_ros.bench.measure import Shape, draft_acceptance, measure, summarise, watch
+from vla_entropy_ros.bench.measure import measure, watch
 from vla_entropy_ros.bench.recording import Recording, RecordingError, load, record, record_finished, save
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.cli.options import FRESH_SEED
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.evaluation.configurations import paper
-from vla_entropy_ros.evaluation.inprocess import Arm
+from vla_entropy_ros.evaluation.inprocess import SimulatedArm
 from vla_entropy_ros.evaluation.plan import Silent
 from vla_entropy_ros.resources import default_checkpoint
 from vla_entropy_ros.sim import FAMILIES, TASKS, Environment
@@ -80,7 +81,7 @@ def test_a_changing_instruction_is_kept_and_replayed(checkpoint: Path, changing:
 def test_what_the_policy_is_told_is_recorded_with_each_image(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reached = iter([0] * 4 + [1] * 99)
     monkeypatch.setattr(Environment, "goal", property(lambda self: self.task.goals[next(reached)]))
-    monkeypatch.setattr(Arm, "_target_token", lambda self: None)
+    monkeypatch.setattr(SimulatedArm, "_target_token", lambda self: None)
     told = record(Policy.load(checkpoint), [("put_red_then_push_green_left", FRESH_SEED)], 0.6, Silent())[
         0
     ].instructions
@@ -149,12 +150,29 @@ def test_an_unusable_file_is_refused_in_one_line(recordings: list[Recording], tm
         load(path)
 
 
-def test_every_configuration_is_compared_with_full_recomputation(policy: Policy, recordings: list[Recording]) -> None:
-    planned = configurations(policy.info.visual_tokens)
-    turns: list[None] = []
-    runs = measure(policy, recordings, planned, progress=lambda: turns.append(None))
-    assert len(turns) == 2 * len(planned)
-    records = {r["name"]: r for r in summarise(runs, Shape(policy.llama, policy.towers))}
+@pytest.fixture(scope="module")
+def ran(recordings: list[Recording], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """The command over both recordings, run once for all tests: what it printed as JSON, its output folder."""
+    folder = tmp_path_factory.mktemp("bench")
+    files = []
+    for number, recording in enumerate(recordings):
+        save(recording, folder / f"episode-{number}.npz")
+        files += ["--episode", str(folder / f"episode-{number}.npz")]
+    result = CliRunner().invoke(main, ["bench", "--quick", *files, "--output", str(folder / "out"), "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout), folder / "out"
+
+
+@pytest.fixture(scope="module")
+def records(ran: tuple[dict[str, Any], Path]) -> dict[str, dict[str, Any]]:
+    """The command's figures by configuration."""
+    return {record["name"]: record for record in ran[0]["configurations"]}
+
+
+def test_every_configuration_is_compared_with_full_recomputation(
+    policy: Policy, recordings: list[Recording], records: dict[str, dict[str, Any]]
+) -> None:
+    assert list(records) == [c.name for c in configurations(policy.info.visual_tokens)]
     base, ours = records[BASELINE], records["default"]
     assert (base["speedup"], base["equal_share"], base["fresh_share"], base["passes"]) == (1.0, 1.0, 1.0, 7.0)
     assert set(base["deviation"].values()) == {0.0}
@@ -187,7 +205,9 @@ def test_ticks_without_an_action_are_left_out_of_all_runs(
 
     monkeypatch.setattr(policy, "infer", faulty)
     planned = configurations(policy.info.visual_tokens)[:2]
-    runs = measure(policy, recordings[:1], planned)
+    turns: list[None] = []
+    runs = measure(policy, recordings[:1], planned, progress=lambda: turns.append(None))
+    assert len(turns) == 2
     assert [run.faults for run in runs] == [1, 1]
     # a tick without an action is not counted by the policy
     assert [sample.tick for sample in runs[0].samples] == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
@@ -197,17 +217,15 @@ def test_ticks_without_an_action_are_left_out_of_all_runs(
         measure(policy, recordings[:1], planned[:1])
 
 
-def test_the_papers_figures_follow_from_the_episodes_own_reuse(policy: Policy, recordings: list[Recording]) -> None:
-    planned = [c for c in configurations(policy.info.visual_tokens) if c.name in (BASELINE, "paper: full method")]
-    base, published = summarise(measure(policy, recordings, planned), Shape(policy.llama, policy.towers))
+def test_the_papers_figures_follow_from_the_episodes_own_reuse(records: dict[str, dict[str, Any]]) -> None:
+    base, published = records[BASELINE], records["paper: full method"]
     assert base["openvla_7b"]["paper_tmacs"] == pytest.approx(1.8638, abs=1e-4)
     assert published["openvla_7b"]["paper_tmacs"] <= 1.214
     assert base["openvla_7b"]["true_tflops"] == pytest.approx(0.405 + 3.734 + 0.080, rel=0.005)
 
 
-def test_the_fate_of_drafts_is_summed_up(policy: Policy, recordings: list[Recording]) -> None:
-    planned = [c for c in configurations(policy.info.visual_tokens) if c.name in (BASELINE, "default")]
-    plain, ours = (draft_acceptance(run.samples) for run in measure(policy, recordings, planned))
+def test_the_fate_of_drafts_is_summed_up(recordings: list[Recording], records: dict[str, dict[str, Any]]) -> None:
+    plain, ours = (records[name]["draft_acceptance"] for name in (BASELINE, "default"))
     ticks = sum(map(len, recordings))
     assert plain["passes_histogram"] == {"7": ticks}
     assert (plain["accepted_per_tick"], set(plain["by_source"].values())) == (0.0, {None})
@@ -219,10 +237,9 @@ def test_the_fate_of_drafts_is_summed_up(policy: Policy, recordings: list[Record
     assert mean <= 7 - ours["accepted_per_tick"] + 1e-4  # each accepted draft saves its pass
 
 
-def test_what_a_growing_set_computes_counts(policy: Policy, recordings: list[Recording]) -> None:
+def test_what_a_growing_set_computes_counts(records: dict[str, dict[str, Any]]) -> None:
     names = (BASELINE, "VLA-Cache's rule", "VLA-Cache, growing by layer")
-    planned = [c for c in configurations(policy.info.visual_tokens) if c.name in names]
-    base, rule, growing = summarise(measure(policy, recordings, planned), Shape(policy.llama, policy.towers))
+    base, rule, growing = (records[name] for name in names)
     for figure in ("paper_tmacs", "true_tflops"):
         assert rule["openvla_7b"][figure] < growing["openvla_7b"][figure] <= base["openvla_7b"][figure]
     assert rule["true_gflops"] < growing["true_gflops"] <= base["true_gflops"]
@@ -235,19 +252,15 @@ def test_paper_yaml_is_the_paper_in_proportion() -> None:
     assert (paper(64).k1, paper(64).k2) == (10, 15)
 
 
-def test_the_command_writes_table_json_and_picture(policy: Policy, recordings: list[Recording], tmp_path: Path) -> None:
-    save(recordings[0], tmp_path / "episode.npz")
-    arguments = ["bench", "--quick", "--episode", str(tmp_path / "episode.npz"), "--output", str(tmp_path / "out")]
-    result = CliRunner().invoke(main, [*arguments, "--json"])
-    assert result.exit_code == 0, result.output
-    content = json.loads(result.stdout)
-    assert content == json.loads((tmp_path / "out" / "bench.json").read_text())
-    assert [c["name"] for c in content["configurations"]] == [c.name for c in configurations(policy.info.visual_tokens)]
+def test_the_command_writes_json_and_picture(ran: tuple[dict[str, Any], Path]) -> None:
+    content, folder = ran
+    assert content == json.loads((folder / "bench.json").read_text())
+    assert [len(episode["instructions"]) for episode in content["episodes"]] == [1, 1]
     assert set(content["draft_acceptance"]) >= {"passes_histogram", "accepted_per_tick", "by_source"}
     assert content["openvla_7b"]["largest_difference"] < 1e-6
     assert "prefill: default" in content["openvla_7b"]["counted_tflops"]
     assert content["selection_ms"]["in_default_ticks"]["p50"] > 0
-    assert (tmp_path / "out" / "bench.png").stat().st_size > 10_000
+    assert (folder / "bench.png").stat().st_size > 10_000
 
 
 def test_the_front_holds_what_nothing_else_beats(tmp_path: Path) -> None:
@@ -260,8 +273,8 @@ def test_the_front_holds_what_nothing_else_beats(tmp_path: Path) -> None:
         "bad": (6, 0.5),
     }
     records = [{"name": n, "tick_ms": {"p50": p50}, "equal_share": equal} for n, (p50, equal) in points.items()]
-    assert [record["name"] for record in report.front(records)] == ["fast", "middle", "best"]
-    report.plot(records, tmp_path / "plot.png", "six")
+    assert [record["name"] for record in tables.front(records)] == ["fast", "middle", "best"]
+    tables.plot(records, tmp_path / "plot.png", "six")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
 
 

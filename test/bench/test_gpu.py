@@ -18,19 +18,20 @@ from click.testing import CliRunner
 
 from vla_entropy_ros.bench.gpu import roofline, run, shapes
 from vla_entropy_ros.bench.gpu.plain import Generate
-from vla_entropy_ros.bench.gpu.replay import expected_passes, measured_passes, replay, share_of
-from vla_entropy_ros.bench.gpu.shapes import SHAPES, moving, random_policy
+from vla_entropy_ros.bench.gpu.replay import chance_match, expected_passes, measured_passes, share_of
+from vla_entropy_ros.bench.gpu.shapes import find_shape, moving, random_policy
 from vla_entropy_ros.cli import main
-from vla_entropy_ros.engine import DeviceError
+from vla_entropy_ros.cli.bench import bench as bench_command
+from vla_entropy_ros.engine import DeviceError, Policy
 from vla_entropy_ros.engine.model.backbones import find_backbone
 from vla_entropy_ros.engine.model.checkpoint import Network
 from vla_entropy_ros.engine.model.llama import Llama
 from vla_entropy_ros.engine.model.preprocess import Preprocessor
 from vla_entropy_ros.engine.model.vision import Projector, VisionBackbone
 from vla_entropy_ros.engine.tunables import Tunables
-from vla_entropy_ros.resources import share_path
+from vla_entropy_ros.resources import default_checkpoint, share_path
 
-CPU, TINY = torch.device("cpu"), SHAPES["tiny"]
+CPU, TINY = torch.device("cpu"), shapes.TINY
 
 
 def test_the_command_runs_every_row_and_writes_json_and_picture(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_a_moving_scene_moves_a_part_and_leaves_the_rest() -> None:
 def test_replayed_acceptance_gives_the_measured_passes(passes: float) -> None:
     share = share_of(passes)
     assert expected_passes(share) == pytest.approx(passes, abs=1e-6)
-    match, random = replay(share, seed=1), []
+    match, random = chance_match(share, seed=1), []
     for _ in range(4000):
         left, count = 7, 0
         while left:
@@ -114,8 +115,21 @@ def test_passes_come_from_the_projects_own_measurement(tmp_path: Path) -> None:
         measured_passes(tmp_path / "bench.json")
 
 
+def test_the_small_shape_is_that_of_the_shipped_policy() -> None:
+    shipped, small = Policy.load(default_checkpoint()), find_shape("small")
+    assert (small.towers, small.llama, small.visual) == (shipped.towers, shipped.llama, shipped.info.visual_tokens)
+    made, _ = random_policy(small, CPU, torch.float32)
+    assert made.info.parameters == shipped.info.parameters
+    assert made.infer(next(moving(224, 1))).tokens.shape == (7,)
+
+
+def test_the_command_offers_every_shape() -> None:
+    (shape,) = (option for option in bench_command.params if option.name == "shape")
+    assert list(shape.type.choices) == list(shapes.SHAPES)  # type: ignore[attr-defined]
+
+
 def test_openvlas_shape_has_its_parameters_and_fits_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = SHAPES["7b"]
+    shape = find_shape("7b")
     with torch.device("meta"):
         vision = VisionBackbone(*shape.towers)
         network = Network(vision, Projector(vision.width, 4096, fused=True), Llama(shape.llama))
@@ -139,7 +153,7 @@ def test_the_least_time_is_the_larger_of_reading_and_computing() -> None:
     line = roofline.Roofline(bandwidth=100.0, rate=10.0)
     assert line.time(1000.0, 20.0) == 10.0
     assert line.time(100.0, 20.0) == 2.0
-    measured = roofline.measure(CPU, torch.float32)
+    measured = roofline.measure_roofline(CPU, torch.float32)
     assert 0 < measured.bandwidth < math.inf
     assert 0 < measured.rate < math.inf
 

@@ -10,8 +10,9 @@ import pytest
 from vla_entropy_ros.evaluation import campaign
 from vla_entropy_ros.evaluation.campaign import Ledger, Scene, run_scene, spread
 from vla_entropy_ros.evaluation.configurations import named
+from vla_entropy_ros.evaluation.errors import RunError
 from vla_entropy_ros.evaluation.outcomes import Outcome
-from vla_entropy_ros.evaluation.plan import RunError, scenes
+from vla_entropy_ros.evaluation.plan import scenes
 from vla_entropy_ros.sim import TASKS, family_tasks
 
 SEED = 1_000_000_000

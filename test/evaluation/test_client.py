@@ -10,7 +10,7 @@ from std_srvs.srv import SetBool
 
 from vla_entropy_ros.evaluation import client as module
 from vla_entropy_ros.evaluation.client import Client
-from vla_entropy_ros.evaluation.plan import RunError
+from vla_entropy_ros.evaluation.errors import RunError
 
 REFUSAL = SetBool.Response(success=False, message="not enabled: no current_pose yet")
 
@@ -27,13 +27,13 @@ def client() -> Iterator[Client]:
 
 def test_a_refusal_is_followed_by_another_question(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [SetBool.Response(success=True), REFUSAL, REFUSAL]
-    monkeypatch.setattr(client, "_ask_to_move", lambda on: answers.pop())
+    monkeypatch.setattr(client, "_call", lambda *_: answers.pop())
     client.enable()
     assert answers == []
 
 
 def test_refusals_without_end_are_an_error_with_their_reason(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.1)
-    monkeypatch.setattr(client, "_ask_to_move", lambda on: REFUSAL)
+    monkeypatch.setattr(client, "_call", lambda *_: REFUSAL)
     with pytest.raises(RunError, match="command/enable: not enabled: no current_pose yet"):
         client.enable()

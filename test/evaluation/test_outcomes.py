@@ -11,11 +11,11 @@ import pytest
 
 from vla_entropy_ros.evaluation import report
 from vla_entropy_ros.evaluation.outcomes import outcome, summary
-from vla_entropy_ros.evaluation.records import Episode
+from vla_entropy_ros.evaluation.records import EpisodeRecord
 from vla_entropy_ros.evaluation.statistics import jerk, mcnemar, percentiles, wilson
 
 PERIOD = 0.1
-Make = Callable[..., Episode]
+Make = Callable[..., EpisodeRecord]
 
 
 def test_wilson_interval_against_published_values() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vla_entropy_ros.evaluation import processes
-from vla_entropy_ros.evaluation.plan import RunError
+from vla_entropy_ros.evaluation.errors import RunError
 from vla_entropy_ros.evaluation.processes import Processes
 
 STARTER = """

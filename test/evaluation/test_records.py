@@ -10,13 +10,13 @@ import imageio_ffmpeg
 import numpy as np
 
 from vla_entropy_ros.draw import COLOURS, overlay
-from vla_entropy_ros.evaluation.records import Episode, Tick, ages
+from vla_entropy_ros.evaluation.records import EpisodeRecord, TickRecord, ages
 from vla_entropy_ros.evaluation.video import write_sheet, write_video
 
 
 def test_age_counts_the_ticks_since_a_token_was_computed() -> None:
-    def tick(*codes: int) -> Tick:
-        return Tick(0.0, {}, np.array([codes], np.uint8), 1, np.zeros(3))
+    def tick(*codes: int) -> TickRecord:
+        return TickRecord(0.0, {}, np.array([codes], np.uint8), 1, np.zeros(3))
 
     assert ages([tick(1, 1), tick(0, 2), tick(0, 0), tick(3, 0)]).tolist() == [[0, 0], [1, 0], [2, 1], [0, 2]]
     assert ages([]).size == 0
@@ -29,7 +29,7 @@ def test_fresh_tokens_are_framed_in_the_colour_of_their_reason_and_reused_ones_d
     assert (drawn[16, 16] < 100).all()
 
 
-def test_video_and_sheet_hold_every_tick(tmp_path: Path, episode: Callable[..., Episode]) -> None:
+def test_video_and_sheet_hold_every_tick(tmp_path: Path, episode: Callable[..., EpisodeRecord]) -> None:
     done = [episode(True), episode(False, ticks=3)]
     count = write_video(done, tmp_path / "demo.mp4")
     assert count == imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "demo.mp4"))[0] == 5 + 3 + 2 * 8

@@ -15,7 +15,7 @@ from tools.faults.rig import Rig
 from tools.faults.scenarios import FAULTS, Fault
 from tools.faults.soak import parameter_times, soak
 from tools.faults.suite import once
-from vla_entropy_ros.evaluation.episodes import environment, under
+from vla_entropy_ros.evaluation.bringup import environment, under
 
 LENIENT = 1.5  # seconds: a busy machine must not fail this; `make faults` measures
 REAL, SIMULATED = ([kind for kind in FAULTS if kind.sim_time is simulated] for simulated in (False, True))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vla_entropy_ros.evaluation.episodes import environment
+from vla_entropy_ros.evaluation.bringup import environment
 from vla_entropy_ros.evaluation.processes import Processes, Running
 from vla_entropy_ros.nodes.common.fastdds_ports import SHARED_MEMORY, fresh_ports
 

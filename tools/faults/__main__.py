@@ -10,14 +10,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vla_entropy_ros.evaluation.episodes import environment, free_domain
+from vla_entropy_ros.evaluation.bringup import environment, free_domain
 
 from ..random_policy import write_random_policy
 from .fuzz import COMMAND, JOINTED, POLICY, fuzz
 from .rig import FaultError, Rig
 from .scenarios import FAULTS, Fault
 from .soak import SET_WITHIN, parameter_times, soak, soak_failures
-from .suite import run
+from .suite import run_faults
 
 
 def options() -> argparse.Namespace:
@@ -46,7 +46,7 @@ def faults(chosen: list[type[Fault]], repeats: int, folder: Path, settings: dict
         if not kinds or repeats == 0:
             continue
         with Rig(folder / f"faults_{sim_time}", settings, checkpoint, sim_time=sim_time) as rig:
-            figures |= {one.name: one.as_dict() for one in run(kinds, rig, repeats, say)}
+            figures |= {one.name: one.as_dict() for one in run_faults(kinds, rig, repeats, say)}
     return figures
 
 

@@ -12,7 +12,7 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Bool, String
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control.chunk import ACTION_NAMES
@@ -111,7 +111,7 @@ def fuzz(rig: Rig, topics: dict[str, type], count: int) -> dict[str, Any]:
     rig.call(Trigger, "command/release", Trigger.Request())
     rig.camera.repeater.running.set()
     rig.bring_up()
-    rig.until(lambda: rig.call(SetBool, "command/enable", SetBool.Request(data=True)).success, "~/enable")
+    rig.enable()
     rig.instructions.publish(String(data="pick up the red cube"))
     recovery = rig.moving()
     return {"sent": sent, "moves": moves, "recovery_s": round(recovery, 2), "violations": rig.arm.violations}

@@ -64,7 +64,7 @@ class Repeater:
                 self._action()
 
 
-class Camera:
+class FaultyCamera:
     """Publishes JPEG pictures that change all the time, as a DDS participant of its own."""
 
     def __init__(self, rate: float, now: Callable[[], float]) -> None:
@@ -132,7 +132,7 @@ class Target:
         return bool(max(turn, np.abs(self.position - other.position).max()) > STILL)
 
 
-class Arm:
+class FollowingArm:
     """Is at once where it is told to be, tells its pose at 50 Hz, and checks every target against the limits."""
 
     stamped = True  # whether targets say when they were sent; the time of arrival tells no speed
@@ -192,7 +192,7 @@ class Arm:
             self.violations.append(f"a step of {step:.3f} m in {target.stamp - last.stamp:.3f} s")
 
 
-class JointedArm(Arm):
+class JointedArm(FollowingArm):
     """The same with joints: a gantry with a wrist, described by a URDF, that follows joint trajectories."""
 
     stamped = False

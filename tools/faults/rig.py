@@ -19,15 +19,16 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64, String
-from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control import limits_of
+from vla_entropy_ros.evaluation import consent
+from vla_entropy_ros.evaluation.errors import RunError
 from vla_entropy_ros.evaluation.processes import Processes, Running
 from vla_entropy_ros.nodes.common.messages import is_stop, seconds
 from vla_entropy_ros.settings import default_settings
 
-from .peers import Arm, Camera, JointedArm, Repeater, time_message
+from .peers import FaultyCamera, FollowingArm, JointedArm, Repeater, time_message
 
 INSTRUCTION = "pick up the red cube"
 PATIENCE = 30.0  # seconds: a process that starts on a busy machine imports for long
@@ -64,9 +65,9 @@ class Rig:
         self.states: list[tuple[float, str]] = []
         self.diagnostics: dict[str, bytes] = {}
         self._listen()
-        kind = JointedArm if command.get("command_type") == "joint_trajectory" else Arm
+        kind = JointedArm if command.get("command_type") == "joint_trajectory" else FollowingArm
         self.arm = kind(self.node, self.now, limits_of(default_settings("command")))
-        self.camera = Camera(CAMERA_RATE, self.now)
+        self.camera = FaultyCamera(CAMERA_RATE, self.now)
         self._clock = Repeater(100.0, self._tell_time) if sim_time else None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -129,8 +130,11 @@ class Rig:
         return bool(self.call(ChangeState, "policy/change_state", request, attempt=LOADING).success)
 
     def enable(self) -> None:
-        """Let the arm move as soon as the command node consents."""
-        self.until(lambda: bool(self.call(SetBool, "command/enable", SetBool.Request(data=True)).success), "~/enable")
+        """Let the arm move as soon as the command node consents; FaultError with its reason when it never does."""
+        try:
+            consent.enable(self.call, lambda: time.sleep(POLL), PATIENCE)
+        except RunError as error:
+            raise FaultError(str(error)) from error
 
     def set_parameters(self, node: str, values: dict[str, Any]) -> None:
         """Set parameters at once, as some values are valid only beside others; FaultError when they are refused."""

@@ -91,7 +91,7 @@ def newest_chunk(rig: Rig, began: float, moved: float) -> str:
     return f"the newest chunk came after {heard - began:.2f} s, for an image of {observed - began:.2f} s"
 
 
-def run(kinds: Sequence[type[Fault]], rig: Rig, repeats: int, tell: Callable[[str], None]) -> list[Figures]:
+def run_faults(kinds: Sequence[type[Fault]], rig: Rig, repeats: int, tell: Callable[[str], None]) -> list[Figures]:
     """Run each fault `repeats` times in one go."""
     results = []
     for kind in kinds:

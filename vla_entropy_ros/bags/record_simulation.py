@@ -24,11 +24,11 @@ def record_simulated(folder: Path, policy: Policy, task: str, seed: int, seconds
     `seconds` of simulated time are recorded; each episode has the next seed.
     """
     (full,) = named(["full"], "default", policy.info.visual_tokens)
-    arm, count, begin = inprocess.Arm(policy), 0, BEGIN
+    arm, count, begin = inprocess.SimulatedArm(policy), 0, BEGIN
     with Recorder(folder, [(IMAGES, COMPRESSED), (INSTRUCTION, STRING)]) as bag:
         while begin < BEGIN + seconds:
             trial = Trial(full, task, seed)
-            (episode,) = inprocess.run(arm, [trial], Silent(), BEGIN + seconds - begin, keep_images=True)
+            (episode,) = inprocess.run_in_process(arm, [trial], Silent(), BEGIN + seconds - begin, keep_images=True)
             bag.add(INSTRUCTION, _nanoseconds(begin), bag.types.types[STRING](data=episode.instruction))
             for tick in episode.ticks:
                 assert tick.image is not None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..engine import ActionError, Observation, ObservationError, Policy, Result
 from ..engine.pacing import Pacer, Verdict
+from ..evaluation.stages import milliseconds
 from ..evaluation.statistics import percentiles
 from ..images import ImageError
 from .bag import Bag
@@ -46,18 +47,18 @@ class Replayed:
             "images": self.images,
             "ticks": len(self.steps),
             "refused": self.refused,
-            "latency_ms": summary(self.steps),
+            "latency_ms": stage_percentiles(self.steps),
             "steps": [vars(step) for step in self.steps],
         }
 
 
-def summary(steps: Sequence[Step]) -> dict[str, dict[str, float] | None]:
+def stage_percentiles(steps: Sequence[Step]) -> dict[str, dict[str, float] | None]:
     """Median, 95th percentile and maximum [ms] of every stage."""
     stages = steps[0].latency if steps else {}
     return {stage: percentiles([step.latency[stage] for step in steps]) for stage in stages}
 
 
-def replay(bag: Bag, policy: Policy, instruction: str, period: float) -> Replayed:
+def replay_bag(bag: Bag, policy: Policy, instruction: str, period: float) -> Replayed:
     """Run the images of `bag` that are due every `period` seconds through the policy, as the node would choose them."""
     policy.reset()
     policy.warm_up()
@@ -81,6 +82,6 @@ def replay(bag: Bag, policy: Policy, instruction: str, period: float) -> Replaye
 
 
 def _step(stamp: float, result: Result) -> Step:
-    latency = {field.name: round(getattr(result.timings, field.name) * 1e3, 3) for field in fields(result.timings)}
+    latency = {stage: round(value, 3) for stage, value in milliseconds(result.timings).items()}
     actions = np.round(result.actions, 6).tolist()
     return Step(stamp, actions, latency, result.reuse.fresh, result.reuse.reused)

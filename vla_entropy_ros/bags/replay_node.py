@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from builtin_interfaces.msg import Time
-from lifecycle_msgs.msg import Transition
-from rclpy.context import Context
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from trajectory_msgs.msg import JointTrajectory
 
+from ..evaluation.bringup import brought_up
 from ..evaluation.client import Client
-from ..evaluation.episodes import environment, under
-from ..evaluation.processes import Processes
 from ..nodes.common.messages import chunk_from, is_stop
 from .bag import COMPRESSED, Bag
 from .replay_engine import Replayed, Step
@@ -27,20 +24,9 @@ AFTER = 1.0  # seconds for the last answers
 
 def replay_through_node(bag: Bag, folder: Path, domain: int, parameters: dict[str, Any], instruction: str) -> Replayed:
     """Start the policy node under simulated time and play the bag to it in real time; raises RunError."""
-    settings = environment(domain)
     given = {**parameters, "default_instruction": instruction, "use_sim_time": True}
-    with under(settings), Processes(folder, settings) as processes:
-        processes.start("policy", given)
-        context = Context()
-        context.init()
-        client = Client(context, processes.check, keep_images=False)
-        try:
-            client.change_state(Transition.TRANSITION_CONFIGURE, "configure")
-            client.change_state(Transition.TRANSITION_ACTIVATE, "activate")
-            return _play(client, bag, instruction)
-        finally:
-            client.close()
-            context.try_shutdown()
+    with brought_up({"policy": given}, folder, domain) as client:
+        return _play(client, bag, instruction)
 
 
 def _play(client: Client, bag: Bag, instruction: str) -> Replayed:

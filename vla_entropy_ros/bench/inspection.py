@@ -75,7 +75,7 @@ def write_pictures(
     return {"picture": str(folder / "inspect.png"), "video": str(folder / "inspect.mp4")}
 
 
-def summary(recording: Recording, results: Sequence[Result]) -> list[dict[str, Any]]:
+def tick_figures(recording: Recording, results: Sequence[Result]) -> list[dict[str, Any]]:
     """Instruction and counts of each tick."""
     return [
         {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,21 +16,20 @@ from ..engine.actions.drafts import SOURCES
 from ..engine.cost import decoder_flops, paper_macs, vision_flops
 from ..engine.model.llama import LlamaConfig
 from ..engine.model.vision import TowerConfig
-from ..engine.result import Timings
 from ..engine.tunables import Tunables
+from ..evaluation.stages import TIMED
 from ..evaluation.statistics import percentiles
 from . import openvla
 from .configurations import Configuration
 from .recording import Recording
 from .ticks import Sample, actions, drafted, times
 
-STAGES = tuple(stage.name for stage in fields(Timings))
 TURN = 7  # configurations by which the order is turned from recording to recording
 DIMENSIONS = ("x_m", "y_m", "z_m", "roll_rad", "pitch_rad", "yaw_rad", "gripper")
 
 
 @dataclass(frozen=True)
-class Shape:
+class CostShape:
     """Sizes that costs depend on."""
 
     llama: LlamaConfig
@@ -54,7 +53,7 @@ class Run:
         return np.array([sample.tokens for sample in self.samples])
 
 
-def replay(policy: Policy, recording: Recording, tunables: Tunables) -> Iterator[tuple[Result | None, float]]:
+def replay_recording(policy: Policy, recording: Recording, tunables: Tunables) -> Iterator[tuple[Result | None, float]]:
     """Each tick of an episode: its result, None without a valid action, and the time after it [s], off the tick."""
     policy.set_tunables(tunables)
     policy.reset()
@@ -73,7 +72,7 @@ def watch(policy: Policy, recording: Recording, tunables: Tunables) -> tuple[Rec
 
     Raises ActionError if none had one.
     """
-    results = [result for result, _ in replay(policy, recording, tunables)]
+    results = [result for result, _ in replay_recording(policy, recording, tunables)]
     acted = [number for number, result in enumerate(results) if result is not None]
     if not acted:
         raise ActionError("no tick has a valid action")
@@ -96,7 +95,7 @@ def measure(
     for number, recording in enumerate(recordings):
         first = number * TURN % len(turns)  # none is always the first, or always behind the same
         for run, made in turns[first:] + turns[:first]:
-            for result, settled in replay(policy, recording, run.configuration.tunables):
+            for result, settled in replay_recording(policy, recording, run.configuration.tunables):
                 made.append(None if result is None else Sample.of(result))
                 run.settled.append(settled)
             progress()
@@ -109,13 +108,13 @@ def measure(
     return runs
 
 
-def summarise(runs: Sequence[Run], shape: Shape) -> list[dict[str, Any]]:
+def summarise(runs: Sequence[Run], shape: CostShape) -> list[dict[str, Any]]:
     """One record per run; the first run is the reference for agreement and the baseline for time."""
     reference = runs[0]
     return [_record(run, reference, shape) for run in runs]
 
 
-def _record(run: Run, reference: Run, shape: Shape) -> dict[str, Any]:
+def _record(run: Run, reference: Run, shape: CostShape) -> dict[str, Any]:
     samples = run.samples
     total = times(samples, "total")
     fresh = float(np.mean([sample.fresh / sample.visual for sample in samples]))
@@ -130,7 +129,7 @@ def _record(run: Run, reference: Run, shape: Shape) -> dict[str, Any]:
         "faults": run.faults,
         "paper_gmacs": round(paper_macs(shape.llama, float(rows)) / 1e9, 4),
         "true_gflops": round(float(np.mean([true_flops(sample, shape) for sample in samples])) / 1e9, 4),
-        "stage_ms": {stage: round(float(np.median(times(samples, stage))), 3) for stage in STAGES},
+        "stage_ms": {stage: round(float(np.median(times(samples, stage))), 3) for stage in TIMED},
         "tick_ms": percentiles(total.tolist()),
         "settle_ms": round(float(np.median(run.settled)) * 1e3, 3),
         "speedup": round(float(np.median(times(reference.samples, "total")) / np.median(total)), 3),
@@ -168,7 +167,7 @@ def draft_acceptance(samples: Sequence[Sample]) -> dict[str, Any]:
     }
 
 
-def true_flops(sample: Sample, shape: Shape) -> float:
+def true_flops(sample: Sample, shape: CostShape) -> float:
     """Operations of one tick: vision, projector, every decoder pass with its output rows."""
     llama, first = shape.llama, sample.decoder_rows[0]
     riding = drafted(sample)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..engine import Policy
 from ..evaluation.configurations import named
 from ..evaluation.plan import Observer, scenes
-from ..evaluation.records import Episode, Tick
+from ..evaluation.records import EpisodeRecord, TickRecord
 from ..sim.tasks import FAMILIES, family_tasks
 
 KEYS = ("images", "stamps", "instructions")
@@ -128,10 +128,10 @@ def _recorded(
     from ..evaluation.plan import Trial
 
     full = named(["full"], "default", policy.info.visual_tokens)[0]
-    arm, listener = inprocess.Arm(policy), _Instructions(observer)
+    arm, listener = inprocess.SimulatedArm(policy), _Instructions(observer)
     try:
         trials = [Trial(full, task, seed) for task, seed in scenes]
-        for episode in inprocess.run(arm, trials, listener, limit, keep_images=True):
+        for episode in inprocess.run_in_process(arm, trials, listener, limit, keep_images=True):
             if not episode.ticks:
                 raise RecordingError(f"{episode.task}: the policy had no valid action")
             images = np.stack([tick.image for tick in episode.ticks if tick.image is not None])
@@ -149,12 +149,12 @@ class _Instructions:
         self.told: list[str] = []
         self.idle, self.end = observer.idle, observer.end
 
-    def begin(self, episode: Episode) -> None:
+    def begin(self, episode: EpisodeRecord) -> None:
         """Begin a new list."""
         self.told = []
         self._observer.begin(episode)
 
-    def tick(self, episode: Episode, tick: Tick) -> None:
+    def tick(self, episode: EpisodeRecord, tick: TickRecord) -> None:
         """Note what the policy was told at this tick."""
         self.told.append(episode.instruction)
         self._observer.tick(episode, tick)

@@ -77,7 +77,7 @@ def bench(
     import torch
     from rich.console import Console
 
-    from ..bench import configurations, measure, recording, report
+    from ..bench import configurations, measure, recording, tables
     from ..engine import EngineError, Policy
     from ..resources import default_checkpoint
     from ..sim import RenderError
@@ -100,12 +100,12 @@ def bench(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.json").write_text(json.dumps(content, indent=2) + "\n")
     title = f"{content['images']} images, {policy.info.visual_tokens} visual tokens, {policy.info.device}"
-    report.plot(content["configurations"], folder / "bench.png", title)
+    tables.plot(content["configurations"], folder / "bench.png", title)
     if as_json:
         click.echo(json.dumps(content, indent=2))
         return
-    shown_table = (report.front_table if tune else report.table)(content["configurations"], title)
-    Console(width=None if console.is_terminal else report.WIDTH).print(shown_table)
+    shown_table = (tables.front_table if tune else tables.table)(content["configurations"], title)
+    Console(width=None if console.is_terminal else tables.WIDTH).print(shown_table)
     for line in _remarks(content):
         click.echo(line)
     click.echo(f"written to {folder}")
@@ -127,12 +127,12 @@ def _record(policy: Policy, episodes: int, seed: int, folder: Path, console: Con
 
 def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> dict[str, Any]:
     """Everything that bench.json holds of the measurement; the first-hand figures of the default once more, on top."""
-    from ..bench import measure, openvla, report, selection, ticks
+    from ..bench import measure, openvla, selection, tables, ticks
     from ..evaluation.about import about
     from ..evaluation.statistics import percentiles
 
     by_name = {run.configuration.name: run.samples for run in runs}
-    records = measure.summarise(runs, measure.Shape(policy.llama, policy.towers))
+    records = measure.summarise(runs, measure.CostShape(policy.llama, policy.towers))
     default = by_name["default"]
     return {
         "about": about(),
@@ -145,7 +145,7 @@ def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> di
         },
         "draft_acceptance": measure.draft_acceptance(default),
         "openvla_7b": openvla.check({name: by_name[name] for name in COUNTED if name in by_name}),
-        "best_trade_offs": [record["name"] for record in report.front(records)],
+        "best_trade_offs": [record["name"] for record in tables.front(records)],
         "configurations": records,
     }
 
@@ -170,7 +170,7 @@ def _device(
 
     console = Console(stderr=True)
     with options.one_line(EngineError, ValueError):
-        content = command.measure(console, folder, device, shape, ticks, warm_up, passes)
+        content = command.measure_device(console, folder, device, shape, ticks, warm_up, passes)
     if as_json:
         click.echo(json.dumps(content, indent=1))
     else:

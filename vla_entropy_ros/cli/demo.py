@@ -45,11 +45,13 @@ def demo(
     from rich.console import Console
 
     from ..evaluation import demo as runner
+    from ..evaluation.bringup import free_domain
     from ..evaluation.configurations import named
-    from ..evaluation.episodes import Session, free_domain
-    from ..evaluation.plan import RunError, plan
+    from ..evaluation.episodes import Session
+    from ..evaluation.errors import RunError
+    from ..evaluation.plan import plan
     from ..evaluation.processes import interruptible
-    from ..evaluation.view import View
+    from ..evaluation.view import LiveView
 
     folder = options.output_folder(output, "demo")
     session = Session(
@@ -64,7 +66,7 @@ def demo(
     trials = plan(configurations, names, episodes, seed)[:episodes]
     console = Console(stderr=as_json)
     with interruptible(), options.one_line(RunError, OSError):
-        finished = runner.run_demo(session, trials, View(len(trials), console))
+        finished = runner.run_demo(session, trials, LiveView(len(trials), console))
         period = float(default_settings("policy")["control_period"])
         console.print(f"writing to {folder} ...", highlight=False)
         written = runner.write_results(folder, finished, len(trials), runner.command_line(), period)

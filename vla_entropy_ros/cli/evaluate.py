@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..evaluation.configurations import Configuration
     from ..evaluation.outcomes import Outcome
     from ..evaluation.plan import Observer
-    from ..evaluation.records import Episode
+    from ..evaluation.records import EpisodeRecord
 
 QUICK_EPISODES = 8
 
@@ -79,7 +79,7 @@ def conduct(
     from ..evaluation import report
     from ..evaluation import suite as evaluation
     from ..evaluation.demo import command_line
-    from ..evaluation.plan import RunError
+    from ..evaluation.errors import RunError
     from ..evaluation.processes import interruptible
     from ..resources import default_checkpoint
     from ..settings import default_settings
@@ -92,8 +92,8 @@ def conduct(
     errors: tuple[type[Exception], ...] = (RunError, RenderError, OSError, *options.engine_errors())
     with interruptible(), options.one_line(*errors), bar(console, "starting ...", plan.total) as (shown, task):
         tally = _Tally(shown, task, plan.total, console)
-        outcomes = evaluation.run(plan, folder, processes, cluster, domain, tally.add)
-    figures = evaluation.write(plan, outcomes, folder, command_line())
+        outcomes = evaluation.run_evaluation(plan, folder, processes, cluster, domain, tally.add)
+    figures = evaluation.write_evaluation(plan, outcomes, folder, command_line())
     if as_json:
         click.echo(json.dumps(figures, indent=2))
         return
@@ -138,6 +138,6 @@ class _Watch(Silent):
     def __init__(self, tally: _Tally) -> None:
         self._tally = tally
 
-    def end(self, episode: Episode) -> None:
+    def end(self, episode: EpisodeRecord) -> None:
         """Count it."""
         self._tally.count(1, int(episode.success))

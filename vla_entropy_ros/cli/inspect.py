@@ -84,7 +84,7 @@ def episode(
     folder = options.output_folder(output, "inspect")
     written = inspection.write_pictures(seen, results, policy.info.grid, chosen[0].tunables, folder)
     if as_json:
-        content = {"instructions": seen.told, **written, "ticks": inspection.summary(seen, results)}
+        content = {"instructions": seen.told, **written, "ticks": inspection.tick_figures(seen, results)}
         click.echo(json.dumps(content, indent=2))
         return
     for kind, path in written.items():

@@ -27,7 +27,7 @@ def replay(
     """
     from ..bags.bag import Bag, BagError
     from ..engine import EngineError
-    from ..evaluation.plan import RunError
+    from ..evaluation.errors import RunError
     from ..resources import share_path
 
     with options.one_line(BagError, EngineError, RunError), Bag(bag or share_path("bags/pick_red"), topic) as opened:
@@ -44,19 +44,19 @@ def replay(
 def _through_engine(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
     import torch
 
-    from ..bags.replay_engine import replay
+    from ..bags.replay_engine import replay_bag
     from ..engine import Policy
     from ..resources import default_checkpoint
     from ..settings import default_settings
 
     torch.set_num_threads(1)  # as the nodes run
     policy = Policy.load(checkpoint or default_checkpoint())
-    return replay(bag, policy, instruction, float(default_settings("policy")["control_period"]))
+    return replay_bag(bag, policy, instruction, float(default_settings("policy")["control_period"]))
 
 
 def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
     from ..bags.replay_node import replay_through_node
-    from ..evaluation.episodes import free_domain
+    from ..evaluation.bringup import free_domain
     from ..evaluation.processes import interruptible
 
     parameters = {"checkpoint": str(checkpoint)} if checkpoint else {}
@@ -66,7 +66,7 @@ def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
 
 def _show(done: Any) -> None:
     """A line per tick, then the latencies."""
-    from ..bags.replay_engine import summary
+    from ..bags.replay_engine import stage_percentiles
     from ..control.chunk import ACTION_NAMES
 
     click.echo(f"{done.topic}: {done.images} images, {len(done.steps)} ticks, '{done.instruction}'")
@@ -74,7 +74,7 @@ def _show(done: Any) -> None:
     for step in done.steps:
         action = "  ".join(f"{value:7.3f}" for value in step.actions[0])
         click.echo(f"{step.stamp:8.2f}  {action}  {step.fresh:5d}  {step.latency['total']:10.1f}")
-    for stage, values in summary(done.steps).items():
+    for stage, values in stage_percentiles(done.steps).items():
         if values is not None:
             click.echo(f"{stage:12} p50 {values['p50']:7.2f}  p95 {values['p95']:7.2f}  max {values['max']:7.2f} ms")
     for reason, count in done.refused.items():

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from .configurations import Configuration
+from .errors import RunError
 from .outcomes import Outcome, outcome
-from .plan import RunError, Silent, Trial
+from .plan import Silent, Trial
 
 PATIENCE = 60  # seconds until the processes of this machine, or a scheduler elsewhere, must have answered
 
@@ -38,7 +39,7 @@ def run_scene(scene: Scene) -> list[Outcome]:
     start = scene.seed % len(scene.configurations)  # none is always the first
     order = scene.configurations[start:] + scene.configurations[:start]
     trials = [Trial(configuration, scene.task, scene.seed) for configuration in order]
-    return [outcome(episode, arm.period) for episode in inprocess.run(arm, trials, Silent(), scene.limit)]
+    return [outcome(episode, arm.period) for episode in inprocess.run_in_process(arm, trials, Silent(), scene.limit)]
 
 
 @functools.lru_cache(maxsize=1)
@@ -47,13 +48,13 @@ def _arm(checkpoint: str) -> Any:
     import torch
 
     from ..engine import Policy
-    from .inprocess import Arm
+    from .inprocess import SimulatedArm
 
     torch.set_num_threads(1)
     policy = Policy.load(checkpoint)
     policy.self_test()
     policy.warm_up()
-    arm = Arm(policy)
+    arm = SimulatedArm(policy)
     atexit.register(arm.close)  # while the GL library is still there
     return arm
 

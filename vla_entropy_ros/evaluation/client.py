@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,12 +20,14 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, Float64, Int32, String
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import Trigger
 
 from ..images import decode_image
 from ..nodes.common.messages import seconds
-from .plan import RunError
-from .records import STAGES, Tick
+from . import consent
+from .errors import RunError
+from .records import TickRecord
+from .stages import STAGES
 
 POLL = 0.02  # seconds
 PATIENCE = 30.0  # seconds a service may take
@@ -115,23 +117,24 @@ class Client:
                 raise RunError(f"{what}: nothing after {timeout:.0f} s")
             self.spin(POLL)
 
-    def wait_for_graph(self) -> None:
-        """Wait until every topic that is listened to has its publisher and every listener is known."""
-        others = ("policy/selection", "policy/decoder_passes", "simulator/success")
-        topics = (*(f"policy/latency/{stage}" for stage in STAGES), *others)
+    def wait_for_graph(self, nodes: Collection[str]) -> None:
+        """Wait until every topic of `nodes` that is listened to has its publisher."""
+        topics = [*(f"policy/latency/{stage}" for stage in STAGES), "policy/selection", "policy/decoder_passes"]
+        if "simulator" in nodes:
+            topics.append("simulator/success")
 
         def complete() -> bool:
             return all(self.node.count_publishers(topic) for topic in topics)
 
         self.wait(complete, DISCOVERY, "the nodes' topics")
 
-    def take_ticks(self) -> list[Tick]:
+    def take_ticks(self) -> list[TickRecord]:
         """Ticks that are complete; the n-th value of every topic belongs to the n-th tick."""
         ticks = []
         while self._selections and self._passes and all(self._latency.values()):
             stamp, codes, tool = self._selections.popleft()
             latency = {stage: values.popleft() for stage, values in self._latency.items()}
-            ticks.append(Tick(stamp, latency, codes, self._passes.popleft(), tool, image=self._images.get(stamp)))
+            ticks.append(TickRecord(stamp, latency, codes, self._passes.popleft(), tool, image=self._images.get(stamp)))
         return ticks
 
     def instruct(self, text: str) -> None:
@@ -161,22 +164,12 @@ class Client:
             raise RunError(f"{service}: {answer.message}")
 
     def enable(self) -> None:
-        """Let the command node move the arm; RunError with its reason when it does not consent within PATIENCE.
-
-        A busy machine brings the arm's pose late, and without a current one the node refuses.
-        """
-        deadline = time.monotonic() + PATIENCE
-        while not (answer := self._ask_to_move(True)).success:
-            if time.monotonic() > deadline:
-                raise RunError(f"command/enable: {answer.message}")
-            self.spin(POLL)
+        """Let the command node move the arm; RunError with its reason when it does not consent within PATIENCE."""
+        consent.enable(self._call, lambda: self.spin(POLL), PATIENCE)
 
     def disable(self) -> None:
         """Let the command node hold the arm and fall silent."""
-        self._ask_to_move(False)
-
-    def _ask_to_move(self, on: bool) -> Any:
-        return self._call(SetBool, "command/enable", SetBool.Request(data=on))
+        consent.disable(self._call)
 
     def _call(self, kind: Any, service: str, request: Any, timeout: float = PATIENCE) -> Any:
         client: Any = self.node.create_client(kind, service)

@@ -11,18 +11,18 @@ from . import episodes as ros
 from .about import about
 from .outcomes import outcome, summary
 from .plan import Trial
-from .records import Episode
-from .view import View
+from .records import EpisodeRecord
+from .view import LiveView
 
 
-def run_demo(session: ros.Session, trials: Sequence[Trial], view: View) -> list[Episode]:
+def run_demo(session: ros.Session, trials: Sequence[Trial], view: LiveView) -> list[EpisodeRecord]:
     """Run the trials and return the finished episodes; Ctrl-C ends the run early and is no error."""
-    done: list[Episode] = []
+    done: list[EpisodeRecord] = []
     try:
         with view:
             view.note("starting simulator, policy and command node ...")
             with ros.connected(session) as client:
-                for episode in ros.run(client, trials, session.limit, view):
+                for episode in ros.run_on_nodes(client, trials, session.limit, view):
                     done.append(episode)
     except KeyboardInterrupt:
         view.console.print(f"interrupted after {len(done)} of {len(trials)} episodes")
@@ -30,7 +30,7 @@ def run_demo(session: ros.Session, trials: Sequence[Trial], view: View) -> list[
 
 
 def write_results(
-    folder: Path, episodes: Sequence[Episode], planned: int, command: Sequence[str], period: float
+    folder: Path, episodes: Sequence[EpisodeRecord], planned: int, command: Sequence[str], period: float
 ) -> dict[str, str]:
     """Write demo.mp4, demo.png and summary.json into `folder`; returns what was written, by kind.
 

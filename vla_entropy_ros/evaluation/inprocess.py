@@ -3,63 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
-from ..control import ActionChunk, Commander, limits_of, rules_of
-from ..engine import ActionError, Observation, Policy, Result
+from ..control import limits_of, rules_of
+from ..engine import ActionError, Policy
 from ..settings import default_settings
 from ..sim import Environment
+from .closed_loop import ClosedLoop
 from .plan import Observer, Trial
-from .records import Episode, Tick
+from .records import EpisodeRecord, TickRecord
+from .stages import milliseconds
 
-STEP = 0.02  # seconds between two commands, as at the command node's rate
 SCALE = 1.0  # of actions: a simulator needs no caution
-LATENCY = 0.02  # seconds of simulated time from image to the first command that follows its action
+LATE = 1  # commands, 0.02 s of simulated time, from an image to the first one that follows its action
 
 
-class Arm:
-    """Simulator, commander and policy wired together as the nodes are, with the defaults of config/policy.yaml."""
+class SimulatedArm:
+    """A policy in closed loop with the simulated arm, with the defaults of config/policy.yaml."""
 
     def __init__(self, policy: Policy) -> None:
         command, simulator = default_settings("command"), default_settings("simulator")
         self.policy = policy
         self.env = Environment(image_size=simulator["camera.size"])
-        self.frame = str(command["action_frame"])
         self.period = float(default_settings("policy")["control_period"])
-        self._limits, self._rules = limits_of(command), replace(rules_of(command), scale=SCALE)
+        rules = replace(rules_of(command), scale=SCALE)
+        self._loop = ClosedLoop(self.env, str(command["action_frame"]), self.period, limits_of(command), rules)
 
     def close(self) -> None:
         """Release the renderer."""
         self.env.close()
 
-    def start(self, trial: Trial) -> Episode:
+    def start(self, trial: Trial) -> EpisodeRecord:
         """Set the scene of a trial."""
         self.policy.set_tunables(trial.configuration.tunables)
         self.policy.reset()
-        self.env.reset(trial.task, trial.seed)
-        self._commander = Commander(self._limits, self.frame, self._rules)
-        self._commander.anchor(self.env.pose)
-        return Episode(trial.configuration.name, trial.task, trial.seed, self.env.instruction)
+        self._loop.start(trial.task, trial.seed)
+        return EpisodeRecord(trial.configuration.name, trial.task, trial.seed, self.env.instruction)
 
-    def tick(self, keep_image: bool) -> Tick | None:
-        """Look, think, and let one control period pass; None when the policy had no valid action."""
-        stamp, image, tool = self.env.time, self.env.render(), self.env.pose.position
-        target = self._target_token()
+    def tick(self, keep_image: bool) -> TickRecord | None:
+        """Observe, infer, and let one control period pass; None when the policy had no valid action."""
+        observation, tool, target = self._loop.observe(), self.env.pose.position, self._target_token()
         try:
-            result = self.policy.infer(Observation((image,), self.env.instruction, stamp))
+            result = self.policy.infer(observation)
         except ActionError:
-            self._advance(None)
+            self._loop.advance(None, LATE)
             return None
         self.policy.settle()
-        self._advance(ActionChunk(stamp, self.period, result.actions, self.frame))
-        return Tick(
-            stamp,
-            latencies(result),
+        self._loop.advance(result.actions, LATE)
+        return TickRecord(
+            observation.stamp,
+            milliseconds(result.timings),
             result.reuse.codes.reshape(self.policy.info.grid),
             result.decoder_passes,
             tool,
             None if target is None else not result.reuse.fresh_mask[target],
-            image if keep_image else None,
+            observation.images[0] if keep_image else None,
+            observation.state,
         )
 
     def _target_token(self) -> int | None:
@@ -70,29 +69,14 @@ class Arm:
         rows, columns = self.policy.info.grid
         return int(place[1] * rows) * columns + int(place[0] * columns)
 
-    def _advance(self, chunk: ActionChunk | None) -> None:
-        """Let one control period pass; the action, if any, arrives a little late."""
-        steps, late = round(self.period / STEP), round(LATENCY / STEP)
-        for step in range(steps):
-            if chunk is not None and step == late:
-                self._commander.offer(chunk, self.env.time)
-            command = self._commander.command(self.env.time, self.env.pose)
-            self.env.set_target(command.pose, command.opening)
-            self.env.advance(STEP)
 
-
-def latencies(result: Result) -> dict[str, float]:
-    """Stage latencies [ms]."""
-    return {field.name: getattr(result.timings, field.name) * 1e3 for field in fields(result.timings)}
-
-
-def run(
-    arm: Arm,
+def run_in_process(
+    arm: SimulatedArm,
     trials: Sequence[Trial],
     observer: Observer,
     limit: float | None = None,
     keep_images: bool = False,
-) -> Iterator[Episode]:
+) -> Iterator[EpisodeRecord]:
     """Run the trials one after the other; yields each episode as it ends.
 
     limit: simulated seconds per episode, None for that of its family.

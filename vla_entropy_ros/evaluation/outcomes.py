@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..sim import FAMILIES, TASKS
-from .records import STAGES, Episode, ages
+from .records import EpisodeRecord, ages
+from .stages import STAGES
 from .statistics import jerk, mcnemar, percentiles, wilson
 
 REFERENCES = ("full", "plain")  # what the others are compared with: the first that is there; their actions are the same
@@ -50,7 +51,7 @@ class Outcome:
         return self.task, self.seed
 
 
-def outcome(episode: Episode, period: float) -> Outcome:
+def outcome(episode: EpisodeRecord, period: float) -> Outcome:
     """What remains of `episode`, whose ticks are `period` seconds apart."""
     ticks = episode.ticks
     age = ages(ticks)

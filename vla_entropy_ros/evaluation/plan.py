@@ -8,11 +8,7 @@ from typing import Protocol
 
 from ..sim import FAMILIES, TASKS
 from .configurations import Configuration
-from .records import Episode, Tick
-
-
-class RunError(RuntimeError):
-    """A run can't start or go on; the message is one line."""
+from .records import EpisodeRecord, TickRecord
 
 
 @dataclass(frozen=True)
@@ -38,30 +34,30 @@ def plan(configurations: Sequence[Configuration], tasks: Sequence[str], episodes
 class Observer(Protocol):
     """Is told what happens; called between ticks, so it must be quick."""
 
-    def begin(self, episode: Episode) -> None:
+    def begin(self, episode: EpisodeRecord) -> None:
         """An episode is about to start."""
 
-    def tick(self, episode: Episode, tick: Tick) -> None:
+    def tick(self, episode: EpisodeRecord, tick: TickRecord) -> None:
         """A tick was answered."""
 
-    def idle(self, episode: Episode) -> None:
+    def idle(self, episode: EpisodeRecord) -> None:
         """Time passes."""
 
-    def end(self, episode: Episode) -> None:
+    def end(self, episode: EpisodeRecord) -> None:
         """An episode is over."""
 
 
 class Silent:
     """An observer that lets everything pass."""
 
-    def begin(self, episode: Episode) -> None:
+    def begin(self, episode: EpisodeRecord) -> None:
         """Nothing to do."""
 
-    def tick(self, episode: Episode, tick: Tick) -> None:
+    def tick(self, episode: EpisodeRecord, tick: TickRecord) -> None:
         """Nothing to do."""
 
-    def idle(self, episode: Episode) -> None:
+    def idle(self, episode: EpisodeRecord) -> None:
         """Nothing to do."""
 
-    def end(self, episode: Episode) -> None:
+    def end(self, episode: EpisodeRecord) -> None:
         """Nothing to do."""

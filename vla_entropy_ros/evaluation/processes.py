@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from .plan import RunError
+from .errors import RunError
 
 # how to end a process, and how long it may take [s]; together they bound the end of a run
 ENDINGS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-STAGES = ("capture_age", "preprocess", "vision", "select", "prefill", "decode", "total")
+from ..engine import State
 
 
 @dataclass(frozen=True)
-class Tick:
+class TickRecord:
     """One tick: observation time [s], stage latencies [ms], and per visual token why it was computed.
 
     selection [rows, columns]: 0 reused, 1 fresh because it changed, 2 by image entropy, 3 by attention, 4 by both.
     passes: decoder passes; tool [3]: measured position [m]; target_reused: the token that shows the cube in question
     was not computed, None where nobody knows the scene. image [H, W, 3]: what the policy saw, None where nobody draws.
+    state: what the policy was told of the arm, None where only its answers are heard.
     """
 
     stamp: float
@@ -27,6 +28,7 @@ class Tick:
     tool: NDArray[np.float64]
     target_reused: bool | None = None
     image: NDArray[np.uint8] | None = None
+    state: State | None = None
 
     @property
     def fresh(self) -> int:
@@ -40,7 +42,7 @@ class Tick:
 
 
 @dataclass
-class Episode:
+class EpisodeRecord:
     """One attempt at a task: success or not, seconds until then, its ticks in order, and ticks without an action.
 
     instruction: the running one; that of a task of several goals changes.
@@ -53,10 +55,10 @@ class Episode:
     success: bool = False
     duration: float = 0.0
     faults: int = 0
-    ticks: list[Tick] = field(default_factory=list)
+    ticks: list[TickRecord] = field(default_factory=list)
 
 
-def ages(ticks: Sequence[Tick]) -> NDArray[np.int64]:
+def ages(ticks: Sequence[TickRecord]) -> NDArray[np.int64]:
     """Age [T, N] in ticks of every visual token's keys and values, from what was computed when."""
     age = np.zeros((len(ticks), ticks[0].selection.size if ticks else 0), np.int64)
     for number, tick in enumerate(ticks):

@@ -55,7 +55,7 @@ class Evaluation:
         }
 
 
-def run(
+def run_evaluation(
     evaluation: Evaluation,
     folder: Path,
     processes: int,
@@ -81,6 +81,7 @@ def run(
 def _through_ros(evaluation: Evaluation, missing: Sequence[campaign.Scene], domain: int | None) -> Any:
     """Outcomes, one at a time, of episodes in real time; all of a configuration before the next."""
     from . import episodes as ros
+    from .bringup import free_domain
 
     period = float(default_settings("policy")["control_period"])
     trials = [
@@ -91,13 +92,15 @@ def _through_ros(evaluation: Evaluation, missing: Sequence[campaign.Scene], doma
     ]
     parameters = {"policy": {"checkpoint": str(evaluation.checkpoint.resolve())}}
     with tempfile.TemporaryDirectory(prefix="vla-entropy-") as logs:
-        session = ros.Session(Path(logs), ros.free_domain() if domain is None else domain, evaluation.limit, parameters)
+        session = ros.Session(Path(logs), free_domain() if domain is None else domain, evaluation.limit, parameters)
         with ros.connected(session) as client:
-            for episode in ros.run(client, trials, evaluation.limit, Silent()):
+            for episode in ros.run_on_nodes(client, trials, evaluation.limit, Silent()):
                 yield [outcome(episode, period)]
 
 
-def write(evaluation: Evaluation, outcomes: Sequence[Outcome], folder: Path, command: Sequence[str]) -> dict[str, Any]:
+def write_evaluation(
+    evaluation: Evaluation, outcomes: Sequence[Outcome], folder: Path, command: Sequence[str]
+) -> dict[str, Any]:
     """Write evaluate.json, evaluate.md and evaluate.png into `folder`; returns the figures."""
     period = float(default_settings("policy")["control_period"])
     how = "ros" if evaluation.ros else "in process"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..draw import BACK, FAINT, GOOD, INK, SIZE, Picture, legend, overlay, save_picture, save_video, write
-from .records import Episode, Tick
+from .records import EpisodeRecord, TickRecord
 
 STRIP = 96  # pixels of text below it
 RATE = 10  # frames per second: one per tick
@@ -16,7 +16,7 @@ HOLD = 8  # frames that the last picture of an episode stays
 SHEET_COLUMNS, SHEET_ROWS = 4, 3
 
 
-def strip(episode: Episode, tick: Tick, elapsed: float, done: bool) -> Picture:
+def strip(episode: EpisodeRecord, tick: TickRecord, elapsed: float, done: bool) -> Picture:
     """Text below the image [STRIP, SIZE, 3]: task, tick time, token counts, legend."""
     panel = np.full((STRIP, SIZE, 3), BACK, np.uint8)
     write(panel, episode.instruction, (10, 20), scale=0.55)
@@ -28,7 +28,7 @@ def strip(episode: Episode, tick: Tick, elapsed: float, done: bool) -> Picture:
     return panel
 
 
-def frame(episode: Episode, tick: Tick) -> Picture:
+def frame(episode: EpisodeRecord, tick: TickRecord) -> Picture:
     """One frame of the video [SIZE + STRIP, SIZE, 3]."""
     assert tick.image is not None
     elapsed = tick.stamp - episode.ticks[0].stamp
@@ -36,7 +36,7 @@ def frame(episode: Episode, tick: Tick) -> Picture:
     return np.concatenate((overlay(tick.image, tick.selection), strip(episode, tick, elapsed, done)))
 
 
-def frames(episodes: Sequence[Episode]) -> Iterator[Picture]:
+def frames(episodes: Sequence[EpisodeRecord]) -> Iterator[Picture]:
     """All frames, the last one of each episode held for a moment."""
     for episode in episodes:
         picture = None
@@ -48,12 +48,12 @@ def frames(episodes: Sequence[Episode]) -> Iterator[Picture]:
             yield from [picture] * HOLD
 
 
-def write_video(episodes: Sequence[Episode], path: Path) -> int:
+def write_video(episodes: Sequence[EpisodeRecord], path: Path) -> int:
     """Write an H.264 video; returns the number of frames, and writes nothing when there are none."""
     return save_video(frames(episodes), path, RATE)
 
 
-def write_sheet(episodes: Sequence[Episode], path: Path) -> bool:
+def write_sheet(episodes: Sequence[EpisodeRecord], path: Path) -> bool:
     """Write a contact sheet: a row per episode, pictures from its beginning to its end; False when there are none."""
     rows: list[Picture] = []
     for episode in episodes:

@@ -11,7 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from .records import STAGES, Episode, Tick
+from .records import EpisodeRecord, TickRecord
+from .stages import STAGES
 
 BAR = 36  # characters
 REDRAW = 0.1  # seconds
@@ -19,7 +20,7 @@ STAGE_STYLE = {"vision": "magenta", "prefill": "cyan", "decode": "yellow", "tota
 FRESH_STYLE = {1: "bright_blue", 2: "green", 3: "bright_red", 4: "yellow"}
 
 
-class View:
+class LiveView:
     """Observer that shows task, episode, stage latencies, fresh and reused tokens, and the tally of successes."""
 
     def __init__(self, total: int, console: Console | None = None) -> None:
@@ -32,7 +33,7 @@ class View:
         self._began = time.monotonic()
         self._number = self._successes = 0
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> LiveView:
         if self._live:
             self._live.start()
             self.note("starting simulator, policy and command node ...")
@@ -49,21 +50,21 @@ class View:
         else:
             self.console.print(text, highlight=False)
 
-    def begin(self, episode: Episode) -> None:
+    def begin(self, episode: EpisodeRecord) -> None:
         """An episode is about to start."""
         self._number += 1
         self._began = time.monotonic()
         self._draw(episode)
 
-    def tick(self, episode: Episode, tick: Tick) -> None:
+    def tick(self, episode: EpisodeRecord, tick: TickRecord) -> None:
         """A tick was answered; drawn with the next `idle`."""
 
-    def idle(self, episode: Episode) -> None:
+    def idle(self, episode: EpisodeRecord) -> None:
         """Redraw if it is time."""
         if self._live and time.monotonic() - self._drawn > REDRAW:
             self._draw(episode)
 
-    def end(self, episode: Episode) -> None:
+    def end(self, episode: EpisodeRecord) -> None:
         """An episode is over: one line that stays."""
         self._successes += episode.success
         outcome = f"done in {episode.duration:.1f} s" if episode.success else f"not done after {episode.duration:.1f} s"
@@ -72,12 +73,12 @@ class View:
         line = f"{self._number}/{self._total}  {episode.instruction:<36} {outcome:<20} {median}"
         self.console.print(line, style="green" if episode.success else "red", highlight=False)
 
-    def _draw(self, episode: Episode) -> None:
+    def _draw(self, episode: EpisodeRecord) -> None:
         if self._live:
             self._drawn = time.monotonic()
             self._live.update(self._panel(episode), refresh=True)
 
-    def _panel(self, episode: Episode) -> Panel:
+    def _panel(self, episode: EpisodeRecord) -> Panel:
         head = Text.assemble((episode.instruction, "bold"), f"   {episode.configuration}, seed {episode.seed}")
         done = self._number - 1
         tally = f"{self._successes} of {done} done" if done else "first episode"
@@ -89,7 +90,7 @@ class View:
         return Panel(Group(head, state, Text(), *body), title="vla-entropy", width=72)
 
 
-def latency_table(tick: Tick) -> Table:
+def latency_table(tick: TickRecord) -> Table:
     """One bar per stage, on the scale of the whole tick."""
     table = Table.grid(padding=(0, 1))
     longest = max(*tick.latency.values(), 1e-3)
@@ -100,7 +101,7 @@ def latency_table(tick: Tick) -> Table:
     return table
 
 
-def token_bar(tick: Tick) -> Text:
+def token_bar(tick: TickRecord) -> Text:
     """Share of fresh tokens by reason, then the reused ones."""
     text = Text(f"fresh {tick.fresh:3d}  reused {tick.reused:3d}  ")
     size = tick.selection.size

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .render import Camera  # first: it chooses the GL library before MuJoCo loads
+from .render import SceneCamera  # first: it chooses the GL library before MuJoCo loads
 
 # isort: split
 import mujoco
 
+from ..control.chunk import ACTION_NAMES
 from ..control.pose import Pose
 from .arm import HOME, JOINTS, InverseKinematics, tool_pose
 from .tasks import COLOURS, Goal, Task, find_task
@@ -59,7 +60,7 @@ class Environment:
         self._cube_body = {c: self.model.body(f"{c}_cube").id for c in COLOURS}
         self._mocap = {name: self.model.body(name).mocapid[0] for name in ("shadow", "plate")}
         self._ik = InverseKinematics(self.model)
-        self._camera: Camera | None = None
+        self._camera: SceneCamera | None = None
         self.task: Task = find_task("pick_red")
         self.reset(self.task.name, 0)
 
@@ -185,7 +186,7 @@ class Environment:
     def render(self) -> NDArray[np.uint8]:
         """Camera image [size, size, 3], RGB."""
         if self._camera is None:
-            self._camera = Camera(self.model, "front", self.image_size)
+            self._camera = SceneCamera(self.model, "front", self.image_size)
         return self._camera.render(self.data)
 
     def close(self) -> None:
@@ -218,6 +219,16 @@ class Environment:
     def joint_velocities(self) -> NDArray[np.float64]:
         """Velocities [9]: radians and metres per second."""
         return self.data.qvel[: JOINTS + 2].copy()
+
+    @property
+    def state(self) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """Measured state by name: the joints [rad, m], then the tool's pose [m, rad] and the gripper's opening [0..1].
+
+        The pose's fields are named like those of an action: x, y, z, roll, pitch, yaw, gripper.
+        """
+        pose = self.pose
+        place = [*pose.position, *pose.rotation.as_euler("xyz"), self.opening]
+        return (*self.joint_names, *ACTION_NAMES), np.array([*self.joint_positions, *place])
 
     @property
     def instruction(self) -> str:

@@ -35,7 +35,7 @@ GRIPPED = (GRIP - 0.06, GRIP + 0.12)
 
 
 @dataclass(frozen=True)
-class Scene:
+class Situation:
     """What the expert sees: tool, cube and plate [3] and [2] in metres, opening 0..1."""
 
     tool: Vector
@@ -58,13 +58,13 @@ class Scene:
 def expert_action(env: Environment, goal: Goal | None = None) -> Vector:
     """Action [7] (m, rad, opening) towards `goal` (default: the running one)."""
     goal = goal or env.goal
-    scene = Scene(env.pose.position, env.cube_position(goal.colour), env.plate_position, env.opening)
+    situation = Situation(env.pose.position, env.cube_position(goal.colour), env.plate_position, env.opening)
     if goal.skill == "pick":
-        way, opening = _pick(scene)
+        way, opening = _pick(situation)
     elif goal.skill == "put":
-        way, opening = _put(scene)
+        way, opening = _put(situation)
     else:
-        way, opening = _push(scene, SIDES[goal.side])
+        way, opening = _push(situation, SIDES[goal.side])
     return np.array([*speed(way * GAIN), 0.0, 0.0, 0.0, opening])
 
 
@@ -85,37 +85,37 @@ def _funnel(offset: Vector, z: float, low: float, high: float) -> Vector:
     return np.append(offset * freedom, height - z)
 
 
-def _grasp(scene: Scene) -> tuple[Vector, float]:
+def _grasp(situation: Situation) -> tuple[Vector, float]:
     """Go to the cube with open fingers, close them around it."""
-    low = max(GRASP, scene.cube[2] - 0.004)
-    way = _funnel(scene.cube[:2] - scene.tool[:2], scene.tool[2], low, max(HOVER, low))
-    return way, 0.0 if scene.between else 1.0
+    low = max(GRASP, situation.cube[2] - 0.004)
+    way = _funnel(situation.cube[:2] - situation.tool[:2], situation.tool[2], low, max(HOVER, low))
+    return way, 0.0 if situation.between else 1.0
 
 
-def _rise(scene: Scene, height: float) -> Vector:
-    return np.array([0.0, 0.0, height - scene.tool[2]])
+def _rise(situation: Situation, height: float) -> Vector:
+    return np.array([0.0, 0.0, height - situation.tool[2]])
 
 
-def _pick(scene: Scene) -> tuple[Vector, float]:
-    return (_rise(scene, LIFT), 0.0) if scene.gripped else _grasp(scene)
+def _pick(situation: Situation) -> tuple[Vector, float]:
+    return (_rise(situation, LIFT), 0.0) if situation.gripped else _grasp(situation)
 
 
-def _put(scene: Scene) -> tuple[Vector, float]:
-    offset = scene.plate - scene.cube[:2]
-    if np.linalg.norm(offset) < ON_PLATE and scene.cube[2] < CUBE_HALF + LET_FALL:
-        let_go = scene.opening > GRIPPED[1] + 0.1 or not scene.between
-        return _rise(scene, HOVER if let_go else RELEASE), 1.0
-    if scene.gripped:
-        return _funnel(offset, scene.tool[2], RELEASE, CARRY), 0.0
-    return _grasp(scene)
+def _put(situation: Situation) -> tuple[Vector, float]:
+    offset = situation.plate - situation.cube[:2]
+    if np.linalg.norm(offset) < ON_PLATE and situation.cube[2] < CUBE_HALF + LET_FALL:
+        let_go = situation.opening > GRIPPED[1] + 0.1 or not situation.between
+        return _rise(situation, HOVER if let_go else RELEASE), 1.0
+    if situation.gripped:
+        return _funnel(offset, situation.tool[2], RELEASE, CARRY), 0.0
+    return _grasp(situation)
 
 
-def _push(scene: Scene, side: float) -> tuple[Vector, float]:
+def _push(situation: Situation, side: float) -> tuple[Vector, float]:
     """Straddle the cube with open fingers and let the rear one push it sideways."""
-    left = PUSHED - side * scene.cube[1]
+    left = PUSHED - side * situation.cube[1]
     if left < 0.005:
-        return _rise(scene, HOVER), 1.0
-    off = scene.cube - scene.tool
-    if (np.abs(off) < CAGE).all() and scene.opening > 0.8:
-        return np.array([off[0], side * (left + 0.02), GRASP - scene.tool[2]]), 1.0
-    return _grasp(scene)[0], 1.0
+        return _rise(situation, HOVER), 1.0
+    off = situation.cube - situation.tool
+    if (np.abs(off) < CAGE).all() and situation.opening > 0.8:
+        return np.array([off[0], side * (left + 0.02), GRASP - situation.tool[2]]), 1.0
+    return _grasp(situation)[0], 1.0

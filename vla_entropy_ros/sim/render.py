@@ -18,7 +18,7 @@ class RenderError(RuntimeError):
     """The machine can't render; the message is one line and names what to install."""
 
 
-class Camera:
+class SceneCamera:
     """The fixed camera of the scene as RGB images."""
 
     def __init__(self, model: mujoco.MjModel, name: str, size: int) -> None:

@@ -13,15 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..control import ActionChunk, Commander, Limits
-from ..engine import ActionError, Observation, Policy
+from ..control import Limits
+from ..engine import ActionError, Policy
 from ..engine.tunables import Tunables
+from ..evaluation.closed_loop import ClosedLoop
 from ..sim import COLOURS, GOALS, TASKS, Environment, Goal, family_tasks
-from ..sim.environment import CONTROL_STEP
 from ..sim.expert import expert_action
 
 PERIOD = 0.1  # seconds per action
-SUBSTEPS = round(PERIOD / CONTROL_STEP)
 AFTER_SUCCESS = 4  # ticks recorded after the task is done
 SHARES = {"pick": 0.2, "put": 0.35, "push": 0.2, "long": 0.25}  # of the episodes, by family
 TOOL = len(COLOURS) + 1  # index of the tool among the objects; the plate comes before it, the shadow of the hand after
@@ -93,11 +92,12 @@ def labels(env: Environment) -> tuple[NDArray[np.float32], NDArray[np.float32], 
     return actions, points, places, np.float32(env.opening), GOALS.index(env.goal)
 
 
-class Episode:
-    """One running episode: its environment, commander, command latency and the disturbances it suffers."""
+class DemonstrationEpisode:
+    """One running episode: its closed loop, how late its actions arrive, and the disturbances it suffers."""
 
     def __init__(self, size: int, noise: float) -> None:
         self.env = Environment(size, jitter=True)
+        self.loop = ClosedLoop(self.env, FRAME, PERIOD, Limits())
         self.noise = noise
 
     def start(self, seed: int) -> None:
@@ -105,10 +105,8 @@ class Episode:
         self.rng = np.random.default_rng([seed, 77])
         family = self.rng.choice(list(SHARES), p=list(SHARES.values()))
         self.task = TASKS[self.rng.choice(family_tasks(family))]
-        self.env.reset(self.task.name, seed)
-        self.commander = Commander(Limits(), FRAME)
-        self.commander.anchor(self.env.pose, 1.0)
-        self.latency = int(self.rng.integers(1, SUBSTEPS))  # sub-steps from image to motion
+        self.loop.start(self.task.name, seed)
+        self.late = int(self.rng.integers(1, self.loop.steps))  # commands from image to motion
         self.bias = self.rng.normal(0, 0.15 * self.noise, 3)
         self.burst, self.push = 0, np.zeros(7)
         self.ticks, self.after = 0, 0
@@ -134,14 +132,8 @@ class Episode:
         return noisy
 
     def advance(self, action: NDArray[np.float64]) -> None:
-        """Let one control period pass; the action arrives `latency` sub-steps late."""
-        stamp = self.env.time
-        for step in range(SUBSTEPS):
-            if step == self.latency:
-                self.commander.offer(ActionChunk(stamp, PERIOD, action[None], FRAME), self.env.time)
-            command = self.commander.command(self.env.time, self.env.pose)
-            self.env.set_target(command.pose, command.opening)
-            self.env.advance(CONTROL_STEP)
+        """Let one control period pass; `action` [7] arrives late."""
+        self.loop.advance(action[None], self.late)
         self.ticks += 1
         self.after += self.env.success
 
@@ -150,7 +142,7 @@ def record(
     seed: int, count: int, size: int, scale: float, noise: float, policy: Policy | None = None
 ) -> Demonstrations:
     """Record `count` images of episodes driven by `policy`, or by the expert where there is none."""
-    episode = Episode(size, noise)
+    episode = DemonstrationEpisode(size, noise)
     rows: list[tuple[NDArray | np.float32 | int, ...]] = []
     fresh, next_seed = True, seed
     while len(rows) < count:
@@ -160,12 +152,12 @@ def record(
             if policy:
                 policy.reset()
         env = episode.env
-        image = env.render()
-        rows.append((image, *labels(env)))
+        observation = episode.loop.observe()
+        rows.append((observation.images[0], *labels(env)))
         action = expert_action(env)
         if policy:
             with suppress(ActionError):  # a beginner's token that is no action: the expert steps in
-                action = policy.infer(Observation((image,), env.instruction, env.time)).actions[0]
+                action = policy.infer(observation).actions[0]
         episode.advance(episode.disturb(action, scale))
         fresh = episode.done
     episode.env.close()

@@ -13,9 +13,9 @@ from rich.console import Console
 from ... import __version__
 from ...engine.device import find_device, find_dtype
 from ...resources import share_path
-from . import report, run
+from . import chart, run
 from .replay import expected_passes, measured_passes, share_of
-from .shapes import SHAPES
+from .shapes import find_shape
 
 SAID = (
     "Weights are random; drafts are held to be right by chance, at the rate that gives the passes per tick measured on "
@@ -23,7 +23,7 @@ SAID = (
 )
 
 
-def measure(
+def measure_device(
     console: Console, folder: Path, device: str, shape: str, ticks: int, warm_up: int, passes: float | None
 ) -> dict[str, Any]:
     """Measure and write into `folder`; EngineError or ValueError in one line. passes: None for docs/bench.json's."""
@@ -33,9 +33,9 @@ def measure(
     dtype = find_dtype("bfloat16" if where.type == "cuda" else "float32", where)
     target = passes if passes is not None else measured_passes(_measurement())
     share = share_of(target)
-    plan = run.Plan(SHAPES[shape], where, dtype, ticks, warm_up, share, graphs=True)
+    plan = run.Plan(find_shape(shape), where, dtype, ticks, warm_up, share, graphs=True)
     with bar(console, "measuring", len(run.ROWS)) as (shown, task):
-        found = run.measure(plan, lambda: shown.advance(task))
+        found = run.measure_rows(plan, lambda: shown.advance(task))
     content = {
         "about": about(where) | {"dtype": str(dtype).removeprefix("torch."), "shape": shape},
         "ticks": ticks, "warm_up": warm_up, "note": SAID,
@@ -45,13 +45,13 @@ def measure(
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gpu.json").write_text(json.dumps(content, indent=1) + "\n")
-    report.plot(content, folder / "gpu.png", title(content))
+    chart.plot(content, folder / "gpu.png", title(content))
     return content
 
 
 def show(console: Console, content: dict[str, Any], folder: Path) -> None:
     """Print the table and the figures below it."""
-    console.print(report.table(content, title(content)))
+    console.print(chart.table(content, title(content)))
     for name in ("one_pass_floor_ms", "one_pass_floor_8_bits_ms", "peak_memory_gb", "ratios", "drafts"):
         console.print(f"{name}: {json.dumps(content[name])}", highlight=False)
     console.print(f"{content['note']}\nwritten to {folder}", highlight=False)

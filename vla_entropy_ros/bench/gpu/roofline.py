@@ -27,7 +27,7 @@ class Roofline:
         return max(read / self.bandwidth, operations / self.rate)
 
 
-def measure(device: torch.device, dtype: torch.dtype) -> Roofline:
+def measure_roofline(device: torch.device, dtype: torch.dtype) -> Roofline:
     """Copy a large buffer and multiply two large random matrices."""
     large = device.type == "cuda"
     bandwidth = _bandwidth(2**30 if large else 2**25, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,12 @@ from ...engine.device import GB
 from ...engine.model.backbones import find_backbone
 from ...engine.model.preprocess import Preprocessor
 from ...engine.tunables import Tunables
+from ...evaluation.stages import PARTS
 from . import roofline
 from .plain import Generate
-from .replay import replay
+from .replay import chance_match
 from .shapes import Shape, moving, random_policy
 
-STAGES = tuple(field.name for field in fields(Timings) if field.name != "total")
 BASELINE, STATIC, ONE_PASS = "eager generate", "static cache, graphs", "one pass"
 ROWS = (
     BASELINE, STATIC, "+ partial prefill", "+ drafts", ONE_PASS,
@@ -32,7 +32,7 @@ ROWS = (
 
 
 @dataclass(frozen=True)
-class Tick:
+class TimedTick:
     """One timed tick: times [s], decoder passes, share of fresh tokens, mean age [ticks]."""
 
     timings: Timings
@@ -54,9 +54,9 @@ class Plan:
     graphs: bool
 
 
-def measure(plan: Plan, progress: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def measure_rows(plan: Plan, progress: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Measure all ROWS; DeviceError if the device has too little memory."""
-    line = roofline.measure(plan.device, plan.dtype)
+    line = roofline.measure_roofline(plan.device, plan.dtype)
     rows: dict[str, dict[str, Any]] = {}
     memory: dict[str, Any] = {}
     reset_peak(plan.device)
@@ -67,7 +67,7 @@ def measure(plan: Plan, progress: Callable[[], None] = lambda: None) -> dict[str
     preprocess = Preprocessor(policy.info.image_size, kinds, "resize", plan.device, plan.dtype)
     generate = Generate(network, preprocess, [5] * plan.shape.prompt, plan.device)
     for name, run in _plain_rows(policy, generate, plan.share):
-        rows[name] = summary(_timed(plan, run))
+        rows[name] = row_figures(_timed(plan, run))
         progress()
     memory["16 or 32 bits"] = peak(plan.device)
     del policy, network, generate, run
@@ -76,7 +76,7 @@ def measure(plan: Plan, progress: Callable[[], None] = lambda: None) -> dict[str
     policy, network = random_policy(plan.shape, plan.device, plan.dtype, "int8", plan.graphs)
     floor_8 = roofline.one_pass(line, plan.shape, _rows(plan, policy), *weights(network))
     for name, run in _rows_in_8_bits(policy, plan.share):
-        rows[name] = summary(_timed(plan, run))
+        rows[name] = row_figures(_timed(plan, run))
         progress()
     memory["8 bits"] = peak(plan.device)
     return {
@@ -89,19 +89,19 @@ def measure(plan: Plan, progress: Callable[[], None] = lambda: None) -> dict[str
 
 def _plain_rows(
     policy: Policy, generate: Generate, share: float
-) -> Iterator[tuple[str, Callable[[Observation], Tick]]]:
-    yield BASELINE, lambda seen: Tick(generate.tick(seen)[1], 7, 1.0, 0.0)
+) -> Iterator[tuple[str, Callable[[Observation], TimedTick]]]:
+    yield BASELINE, lambda seen: TimedTick(generate.tick(seen)[1], 7, 1.0, 0.0)
     full = replace(_tunables(policy), mode="full", drafts="off")
     yield STATIC, _ticks(policy, full)
     yield ROWS[2], _ticks(policy, replace(_tunables(policy), drafts="off"))
-    yield ROWS[3], _ticks(policy, _tunables(policy), replay(share))
-    yield ONE_PASS, _ticks(policy, _tunables(policy), lambda token, draft: True)
+    yield ROWS[3], _ticks(policy, _tunables(policy), chance_match(share))
+    yield ONE_PASS, _ticks(policy, _tunables(policy), lambda *_: True)
 
 
-def _rows_in_8_bits(policy: Policy, share: float) -> Iterator[tuple[str, Callable[[Observation], Tick]]]:
+def _rows_in_8_bits(policy: Policy, share: float) -> Iterator[tuple[str, Callable[[Observation], TimedTick]]]:
     yield ROWS[5], _ticks(policy, replace(_tunables(policy), mode="full", drafts="off"))
-    yield ROWS[6], _ticks(policy, _tunables(policy), replay(share))
-    yield ROWS[7], _ticks(policy, _tunables(policy), lambda token, draft: True)
+    yield ROWS[6], _ticks(policy, _tunables(policy), chance_match(share))
+    yield ROWS[7], _ticks(policy, _tunables(policy), lambda *_: True)
 
 
 def _tunables(policy: Policy) -> Tunables:
@@ -109,21 +109,21 @@ def _tunables(policy: Policy) -> Tunables:
     return replace(Tunables.default(policy.info.visual_tokens), draft_margin=0.0)
 
 
-def _ticks(policy: Policy, tunables: Tunables, match: Match | None = None) -> Callable[[Observation], Tick]:
+def _ticks(policy: Policy, tunables: Tunables, match: Match | None = None) -> Callable[[Observation], TimedTick]:
     policy.set_tunables(tunables)
     policy.reset()
     policy.match = match
 
-    def tick(observation: Observation) -> Tick:
+    def tick(observation: Observation) -> TimedTick:
         result = policy.infer(observation)
         policy.settle()  # off the critical path: the action is out
         reuse = result.reuse
-        return Tick(result.timings, result.decoder_passes, reuse.fresh / reuse.visual, float(reuse.age.mean()))
+        return TimedTick(result.timings, result.decoder_passes, reuse.fresh / reuse.visual, float(reuse.age.mean()))
 
     return tick
 
 
-def _timed(plan: Plan, run: Callable[[Observation], Tick]) -> list[Tick]:
+def _timed(plan: Plan, run: Callable[[Observation], TimedTick]) -> list[TimedTick]:
     scene = list(moving(plan.shape.towers[0].image_size, plan.warm_up + plan.ticks))
     gc.collect()
     gc.freeze()  # the collector need not walk the network in the middle of a tick
@@ -133,11 +133,11 @@ def _timed(plan: Plan, run: Callable[[Observation], Tick]) -> list[Tick]:
         gc.unfreeze()
 
 
-def summary(ticks: list[Tick]) -> dict[str, Any]:
+def row_figures(ticks: list[TimedTick]) -> dict[str, Any]:
     """Times [ms] and means of one row."""
     total = np.array([tick.timings.total for tick in ticks]) * 1e3
     p50, p95 = np.percentile(total, (50, 95))
-    stages = {name: round(float(np.median([getattr(t.timings, name) for t in ticks])) * 1e3, 3) for name in STAGES}
+    stages = {name: round(float(np.median([getattr(t.timings, name) for t in ticks])) * 1e3, 3) for name in PARTS}
     return {
         "ticks": len(ticks),
         "tick_ms": {"mean": round(float(total.mean()), 3), "p50": round(float(p50), 3), "p95": round(float(p95), 3),

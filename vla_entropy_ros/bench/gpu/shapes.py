@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,15 +14,16 @@ from torch import Tensor
 from ...engine import Observation, Policy
 from ...engine.actions.tokens import ActionSpace
 from ...engine.device import check_memory
-from ...engine.families.openvla import BINS, PolicyConfig
-from ...engine.model.backbones import find_backbone
+from ...engine.families.openvla import BINS, PolicyConfig, read_config
+from ...engine.model.backbones import find_backbone, tower_config
 from ...engine.model.checkpoint import Checkpoint, Network, memory_needed, place
 from ...engine.model.llama import Llama, LlamaConfig
 from ...engine.model.preprocess import Preprocessor
 from ...engine.model.prompt import Prompter
 from ...engine.model.quantise import check_quantisation
 from ...engine.model.vision import Projector, TowerConfig, VisionBackbone
-from ...resources import share_path
+from ...resources import default_checkpoint, share_path
+from ..openvla import LLAMA, ROWS, TOKENS, TOWERS
 
 PADDING = 64
 INSTRUCTION = "pick up the red cube"
@@ -42,20 +44,30 @@ class Shape:
         return self.towers[0].grid ** 2
 
 
-DINOV2_L = TowerConfig(224, 1024, 23, 16, 4096, class_token=True, registers=4, layer_scale=True)
-SIGLIP_SO400M = TowerConfig(224, 1152, 26, 16, 4304)
-FUSED, SMALL = "dinosiglip-vit-so-224px", "vla-entropy-vit"
+FUSED = "dinosiglip-vit-so-224px"
+WORDS = 14  # text tokens of a short prompt
+TINY = Shape(
+    FUSED, (TowerConfig(56, 32, 1, 2, 64, class_token=True, registers=4, layer_scale=True),
+            TowerConfig(56, 48, 1, 2, 96)), LlamaConfig(64, 96, 2, 4, 4, 448), WORDS
+)  # fmt: skip
+SHAPES: dict[str, Callable[[], Shape]] = {
+    "7b": lambda: Shape(FUSED, TOWERS, LLAMA, round(ROWS) - 1 - TOKENS),
+    "small": lambda: _stored(default_checkpoint()),
+    "tiny": lambda: TINY,
+}
 
-SHAPES = {
-    "7b": Shape(FUSED, (DINOV2_L, SIGLIP_SO400M), LlamaConfig(), 28),  # OpenVLA-7B, LIBERO's mean prompt
-    "small": Shape(
-        SMALL, (TowerConfig(224, 128, 2, 4, 512, stem_width=32),), LlamaConfig(128, 352, 8, 4, 4, 576), 14
-    ),
-    "tiny": Shape(
-        FUSED, (TowerConfig(56, 32, 1, 2, 64, class_token=True, registers=4, layer_scale=True),
-                TowerConfig(56, 48, 1, 2, 96)), LlamaConfig(64, 96, 2, 4, 4, 448), 14
-    ),
-}  # fmt: skip
+
+def find_shape(name: str) -> Shape:
+    """Shape of that name, one of SHAPES: OpenVLA-7B's, that of the shipped checkpoint, or one for tests."""
+    return SHAPES[name]()
+
+
+def _stored(folder: Path) -> Shape:
+    """That of a checkpoint whose config.json describes its tower."""
+    config = read_config(folder)
+    (kind,) = find_backbone(config.vision_backbone_id)
+    tower = tower_config(kind, "", {}, config.image_size, config.described_tower)
+    return Shape(config.vision_backbone_id, (tower,), config.llama, WORDS)
 
 
 def random_policy(

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from ..evaluation.configurations import DEFAULT
+from ..evaluation.stages import PARTS
 
 COLUMNS = (
     "configuration", "tick p50", "p95", "max", "x", "prepare", "vision", "select", "prefill", "decode", "passes",
@@ -30,7 +31,7 @@ def table(records: Sequence[Record], title: str) -> Table:
         made.add_row(
             record["name"],
             *_tick(record),
-            *(f"{record['stage_ms'][name]:.2f}" for name in ("preprocess", "vision", "select", "prefill", "decode")),
+            *(f"{record['stage_ms'][name]:.2f}" for name in PARTS),
             f"{record['passes']:.2f}",
             "-" if right is None else f"{right:.0%}",
             f"{record['fresh_share']:.0%}",

@@ -7,13 +7,13 @@ from typing import Any
 
 from rich.table import Table
 
-STAGES = ("preprocess", "vision", "select", "prefill", "decode")
+from ...evaluation.stages import PARTS
 
 
 def table(content: dict[str, Any], title: str) -> Table:
     """One line per row; times in milliseconds."""
     made = Table(title=title)
-    for name in ("row", "mean", "p50", "p95", "max", "Hz", *STAGES, "passes", "fresh", "age"):
+    for name in ("row", "mean", "p50", "p95", "max", "Hz", *PARTS, "passes", "fresh", "age"):
         made.add_column(name, justify="left" if name == "row" else "right")
     for name, row in content["rows"].items():
         tick = row["tick_ms"]
@@ -21,7 +21,7 @@ def table(content: dict[str, Any], title: str) -> Table:
             name,
             *(f"{tick[key]:.2f}" for key in ("mean", "p50", "p95", "max")),
             f"{row['hz']:.1f}",
-            *(f"{row['stage_ms'][stage]:.2f}" for stage in STAGES),
+            *(f"{row['stage_ms'][stage]:.2f}" for stage in PARTS),
             f"{row['passes']:.2f}",
             f"{row['fresh_share']:.0%}",
             f"{row['age_mean']:.1f}",
@@ -39,7 +39,7 @@ def plot(content: dict[str, Any], path: Path, title: str) -> None:
     figure, axes = pyplot.subplots(figsize=(11, 5.5), layout="constrained")
     names = list(content["rows"])
     left = [0.0] * len(names)
-    for stage in STAGES:
+    for stage in PARTS:
         width = [content["rows"][name]["stage_ms"][stage] for name in names]
         axes.barh(names, width, left=left, label=stage)
         left = [a + b for a, b in zip(left, width, strict=True)]

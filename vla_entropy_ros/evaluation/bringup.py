@@ -1,0 +1,70 @@
+"""Bring nodes up as processes and connect to them; at the end, whatever comes, none is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lifecycle_msgs.msg import Transition
+from rclpy.context import Context
+
+from .client import Client
+from .errors import RunError
+from .processes import Processes
+
+
+def free_domain() -> int:
+    """A DDS domain that another run on this machine is unlikely to use."""
+    return 1 + os.getpid() % 100  # up to 101 is safe from port clashes on Linux
+
+
+def environment(domain: int) -> dict[str, str]:
+    """What the nodes and the runner run under: DDS on this machine only, one thread each."""
+    return {
+        "OMP_NUM_THREADS": "1",  # simulator and policy share the cores; more threads make both slower
+        **os.environ,
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_DOMAIN_ID": str(domain),
+    }
+
+
+@contextlib.contextmanager
+def under(values: Mapping[str, str]) -> Iterator[None]:
+    """Run under these environment variables: rclpy reads them when a context begins."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def brought_up(
+    nodes: Mapping[str, Mapping[str, Any]], folder: Path, domain: int, keep_images: bool = False
+) -> Iterator[Client]:
+    """Start `nodes`, the policy among them, configure and activate it, and yield a client; raises RunError.
+
+    nodes: parameters by name; folder: for their logs; keep_images: whether the client hears the camera.
+    """
+    settings = environment(domain)
+    with under(settings), Processes(folder, settings) as processes:
+        running = {name: processes.start(name, parameters) for name, parameters in nodes.items()}
+        context = Context()
+        context.init()
+        client = Client(context, processes.check, keep_images)
+        try:
+            client.wait_for_graph(nodes)
+            try:
+                client.change_state(Transition.TRANSITION_CONFIGURE, "configure")
+            except RunError as error:
+                raise RunError(f"{error}: {running['policy'].last_words()}") from error
+            client.change_state(Transition.TRANSITION_ACTIVATE, "activate")
+            yield client
+        finally:
+            client.close()
+            context.try_shutdown()

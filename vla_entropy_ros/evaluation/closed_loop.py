@@ -1,0 +1,43 @@
+"""The simulated arm in closed loop without ROS: what it sees, and control periods in which actions arrive late."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..control import ActionChunk, Commander, Limits, Rules
+from ..engine import Observation, State
+from ..sim import Environment
+from ..sim.environment import CONTROL_STEP
+
+
+class ClosedLoop:
+    """Simulator and commander wired together as the nodes are, in simulated time; evaluation and training step it."""
+
+    def __init__(self, env: Environment, frame: str, period: float, limits: Limits, rules: Rules | None = None) -> None:
+        """Build the loop; period: seconds an action lasts; limits, rules: the commander's."""
+        self.env, self.frame, self.period = env, frame, period
+        self.steps = round(period / CONTROL_STEP)  # commands in a period
+        self._limits, self._rules = limits, rules
+
+    def start(self, task: str, seed: int) -> None:
+        """Reset the scene; a new commander starts from where the arm is."""
+        self.env.reset(task, seed)
+        self._commander = Commander(self._limits, self.frame, self._rules)
+        self._commander.anchor(self.env.pose)
+
+    def observe(self) -> Observation:
+        """Render what the policy sees now, with the running instruction and the arm's measured state."""
+        env = self.env
+        names, values = env.state
+        return Observation((env.render(),), env.instruction, env.time, State(names, values, env.time))
+
+    def advance(self, actions: NDArray[np.float64] | None, late: int) -> None:
+        """Let one control period pass; `actions` [H, 7], if any, arrive `late` commands after it began."""
+        stamp = self.env.time
+        for step in range(self.steps):
+            if actions is not None and step == late:
+                self._commander.offer(ActionChunk(stamp, self.period, actions, self.frame), self.env.time)
+            command = self._commander.command(self.env.time, self.env.pose)
+            self.env.set_target(command.pose, command.opening)
+            self.env.advance(CONTROL_STEP)

@@ -25,7 +25,7 @@ def test_the_small_policys_actions_hardly_change_in_8_bits() -> None:
     full = replace(ours, mode="full", drafts="off")
     plain, eight = ([r for seen in recordings for r in watch(policy, seen, full)[1]] for policy in policies)
     actions = [np.stack([result.actions[0] for result in results]) for results in (plain, eight)]
-    names = [policy._network.language_model.get_parameter(UP).dtype for policy in policies]
+    names = [policy.model.network.language_model.get_parameter(UP).dtype for policy in policies]
     assert names == [torch.float32, torch.int8]
     assert policies[0].info.parameters == policies[1].info.parameters
     off = np.abs(actions[0] - actions[1])[:, :3]

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +22,8 @@ from vla_entropy_ros.bench.gpu.shapes import find_shape, moving, random_policy
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.cli.bench import bench as bench_command
 from vla_entropy_ros.engine import DeviceError, Policy
-from vla_entropy_ros.engine.model.backbones import find_backbone
-from vla_entropy_ros.engine.model.checkpoint import Network
-from vla_entropy_ros.engine.model.llama import Llama
-from vla_entropy_ros.engine.model.preprocess import Preprocessor
-from vla_entropy_ros.engine.model.vision import Projector, VisionBackbone
-from vla_entropy_ros.engine.tunables import Tunables
+from vla_entropy_ros.engine.device import Placement
+from vla_entropy_ros.engine.model.network import Network
 from vla_entropy_ros.resources import default_checkpoint, share_path
 
 CPU, TINY = torch.device("cpu"), shapes.TINY
@@ -76,12 +71,11 @@ def test_the_command_refuses_what_it_cannot_run_in_one_line(tmp_path: Path) -> N
 
 
 def test_the_baseline_puts_out_the_tokens_of_full_recomputation() -> None:
-    policy, network = random_policy(TINY, CPU, torch.float32, graphs=True)
-    policy.set_tunables(replace(Tunables.default(policy.info.visual_tokens), mode="full", drafts="off"))
-    preprocess = Preprocessor(56, find_backbone(TINY.backbone), "resize", CPU, torch.float32)
-    ids = policy._prompter(shapes.INSTRUCTION).ids
+    policy, network = random_policy(TINY, Placement(CPU, torch.float32), graphs=True)
+    policy.set_tunables(replace(policy.tunables, mode="full", drafts="off"))
+    ids = policy.model.prompt(shapes.INSTRUCTION).ids
     assert len(ids) == TINY.prompt
-    generate = Generate(network, preprocess, ids, CPU)
+    generate = Generate(network, policy.model.preprocess, ids, CPU)
     for seen in moving(56, 4):
         assert generate.tick(seen)[0] == policy.infer(seen).tokens.tolist()
 
@@ -117,8 +111,11 @@ def test_passes_come_from_the_projects_own_measurement(tmp_path: Path) -> None:
 
 def test_the_small_shape_is_that_of_the_shipped_policy() -> None:
     shipped, small = Policy.load(default_checkpoint()), find_shape("small")
-    assert (small.towers, small.llama, small.visual) == (shipped.towers, shipped.llama, shipped.info.visual_tokens)
-    made, _ = random_policy(small, CPU, torch.float32)
+    network = shipped.model.network
+    assert isinstance(network, Network)
+    assert small.towers == network.vision_backbone.configs
+    assert (small.llama, small.visual) == (network.language_model.config, shipped.info.visual_tokens)
+    made, _ = random_policy(small, Placement(CPU, torch.float32))
     assert made.info.parameters == shipped.info.parameters
     assert made.infer(next(moving(224, 1))).tokens.shape == (7,)
 
@@ -130,11 +127,9 @@ def test_the_command_offers_every_shape() -> None:
 
 def test_openvlas_shape_has_its_parameters_and_fits_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     shape = find_shape("7b")
-    with torch.device("meta"):
-        vision = VisionBackbone(*shape.towers)
-        network = Network(vision, Projector(vision.width, 4096, fused=True), Llama(shape.llama))
+    network = Network.shaped(shape.towers, shape.llama)
     assert sum(p.numel() for p in network.parameters()) / 1e9 == pytest.approx(7.49, abs=0.06)
-    assert (shape.visual, vision.width) == (256, 2176)
+    assert (shape.visual, network.vision_backbone.width) == (256, 2176)
     needed: list[int] = []
 
     def refuse(need: int, device: torch.device) -> None:
@@ -144,7 +139,7 @@ def test_openvlas_shape_has_its_parameters_and_fits_its_memory(monkeypatch: pyte
     monkeypatch.setattr(shapes, "check_memory", refuse)
     for quantisation in ("none", "int8"):
         with pytest.raises(DeviceError):
-            random_policy(shape, CPU, torch.bfloat16, quantisation)
+            random_policy(shape, Placement(CPU, torch.bfloat16, quantisation))
     assert needed[0] < 17e9
     assert needed[1] < 10e9
 
@@ -158,19 +153,19 @@ def test_the_least_time_is_the_larger_of_reading_and_computing() -> None:
     assert 0 < measured.rate < math.inf
 
 
-def weights_of(policy: Any) -> Sequence[torch.Tensor]:
-    return [tensor for name, tensor in policy._network.state_dict().items() if not name.endswith("scale")]
+def weights_of(network: Network) -> Sequence[torch.Tensor]:
+    return [tensor for name, tensor in network.state_dict().items() if not name.endswith("scale")]
 
 
 def test_both_widths_are_made_of_the_same_weights() -> None:
-    plain, _ = random_policy(TINY, CPU, torch.float32)
-    eight, network = random_policy(TINY, CPU, torch.float32, "int8")
+    _, plain = random_policy(TINY, Placement(CPU, torch.float32))
+    _, eight = random_policy(TINY, Placement(CPU, torch.float32, "int8"))
     for one, other in zip(weights_of(plain), weights_of(eight), strict=True):
         if other.dtype == torch.int8:
             scale = one.abs().amax(1, keepdim=True) / 127
             torch.testing.assert_close(other * scale, one, rtol=0, atol=float(scale.max()) * 0.51)
         else:
             torch.testing.assert_close(other, one)
-    vision, decoder = run.weights(network)
+    vision, decoder = run.weights(eight)
     assert vision > 0
-    assert decoder < run.weights(plain._network)[1]
+    assert decoder < run.weights(plain)[1]

@@ -16,9 +16,9 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from vla_entropy_ros.engine import Policy
-from vla_entropy_ros.engine.model.checkpoint import Network
-from vla_entropy_ros.engine.model.llama import Llama, LlamaConfig
-from vla_entropy_ros.engine.model.vision import Projector, TowerConfig, VisionBackbone
+from vla_entropy_ros.engine.model.llama import LlamaConfig
+from vla_entropy_ros.engine.model.network import Network
+from vla_entropy_ros.engine.model.vision import TowerConfig
 
 DATA = Path(__file__).parents[1] / "data"
 WORDS = ("<unk>", "<s>", "</s>", "<pad>", "pick", "up", "the", "red", "green", "cube", "put", "it", "down")
@@ -94,10 +94,7 @@ def write_small(folder: Path, kv_heads: int = 2, layers: int = 2, seed: int = 5)
     folder.mkdir(parents=True, exist_ok=True)
     vision: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "stem_width": 4}
     llama = LlamaConfig(32, 48, layers, 4, kv_heads, vocab_size=ACTIONS + 256 + 64)
-    with torch.device("meta"):
-        backbone = VisionBackbone(TowerConfig(image_size=56, **vision))
-        network = Network(backbone, Projector(16, 32, fused=False), Llama(llama))
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    shapes = Network.shaped((TowerConfig(image_size=56, **vision),), llama).shapes
     weights = {name: weight(name, shape, seed, (ACTIONS, ACTIONS + 256)) for name, shape in shapes.items()}
     save_file(weights, folder / "model.safetensors")
     limits = [0.03] * 3 + [0.1] * 3

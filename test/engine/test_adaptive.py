@@ -10,17 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vla_entropy_ros.engine import Observation, Policy
-from vla_entropy_ros.engine.reuse.adaptive import MEMORY, Activity, adapt
+from vla_entropy_ros.engine.reuse.schedule import MEMORY, Activity, adapt
 from vla_entropy_ros.engine.tunables import Tunables
 
 BASE = replace(Tunables.default(), k1=10, k2=20, row_budget=40, T=100, adaptive=True)
-STILL = np.zeros(7)
-CLOSED, OPEN = np.zeros(7), np.array([0, 0, 0, 0, 0, 0, 1.0])
+CLOSED, OPEN = 0.0, 1.0
 
 
-def after(static_share: float, entropy: float, action: np.ndarray = STILL) -> Activity:
+def after(static_share: float, entropy: float, opening: float | None = CLOSED) -> Activity:
     activity = Activity()
-    activity.observe(static_share, np.full(7, entropy), action)
+    activity.observe(static_share, entropy, opening)
     return activity
 
 
@@ -36,13 +35,19 @@ def test_uncertain_actions_raise_the_budgets() -> None:
 
 def test_a_gripper_event_raises_the_budgets_for_a_while() -> None:
     activity = after(1.0, 0.0, OPEN)
-    assert activity.observe(1.0, np.zeros(7), CLOSED)
+    assert activity.observe(1.0, 0.0, CLOSED)
     row_budgets = []
     for _ in range(MEMORY + 1):
         row_budgets.append(adapt(BASE, activity, 64).row_budget)
-        assert not activity.observe(1.0, np.zeros(7), CLOSED)
+        assert not activity.observe(1.0, 0.0, CLOSED)
     assert row_budgets == sorted(row_budgets, reverse=True)
     assert (row_budgets[0], row_budgets[-1]) == (60, 20)
+
+
+def test_an_action_without_a_gripper_has_no_gripper_events() -> None:
+    activity = after(1.0, 0.0, None)
+    assert not activity.observe(1.0, 0.0, None)
+    assert activity.urgency == 0.0
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 32), st.integers(0, 32), st.integers(1, 64))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from vla_entropy_ros.engine import Observation, Policy
 from vla_entropy_ros.engine.actions.drafts import (
@@ -27,10 +27,18 @@ from vla_entropy_ros.engine.actions.drafts import (
     exact,
     within,
 )
-from vla_entropy_ros.engine.actions.speculative import Decoded, Rules, plain, verified
+from vla_entropy_ros.engine.actions.speculative import (
+    Decoded,
+    Rules,
+    Scored,
+    greedy_decode,
+    score,
+    speculative_decode,
+)
 from vla_entropy_ros.engine.decoding.decoder import Decoder
-from vla_entropy_ros.engine.decoding.kv_cache import Slots
-from vla_entropy_ros.engine.decoding.runner import EagerPasses, Scored, score, scored
+from vla_entropy_ros.engine.decoding.kv_cache import KVCache
+from vla_entropy_ros.engine.decoding.runner import EagerRunner, Endpoints, Table
+from vla_entropy_ros.engine.decoding.sequence import Layout
 from vla_entropy_ros.engine.model.llama import Llama, LlamaConfig
 from vla_entropy_ros.engine.tunables import MODES, Tunables
 
@@ -56,16 +64,22 @@ class Bench:
             if weight.dim() == 2:
                 weight.normal_(0, 0.5)
         self.llama = llama.to(dtype).fuse()
-        slots = Slots(config, VISUAL, 1 + TEXT + COUNT, 12, torch.device("cpu"), dtype)
-        self.decoder = Decoder(self.llama, slots, TEXT)
-        network, unused = cast(Any, SimpleNamespace(language_model=self.llama)), cast(Any, None)
-        self.passes = EagerPasses(network, unused, self.decoder, start=1, first=FIRST)
-        self.passes.margins = True
+        self.layout = Layout((1,), VISUAL, TEXT, COUNT)
+        cache = KVCache(config, self.layout.count, torch.device("cpu"), dtype)
+        self.decoder = Decoder(self.llama, cache, self.layout)
+        unused = cast(Any, None)
+        ends = Endpoints(unused, unused, self.readout, (), 0, COUNT, ())
+        self.runner = EagerRunner(ends, self.decoder)
         self.rows = torch.randn(PROMPT, 16).to(dtype)
         self.rows[-1] = self.llama.embed(torch.tensor(LAST_WORD))
         self.fresh = np.concatenate(([True], random.random(VISUAL) < 0.5, [True] * TEXT))
         with torch.inference_mode():
-            self.decoder.step(torch.randn(PROMPT, 16).to(dtype), torch.arange(PROMPT), PROMPT)
+            where = torch.arange(PROMPT)
+            self.decoder.run(torch.randn(PROMPT, 16).to(dtype), where, where, PROMPT, tail=1)
+
+    def readout(self, states: torch.Tensor) -> torch.Tensor:
+        """Greedy id, margin, entropy of each row."""
+        return score(self.llama.lm_head(states), FIRST, margins=True)
 
     def prefill(self, draft: Draft) -> Scored:
         """What the last prompt row and the draft put out."""
@@ -73,18 +87,24 @@ class Bench:
         rows = torch.cat((self.rows[self.fresh], drafts))
         end = PROMPT + len(draft)
         where = torch.cat((torch.from_numpy(np.flatnonzero(self.fresh)), torch.arange(PROMPT, end)))
-        states = self.decoder.step(rows, where, end, keep=TEXT, behind=len(draft))[-1 - len(draft) :]
-        return scored(score(self.llama.lm_head(states), FIRST, margins=True))
+        padding = -len(rows) % 4
+        rows, slot = F.pad(rows, (0, 0, padding, 0)), F.pad(where, (padding, 0), value=self.decoder.cache.count)
+        states = self.decoder.run(rows, F.pad(where, (padding, 0)), slot, end, tail=1 + len(draft))
+        return Scored.of(self.readout(states).numpy().astype(np.float64))
+
+    def extend(self, ids: Sequence[int], number: int) -> Table:
+        """Run tokens from the `number`-th action position on."""
+        return self.runner.run(self.layout.tokens(ids, PROMPT + number))
 
     @torch.inference_mode()
     def plain(self) -> Decoded:
         """What counts."""
-        return plain(self.passes, self.prefill(NO_DRAFT), PROMPT, COUNT)
+        return greedy_decode(self.extend, self.prefill(NO_DRAFT), COUNT)
 
     @torch.inference_mode()
     def verified(self, drafter: Drafter, draft: Draft, rules: Rules) -> Decoded:
         """With drafts."""
-        return verified(self.passes, self.prefill(draft), LAST_WORD, PROMPT, drafter, draft, rules)
+        return speculative_decode(self.extend, self.prefill(draft), LAST_WORD, drafter, draft, rules)
 
 
 def corrupted(tokens: Tokens, share: float, random: np.random.Generator) -> Draft:

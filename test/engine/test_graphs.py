@@ -14,7 +14,7 @@ import torch
 
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.engine.decoding import cuda_graphs as graphs
-from vla_entropy_ros.engine.decoding.cuda_graphs import Graph, StaticPasses, buckets
+from vla_entropy_ros.engine.decoding.cuda_graphs import CUDAGraphRunner, Graph, buckets
 from vla_entropy_ros.engine.tunables import DRAFTS, MODES, Tunables
 
 from .conftest import write_small
@@ -62,7 +62,7 @@ def same(results: list[Result], expected: list[Result], tolerance: float) -> Non
 def test_fixed_shapes_give_the_tokens_of_the_eager_path(kv_heads: int, drafts: str, tmp_path: Path) -> None:
     folder = write_small(tmp_path / "checkpoint", kv_heads)
     eager, static = (Policy.load(folder, graphs=graphs) for graphs in (False, True))
-    assert isinstance(static._passes, StaticPasses)
+    assert isinstance(static._runner, CUDAGraphRunner)
     for mode in MODES:
         tunables = replace(TUNABLES, mode=mode, drafts=drafts, deadline=10.0)
         same(run(static, tunables), run(eager, tunables), 1e-5)
@@ -78,21 +78,22 @@ def test_what_has_no_fixed_shape_runs_eagerly_in_between(load_small: Callable[[]
         policy.reset()
         tokens.append(policy.infer(long).tokens)
         policy.settle()
-        assert policy._attention is not None
-        assert policy._attention._weights.shape == (100, 16)
+        attention = policy._selector._attention
+        assert attention is not None
+        assert attention._weights.shape == (100, 16)
     np.testing.assert_array_equal(tokens[0], tokens[1])
 
 
 def test_padding_writes_no_slot_that_is_seen(small_folder: Path) -> None:
     policy = Policy.load(small_folder, graphs=True)
     run(policy, TUNABLES)
-    slots = policy._slots
-    before = slots.keys.clone(), slots.values.clone()
+    cache, layout = policy._cache, policy.model.layout
+    before = cache.keys.clone(), cache.values.clone()
     with torch.inference_mode():
-        policy._passes.extend([70, 71], 30)
-    for old, new in zip(before, (slots.keys, slots.values), strict=True):
+        policy._runner.run(layout.tokens([70, 71], 30))
+    for old, new in zip(before, (cache.keys, cache.values), strict=True):
         changed = (old != new).any(-1).any(0).any(0)
-        assert set(torch.nonzero(changed).flatten().tolist()) <= {30, 31, slots.count}
+        assert set(torch.nonzero(changed).flatten().tolist()) <= {30, 31, cache.count}
         assert changed[[30, 31]].all()
 
 
@@ -100,7 +101,7 @@ def test_a_tick_that_failed_leaves_nothing_that_is_no_number(small_folder: Path)
     policy = Policy.load(small_folder, graphs=True)
     expected = run(policy, TUNABLES)
     policy.reset()
-    norm = policy._network.language_model.get_submodule("model.layers.0.input_layernorm").weight
+    norm = policy.model.network.language_model.get_submodule("model.layers.0.input_layernorm").weight
     assert isinstance(norm, torch.Tensor)
     kept = norm.clone()
     norm.fill_(torch.nan)
@@ -128,7 +129,7 @@ def test_a_capture_that_fails_leaves_the_eager_path_and_a_warning(
     monkeypatch.setattr(graphs, "Graph", refuse)
     with caplog.at_level(logging.WARNING):
         policy = Policy.load(small_folder, graphs=True)
-    assert not isinstance(policy._passes, StaticPasses)
+    assert not isinstance(policy._runner, CUDAGraphRunner)
     said = "CUDA graphs are not used, ticks run eagerly: operation not permitted when stream is capturing"
     assert caplog.messages == [said]
     assert run(policy, TUNABLES)[-1].reuse.reused > 0
@@ -146,8 +147,8 @@ def test_what_is_not_captured_is_called_each_time() -> None:
 @pytest.mark.parametrize("drafts", ["off", "exact"])
 def test_captured_graphs_give_the_tokens_of_the_eager_path_on_cuda(drafts: str, small_folder: Path) -> None:
     eager, captured = (Policy.load(small_folder, device="cuda", graphs=graphs) for graphs in (False, True))
-    assert isinstance(captured._passes, StaticPasses)
-    assert captured._passes.captured
+    assert isinstance(captured._runner, CUDAGraphRunner)
+    assert captured._runner.captured
     for mode in MODES:
         tunables = replace(TUNABLES, mode=mode, drafts=drafts)
         same(run(captured, tunables), run(eager, tunables), 1e-4)

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vla_entropy_ros.engine import Observation, Policy
-from vla_entropy_ros.engine.reuse.layers import boundaries, layer_entropy, plan, shares, taper_layer
+from vla_entropy_ros.engine import Observation, Policy, SettingError
+from vla_entropy_ros.engine.decoding.sequence import Layout
+from vla_entropy_ros.engine.reuse.schedule import boundaries, growth, layer_entropy, shares, taper_layer
 from vla_entropy_ros.engine.tunables import Tunables
 
 from .conftest import write_small
@@ -43,7 +44,7 @@ def test_shares_sum_the_relative_decrease() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.integers(0, 60))
 def test_the_reused_set_only_grows(entropy: list[float], count: int) -> None:
-    grown = list(plan(np.arange(count), np.array(entropy)).values())
+    grown = list(growth(np.arange(count), np.array(entropy)).values())
     for before, after in pairwise(grown):
         assert set(before) <= set(after)
 
@@ -60,22 +61,28 @@ def test_rows_left_out_deeper_down_equal_a_full_pass_over_their_own_old_values(
     deep: Callable[[], Policy], seed: int
 ) -> None:
     policy, random = deep(), np.random.default_rng(seed)
-    decoder, slots = policy._eager.decoder, policy._slots
+    decoder, cache = policy._eager.decoder, policy._cache
     rows, where = torch.randn(24, 32), torch.arange(24)
-    expected = decoder.step(rows, where, 24)[-4:]
+    expected = decoder.run(rows, where, where, 24, tail=4)
     some = np.sort(random.permutation(20)[:13])
     kept = {2: some, 4: np.sort(random.permutation(some)[:7])}
     narrow = {layer: torch.from_numpy(np.append(k, np.arange(20, 24))) for layer, k in kept.items()}
-    before = slots.keys.clone()
-    states = decoder.step(rows, where, 24, narrow=narrow)
-    torch.testing.assert_close(states[-4:], expected, rtol=0, atol=1e-5)
-    assert len(states) == 11
-    assert decoder.rows[-1] == round((24 + 24 + 17 + 17 + 11 + 11) / 6)
-    torch.testing.assert_close(slots.keys, before, rtol=0, atol=1e-5)  # the same rows give the same keys
-    decoder.step(torch.randn(24, 32), where, 24, narrow=narrow)
+    before = cache.keys[:, :, : cache.count].clone()
+    states = decoder.run(rows, where, where, 24, tail=4, narrow=narrow)
+    torch.testing.assert_close(states, expected, rtol=0, atol=1e-5)
+    now = cache.keys[:, :, : cache.count]
+    torch.testing.assert_close(now, before, rtol=0, atol=1e-5)  # the same rows give the same keys
+    decoder.run(torch.randn(24, 32), where, where, 24, tail=4, narrow=narrow)
     untouched = sorted(set(range(24)) - set(narrow[4].tolist()))
-    torch.testing.assert_close(slots.keys[4:, :, untouched], before[4:, :, untouched], rtol=0, atol=1e-5)
-    assert (slots.keys[:2] != before[:2]).any()
+    torch.testing.assert_close(now[4:, :, untouched], before[4:, :, untouched], rtol=0, atol=1e-5)
+    assert (now[:2] != before[:2]).any()
+    assert (now[4:][:, :, narrow[4]] != before[4:][:, :, narrow[4]]).any()
+
+
+def test_a_plan_counts_the_rows_of_its_layers() -> None:
+    kept = {2: np.arange(17), 4: np.arange(11)}
+    plan = replace(Layout((0,), 19, 4, 1).tokens(range(24), 0), narrow=kept)
+    assert plan.mean_rows(6) == round((24 + 24 + 17 + 17 + 11 + 11) / 6)
 
 
 TAPER = replace(Tunables.default(16), taper_from=0.5, taper_rows=4, row_budget=9, k1=1, k2=1, max_age=6)
@@ -95,17 +102,17 @@ def frames(count: int) -> list[NDArray[np.uint8]]:
 def test_a_taper_leaves_the_last_layers_of_most_fresh_tokens_as_they_were(deep: Callable[[], Policy]) -> None:
     policy = deep()
     policy.set_tunables(TAPER)
-    slots, tapered = policy._slots, 0
+    cache, known, tapered = policy._cache, policy._selector._provenance, 0
     for tick, image in enumerate(frames(20)):
-        before, age = slots.keys.clone(), slots.deep_age.copy()
+        before, age = cache.keys.clone(), known.deep_age.copy()
         result = policy.infer(Observation((image,), PICK, 0.1 * tick))
         policy.settle()
-        fresh, went_on = slots.age == 0, slots.deep_age == 0
-        changed = (slots.keys != before).any(-1).any(1)[:, 1:17].numpy()  # [L, N]
+        fresh, went_on = known.age == 0, known.deep_age == 0
+        changed = (cache.keys != before).any(-1).any(1)[:, 1:17].numpy()  # [L, N]
         assert not changed[:3][:, ~fresh].any()
         assert not changed[3:][:, ~went_on].any()
-        assert (slots.deep_age[~went_on] == age[~went_on] + 1).all()
-        np.testing.assert_array_equal(result.reuse.age, slots.deep_age)
+        assert (known.deep_age[~went_on] == age[~went_on] + 1).all()
+        np.testing.assert_array_equal(result.reuse.age, known.deep_age)
         assert result.reuse.age.max() <= 6
         assert (went_on <= fresh).all()
         tapered += bool(went_on.sum() < fresh.sum())
@@ -126,20 +133,14 @@ def test_drafts_change_no_token_under_a_taper(deep: Callable[[], Policy]) -> Non
     assert tokens[0] == tokens[1]
 
 
-def test_passes_of_fixed_shapes_do_not_taper(deep: Callable[[], Policy], tmp_path: Path) -> None:
-    fixed, constant = (
-        Policy.load(write_small(tmp_path / name, layers=6), graphs=graphs)
-        for name, graphs in (("one", True), ("two", False))
-    )
-    fixed.set_tunables(TAPER)
-    constant.set_tunables(replace(TAPER, taper_rows=0))
-    for tick, image in enumerate(frames(6)):
-        seen = Observation((image,), PICK, 0.1 * tick)
-        one, other = fixed.infer(seen), constant.infer(seen)
-        np.testing.assert_array_equal(one.tokens, other.tokens)
-        np.testing.assert_array_equal(one.reuse.age, other.reuse.age)
-        fixed.settle()
-        constant.settle()
+def test_passes_of_fixed_shapes_do_not_taper(small_folder: Path) -> None:
+    fixed, eager = (Policy.load(small_folder, graphs=graphs) for graphs in (True, False))
+    wanted = Tunables.default(16)
+    assert wanted.taper_rows > 0
+    assert (fixed.tunables.taper_rows, eager.tunables) == (0, wanted)
+    assert (fixed.fitting(wanted), eager.fitting(wanted)) == (replace(wanted, taper_rows=0), wanted)
+    with pytest.raises(SettingError, match=r"taper_rows 3: passes of fixed shapes .*: valid is 0"):
+        fixed.set_tunables(wanted)
 
 
 @pytest.mark.parametrize(("share", "layer"), [(0.0, 1), (0.5, 4), (0.625, 5), (1.0, 8)])

@@ -11,7 +11,7 @@ from PIL import Image
 from vla_entropy_ros.engine import ActionError, CheckpointError, Policy
 from vla_entropy_ros.engine.actions.tokens import ActionSpace
 from vla_entropy_ros.engine.model.crop import centre_crop, lanczos
-from vla_entropy_ros.engine.model.preprocess import grey, patches
+from vla_entropy_ros.engine.reuse.patches import cut, grey
 
 from .conftest import DATA
 
@@ -28,17 +28,17 @@ def test_libero_preparation_is_that_of_its_fine_tunes() -> None:
 
 def test_centre_crop_is_an_option_of_loading(small_folder: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 120, 3), np.uint8)
-    plain, cropped = (Policy.load(small_folder, preprocess=kind)._preprocess for kind in ("resize", "centre_crop"))
+    plain, cropped = (Policy.load(small_folder, preprocess=kind).model.preprocess for kind in ("resize", "centre_crop"))
     np.testing.assert_array_equal(cropped.frames([image])[0], centre_crop(lanczos(image, 56)))
     assert np.abs(plain.frames([image]).astype(int) - cropped.frames([image])).max() > 0
 
 
 def test_patches_are_in_raster_order() -> None:
     image = np.random.default_rng(0).integers(0, 256, (42, 42, 3), np.uint8)
-    cut = patches(np.stack((image[::-1], image)), 14)[9:]  # of the second camera
-    assert cut.shape == (9, 588)
-    np.testing.assert_array_equal(cut[5].reshape(14, 14, 3), image[14:28, 28:42])
-    levels = grey(patches(np.stack((image, image)), 14).astype(np.float32))
+    parts = cut(np.stack((image[::-1], image)), 14)[9:]  # of the second camera
+    assert parts.shape == (9, 588)
+    np.testing.assert_array_equal(parts[5].reshape(14, 14, 3), image[14:28, 28:42])
+    levels = grey(cut(np.stack((image, image)), 14).astype(np.float32))
     assert levels.shape == (18, 196)
     whole = np.asarray(Image.fromarray(image).convert("L"))
     np.testing.assert_array_equal(levels[9 + 4], whole[14:28, 14:28].ravel())

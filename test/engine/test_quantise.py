@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_entropy_ros.engine import DeviceError, Observation, Policy, device
-from vla_entropy_ros.engine.device import check_memory, find_dtype
-from vla_entropy_ros.engine.families.openvla import PolicyConfig
+from vla_entropy_ros.engine.device import Placement, check_memory, find_dtype
 from vla_entropy_ros.engine.model.checkpoint import memory_needed
 from vla_entropy_ros.engine.model.llama import LlamaConfig
 from vla_entropy_ros.engine.model.quantise import Linear, check_quantisation, product, quantise, stack
@@ -86,10 +85,6 @@ def test_what_a_device_lacks_is_refused_with_the_valid_choices(
         check_quantisation("int8", torch.device("cuda"))
 
 
-def openvla(**changes: int) -> PolicyConfig:
-    return PolicyConfig("dinosiglip-vit-so-224px", 224, LlamaConfig(**changes), 32000, 1, False, {}, None, 1)
-
-
 def test_too_little_memory_is_said_before_anything_is_loaded(
     small_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +106,8 @@ def test_too_little_memory_is_said_before_anything_is_loaded(
 
 def test_the_memory_needed_counts_weights_slots_and_work() -> None:
     shapes = {"language_model.model.layers.0.mlp.up_proj.weight": (11008, 4096), "projector.fc1.weight": (100, 100)}
-    needed = {q: memory_needed(shapes, openvla(), torch.bfloat16, q) for q in ("none", "int8")}
+    cpu = torch.device("cpu")
+    needed = {q: memory_needed(shapes, LlamaConfig(), 1, Placement(cpu, torch.bfloat16, q)) for q in ("none", "int8")}
     assert needed["none"] - needed["int8"] == 11008 * 4096
     assert needed["none"] > 2 * (11008 * 4096 + 10_000) + 2 * 512 * 32 * 32 * 128 * 2
 

@@ -11,9 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import Observation, Policy, Tunables
+from vla_entropy_ros.engine.model.network import Network
 
 TOLERANCE = 2e-5
 Reference = dict[str, NDArray]
+
+
+def network_of(policy: Policy) -> Network:
+    assert isinstance(policy.model.network, Network)
+    return policy.model.network
 
 
 @pytest.fixture(params=["a", "b"])
@@ -23,7 +29,7 @@ def view(request: pytest.FixtureRequest, tiny_reference: Reference) -> Reference
 
 
 def pixels(policy: Policy, view: Reference) -> torch.Tensor:
-    return policy._preprocess.pixels(policy._preprocess.frames((view["image"],)))
+    return policy.model.preprocess.pixels(policy.model.preprocess.frames((view["image"],)))
 
 
 def test_pixel_values_are_identical(tiny_policy: Policy, view: Reference) -> None:
@@ -33,23 +39,24 @@ def test_pixel_values_are_identical(tiny_policy: Policy, view: Reference) -> Non
 @torch.inference_mode()
 def test_features_and_visual_tokens(tiny_policy: Policy, view: Reference) -> None:
     values = pixels(tiny_policy, view)
-    np.testing.assert_allclose(tiny_policy._network.features(values)[0, ::8], view["features"], atol=TOLERANCE)
-    np.testing.assert_allclose(tiny_policy._network.visual_tokens(values)[0, ::8], view["projected"], atol=TOLERANCE)
+    np.testing.assert_allclose(network_of(tiny_policy).features(values)[0, ::8], view["features"], atol=TOLERANCE)
+    np.testing.assert_allclose(network_of(tiny_policy).visual_tokens(values)[0, ::8], view["projected"], atol=TOLERANCE)
 
 
 def test_logits_of_the_last_prompt_position(tiny_policy: Policy, view: Reference, tiny_spec: dict[str, Any]) -> None:
-    logits = tiny_policy.logits(view["image"], (*tiny_spec["input_ids"][1:], 29871))
+    logits = tiny_policy.outputs(view["image"], (*tiny_spec["input_ids"][1:], 29871))[-1]
     np.testing.assert_allclose(logits[::16], view["logits_last"], atol=TOLERANCE)
 
 
 @torch.inference_mode()
 def test_action_logits_of_other_positions(tiny_policy: Policy, view: Reference, tiny_spec: dict[str, Any]) -> None:
     tiny_policy.reset()
-    llama = tiny_policy._network.language_model
-    visual = tiny_policy._network.visual_tokens(pixels(tiny_policy, view))[0]
+    llama = network_of(tiny_policy).language_model
+    visual = network_of(tiny_policy).visual_tokens(pixels(tiny_policy, view))[0]
     text = llama.embed(torch.tensor([*tiny_spec["input_ids"][1:], 29871]))
     rows = torch.cat((llama.embed(torch.tensor([1])), visual, text))
-    hidden = tiny_policy._eager.decoder.step(rows, torch.arange(len(rows)), len(rows))
+    where = torch.arange(len(rows))
+    hidden = tiny_policy._eager.decoder.run(rows, where, where, len(rows), tail=len(rows))
     np.testing.assert_allclose(llama.lm_head(hidden[::37])[:, 31744:32000], view["action_logits"], atol=TOLERANCE)
 
 
@@ -58,7 +65,7 @@ def test_tokens_action_and_attention(tiny_policy: Policy, view: Reference, tiny_
     result = tiny_policy.infer(Observation((view["image"],), tiny_spec["instruction"], 0.0))
     np.testing.assert_array_equal(result.tokens, view["tokens"])
     np.testing.assert_allclose(result.actions[0], view["action"], atol=1e-12)
-    attention = tiny_policy._eager.decoder.text_attention()
+    attention = tiny_policy._eager.text_attention()
     np.testing.assert_allclose(attention[:, :, ::8], view["text_to_vision"], atol=TOLERANCE)
 
 
@@ -73,5 +80,5 @@ def test_reused_keys_and_values_change_nothing_on_a_still_image(
 
 
 def test_never_used_tensors_are_not_loaded(tiny_policy: Policy, tiny_folder: Path) -> None:
-    names = set(tiny_policy._network.state_dict())
+    names = set(network_of(tiny_policy).state_dict())
     assert not [n for n in names if "blocks.3." in n or "attn_pool" in n or n.endswith("featurizer.norm.weight")]

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from vla_entropy_ros.engine import ActionError, Observation, ObservationError, Policy, Result
 from vla_entropy_ros.engine.actions.drafts import NO_DRAFT
 from vla_entropy_ros.engine.policy import PROBE_IDS
-from vla_entropy_ros.engine.reuse.selection import Patches, all_fresh
 from vla_entropy_ros.engine.tunables import MODES, Tunables
 
 from .conftest import write_small
@@ -46,19 +45,18 @@ def policy(load_small: Callable[[], Policy]) -> Policy:
 
 
 @torch.inference_mode()
-def prefill(policy: Policy, image: Image, fresh: NDArray[np.bool_]) -> torch.Tensor:
-    """Logits after a prefill that computes `fresh` of the visual tokens of `image`."""
-    visual = policy._network.visual_tokens(policy._preprocess.pixels(policy._preprocess.frames((image,))))[0]
-    rows = policy._rows(replace(all_fresh(len(visual)), fresh=fresh), PROBE_IDS, NO_DRAFT)
-    hidden = policy._eager.states(visual, rows)[0]
-    return policy._network.language_model.lm_head(hidden)
+def prefill(policy: Policy, image: Image, fresh: NDArray[np.bool_], start: bool = True) -> torch.Tensor:
+    """Logits after a pass of the prompt that computes `fresh` of the visual tokens of `image`."""
+    embedded = policy._eager.embed_images(policy.model.preprocess.frames((image,)), np.zeros(0))
+    plan = policy.model.layout.prefill(np.flatnonzero(fresh), PROBE_IDS, NO_DRAFT.ids, start, {})
+    return policy.model.head.outputs(policy._eager.states(plan, embedded))
 
 
 def test_recomputing_all_over_garbage_equals_a_fresh_run(policy: Policy) -> None:
-    expected = policy.logits(picture(1), PROBE_IDS)
-    policy._slots.keys.normal_()
-    policy._slots.values.normal_()
-    torch.testing.assert_close(policy.logits(picture(1), PROBE_IDS), expected, rtol=0, atol=0)
+    expected = policy.outputs(picture(1), PROBE_IDS)
+    policy._cache.keys.normal_()
+    policy._cache.values.normal_()
+    torch.testing.assert_close(policy.outputs(picture(1), PROBE_IDS), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("kv_heads", "layers"), [(4, 1), (2, 2), (1, 3)])
@@ -70,31 +68,30 @@ def test_an_identical_frame_with_any_subset_reused_gives_the_same_logits(
     folder = tmp_path_factory.getbasetemp() / f"heads{kv_heads}-layers{layers}"
     policy = Policy.load(folder if folder.exists() else write_small(folder, kv_heads, layers, seed=layers))
     fresh = np.random.default_rng(seed).random(16) < share
-    policy.reset()
     expected = prefill(policy, picture(2), np.ones(16, np.bool_))
-    policy._slots.commit(np.ones(16, np.bool_), Patches.of(np.zeros((16, 588), np.uint8)), torch.zeros(16, 32))
-    torch.testing.assert_close(prefill(policy, picture(2), fresh), expected, rtol=0, atol=0)
+    torch.testing.assert_close(prefill(policy, picture(2), fresh, start=False), expected, rtol=0, atol=0)
 
 
 def test_a_pass_writes_the_given_slots_and_no_others(policy: Policy) -> None:
-    slots = policy._slots
+    cache = policy._cache
     prefill(policy, picture(3), np.ones(16, np.bool_))
-    slots.commit(np.ones(16, np.bool_), Patches.of(np.zeros((16, 588), np.uint8)), torch.zeros(16, 32))
-    before = slots.keys.clone(), slots.values.clone()
+    before = cache.keys.clone(), cache.values.clone()
     fresh = np.zeros(16, np.bool_)
     fresh[[2, 5, 11]] = True
-    prefill(policy, picture(4), fresh)
+    prefill(policy, picture(4), fresh, start=False)
     written = {1 + 2, 1 + 5, 1 + 11, *range(17, 17 + len(PROBE_IDS))}
-    for old, new in zip(before, (slots.keys, slots.values), strict=True):
+    for old, new in zip(before, (cache.keys, cache.values), strict=True):
         changed = (old != new).any(-1).any(0).any(0)
-        assert set(torch.nonzero(changed).flatten().tolist()) == written
+        assert set(torch.nonzero(changed).flatten().tolist()) - {cache.count} == written
 
 
 @torch.inference_mode()
 def test_the_attention_probe_equals_an_eager_reference(policy: Policy) -> None:
-    llama, count = policy._network.language_model, 17 + 5
+    llama, count = policy.model.network.language_model, 17 + 5
     rows = llama.embed(torch.arange(count) % 13)
-    policy._eager.decoder.step(rows, torch.arange(count), count, keep=5)
+    where, decoder = torch.arange(count), policy._eager.decoder
+    query = torch.where(where >= 17, where - 17, decoder.no_query)
+    decoder.run(rows, where, where, count, tail=1, query=query)
     weights: list[torch.Tensor] = []
 
     def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -105,7 +102,7 @@ def test_the_attention_probe_equals_an_eager_reference(policy: Policy) -> None:
         return scores @ v
 
     llama(rows[None], torch.arange(count), attend)
-    torch.testing.assert_close(policy._eager.decoder.text_attention(), torch.stack(weights), rtol=0, atol=1e-6)
+    torch.testing.assert_close(decoder.text_attention(17, 5, count), torch.stack(weights), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -247,7 +244,7 @@ def test_a_faulty_observation_is_refused_and_leaves_the_policy_as_it_was(
 
 def test_output_that_is_no_number_is_no_action_and_the_next_tick_is_fresh(policy: Policy) -> None:
     see(policy, picture(9), 0.0)
-    head = policy._network.language_model.lm_head
+    head = policy.model.network.language_model.lm_head
     kept = head.weight.clone()
     head.weight.fill_(math.nan)
     with pytest.raises(ActionError, match="not finite"):
@@ -259,7 +256,7 @@ def test_output_that_is_no_number_is_no_action_and_the_next_tick_is_fresh(policy
 
 def test_a_token_that_is_no_action_is_refused(tmp_path: Path) -> None:
     policy = Policy.load(write_small(tmp_path / "checkpoint"))
-    policy._network.language_model.lm_head.weight[:64] *= 1000.0
+    policy.model.network.language_model.lm_head.weight[:64] *= 1000.0
     with pytest.raises(ActionError, match="which are no actions: those are 64 to 319"):
         see(policy, picture(9), 0.0)
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_entropy_ros.engine.reuse.selection import Patches, budgets, fill, influence, select, static_patches, top
+from vla_entropy_ros.engine.reuse.patches import Patches
+from vla_entropy_ros.engine.reuse.schedule import budgets
+from vla_entropy_ros.engine.reuse.selection import fill, influence, select, static_patches, top
 from vla_entropy_ros.engine.tunables import MODES, Tunables
 
 DEFAULT = replace(Tunables.default(), mode="info_entropy")

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from ..engine import ActionError, Observation, Policy, Result
 from ..engine.actions.drafts import SOURCES
-from ..engine.cost import decoder_flops, paper_macs, vision_flops
+from ..engine.cost import decoder_flops, paper_macs
 from ..engine.model.llama import LlamaConfig
-from ..engine.model.vision import TowerConfig
 from ..engine.tunables import Tunables
 from ..evaluation.stages import TIMED
 from ..evaluation.statistics import percentiles
@@ -30,10 +29,10 @@ DIMENSIONS = ("x_m", "y_m", "z_m", "roll_rad", "pitch_rad", "yaw_rad", "gripper"
 
 @dataclass(frozen=True)
 class CostShape:
-    """Sizes that costs depend on."""
+    """What costs depend on: shape of the decoder, operations of vision."""
 
     llama: LlamaConfig
-    towers: tuple[TowerConfig, ...]
+    vision_flops: int
 
 
 @dataclass
@@ -49,7 +48,7 @@ class Run:
     faults: int = 0
 
     def tokens(self) -> NDArray[np.int64]:
-        """Action tokens [ticks, 7]."""
+        """Action tokens [ticks, K]."""
         return np.array([sample.tokens for sample in self.samples])
 
 
@@ -173,5 +172,5 @@ def true_flops(sample: Sample, shape: CostShape) -> float:
     riding = drafted(sample)
     length = 1 + sample.visual + sample.text_rows
     prefill = decoder_flops(llama, first, length + riding, 1 + riding)
-    later = sum(decoder_flops(llama, rows, length + 7, rows) for rows in sample.decoder_rows[1:])
-    return vision_flops(shape.towers, llama.hidden_size) + prefill + later
+    later = sum(decoder_flops(llama, rows, length + len(sample.tokens), rows) for rows in sample.decoder_rows[1:])
+    return shape.vision_flops + prefill + later

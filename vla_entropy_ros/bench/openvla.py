@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..engine.cost import decoder_flops, paper_macs, vision_flops
-from ..engine.model.checkpoint import Network
-from ..engine.model.llama import Llama, LlamaConfig
-from ..engine.model.vision import Projector, TowerConfig, VisionBackbone
+from ..engine.model.llama import LlamaConfig
+from ..engine.model.network import Network
+from ..engine.model.vision import TowerConfig
 from .ticks import Sample, drafted, skipped
 
 LLAMA = LlamaConfig()  # Llama-2-7B
@@ -72,10 +72,7 @@ class Counted:
     """
 
     def __init__(self) -> None:
-        with torch.device("meta"):
-            vision = VisionBackbone(*TOWERS)
-            network = Network(vision, Projector(vision.width, LLAMA.hidden_size, fused=True), Llama(LLAMA))
-        self._network = network.requires_grad_(False)
+        self._network = Network.shaped(TOWERS, LLAMA).requires_grad_(False)
 
     def vision(self) -> int:
         """Operations of both towers and the projector for one image."""

@@ -58,7 +58,7 @@ def times(samples: Sequence[Sample], stage: str) -> NDArray[np.float64]:
 
 
 def actions(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """First action of each tick [ticks, 7]."""
+    """First action of each tick [ticks, A]."""
     return np.array([sample.action for sample in samples])
 
 

@@ -1,7 +1,8 @@
-"""Device and number type by name."""
+"""Device and number type by name; where weights go."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,15 @@ from .errors import DeviceError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GB = 1e9
 BFLOAT16_FROM = (8, 0)  # compute capability: Ampere
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where weights go, and as what; quantisation: "int8" for the decoder's in 8 bits, "none" to leave them."""
+
+    device: torch.device
+    dtype: torch.dtype
+    quantisation: str = "none"
 
 
 def find_device(name: str) -> torch.device:

@@ -1,9 +1,8 @@
-"""One tick of the policy, in order: image -> pixels -> visual tokens -> selection -> decoder -> action."""
+"""One tick of the policy, in order: observe, embed, select, prefill, act, commit."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,45 +11,39 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .actions.drafts import NO_DRAFT, Draft, Drafter, Match, exact, within
-from .actions.speculative import Decoded, Rules, plain, verified
-from .actions.tokens import ACTION_NAMES, ActionSpace
-from .decoding.cuda_graphs import make_passes
+from ..settings import SettingError
+from .actions.drafts import NO_DRAFT
+from .actions.speculative import Extend
+from .decoding.cuda_graphs import make_runner
 from .decoding.decoder import Decoder
-from .decoding.kv_cache import Slots
-from .decoding.runner import Prefill, Scored
-from .device import find_device, find_dtype
+from .decoding.kv_cache import KVCache
+from .decoding.runner import EagerRunner, Endpoints
+from .device import Placement, find_device, find_dtype
 from .errors import ActionError, CheckpointError
-from .families.openvla import read_config
-from .model.backbones import find_backbone
-from .model.checkpoint import Checkpoint, Progress, load_checkpoint, parameters
-from .model.preprocess import Preprocessor, patches
-from .model.prompt import MAX_TEXT, Encoder, Prompt, Prompter
+from .families import LoadOptions, Model, find_family
+from .model.checkpoint import Progress
+from .model.prompt import Encoder, Prompt
 from .model.quantise import check_quantisation
-from .observation import Observation, check_observation
+from .observation import Observation, State, check_observation, state_vector
 from .result import Result, Stopwatch, drafts, reuse
-from .reuse.adaptive import Activity, adapt
-from .reuse.choice import choose, prepare
-from .reuse.episode import NEW_EPISODE, Episode
-from .reuse.layers import layer_entropy, plan, taper_layer
-from .reuse.scores import Attention
-from .reuse.selection import Patches, Selection, all_fresh
-from .tunables import Tunables
+from .reuse.episode import NEW_EPISODE
+from .reuse.selector import Selector
+from .tunables import Tunables, load_setting
 
 PROBE_IDS = tuple(range(8))  # any text serves to see whether the image matters
 
 
 @dataclass(frozen=True)
 class PolicyInfo:
-    """What a loaded policy is: its backbone, sizes, action and statistics."""
+    """What a loaded policy is: its family, sizes, action, state and statistics."""
 
+    family: str
     vision_backbone_id: str
     image_size: int
     grid: tuple[int, int]  # rows, columns
     visual_tokens: int
     cameras: int
     action_names: tuple[str, ...]
-    action_dim: int
     chunk: int
     state_names: tuple[str, ...]
     unnorm_key: str
@@ -59,60 +52,44 @@ class PolicyInfo:
     device: str
     dtype: str
 
+    @classmethod
+    def of(cls, model: Model) -> PolicyInfo:
+        """The facts of a model."""
+        same = ("family", "grid", "cameras", "action_names", "chunk", "state_names", "unnorm_key", "unnorm_keys")
+        return cls(
+            vision_backbone_id=model.backbone,
+            image_size=model.preprocess.size,
+            visual_tokens=model.layout.visual,
+            parameters=model.parameters,
+            device=str(model.where.device),
+            dtype=str(model.where.dtype).removeprefix("torch."),
+            **{name: getattr(model, name) for name in same},
+        )
+
 
 class Policy:
     """A vision-language-action policy whose visual keys and values live on between ticks. Not thread-safe."""
 
-    def __init__(
-        self,
-        preprocess: Preprocessor,
-        prompter: Prompter,
-        actions: ActionSpace,
-        tunables: Tunables | None,
-        checkpoint: Checkpoint,
-        graphs: bool | None = None,
-    ) -> None:
-        network, config = checkpoint.network, checkpoint.config
-        self._network, self._prompter, self._actions, self._preprocess = network, prompter, actions, preprocess
-        weight = network.language_model.lm_head.weight
-        self._device = weight.device
-        tower = network.vision_backbone.featurizer.config
-        self.llama, self.towers = config.llama, network.vision_backbone.configs
-        self._patch = tower.patch
-        others = 1 + MAX_TEXT + len(ACTION_NAMES)
-        self._slots = Slots(
-            config.llama, config.cameras * tower.grid**2, others, 3 * tower.patch**2, weight.device, weight.dtype
+    def __init__(self, model: Model, tunables: Tunables | None = None, graphs: bool | None = None) -> None:
+        """tunables: None for those of config/policy.yaml, as far as this policy can run them; graphs: see `load`."""
+        self.model, self.info = model, PolicyInfo.of(model)
+        network, layout, where = model.network, model.layout, model.where
+        llama = network.language_model.config
+        self._cache = KVCache(llama, layout.count, where.device, where.dtype)
+        self._selector = Selector(
+            layout, llama.num_hidden_layers, model.patch, llama.hidden_size, where.device, where.dtype
         )
-        decoder = Decoder(network.language_model, self._slots, MAX_TEXT)
+        size = model.preprocess.size
+        ends = Endpoints(
+            network, model.preprocess, model.head.readout, (model.cameras, size, size, 3), len(model.state_names),
+            model.head.rows, model.head.extensions,
+        )  # fmt: skip
         with torch.inference_mode():
-            self._passes, self._eager = make_passes(
-                network, preprocess, decoder, self._slots, config.bos_id, actions.first_id, graphs
-            )
-        self.info = PolicyInfo(
-            vision_backbone_id=config.vision_backbone_id,
-            image_size=config.image_size,
-            grid=(tower.grid, tower.grid),
-            visual_tokens=self._slots.visual,
-            cameras=config.cameras,
-            action_names=ACTION_NAMES,
-            action_dim=len(ACTION_NAMES),
-            chunk=1,
-            state_names=(),
-            unnorm_key=actions.key,
-            unnorm_keys=actions.keys,
-            parameters=parameters(network),
-            device=str(weight.device),
-            dtype=str(weight.dtype).removeprefix("torch."),
-        )
-        self.set_tunables(tunables or Tunables.default(self.info.visual_tokens))
-        self._drafter = Drafter(len(ACTION_NAMES), actions.first_id, actions.last_id)
-        self.match: Match | None = None  # a rule of when a draft counts, in place of the tunables': for benchmarks
+            self._eager = EagerRunner(ends, Decoder(network.language_model, self._cache, layout))
+            self._runner = make_runner(ends, self._eager, self._selector.drift, graphs)
         self._asked: tuple[str, Prompt] | None = None
-        self._attention: Attention | None = None  # of the tick before
-        self._layer_entropy: NDArray[np.float64] | None = None  # [L], of the tick before, where it is needed
-        self._unsettled = False
-        self._episode = Episode()
-        self._begin(NEW_EPISODE)
+        self._unsettled = False  # whether the attention of the last tick is still to be looked at
+        self.set_tunables(tunables or self.fitting(Tunables.default(layout.visual)))
 
     @classmethod
     def load(
@@ -129,7 +106,7 @@ class Policy:
         quantisation: str = "none",
         progress: Progress = lambda done, total: None,
     ) -> Policy:
-        """Load an OpenVLA-layout folder; raises CheckpointError, DeviceError or SettingError: one line, valid choices.
+        """Load a folder of any family; raises CheckpointError, DeviceError or SettingError: one line, valid choices.
 
         unnorm_key: data set of the action statistics, None or empty where there is one. encoder: prompt -> token ids
         that begin with BOS, in place of the folder's tokenizer.json. tunables: None for those of config/policy.yaml,
@@ -140,34 +117,42 @@ class Policy:
         where = find_device(device)
         kind = find_dtype(dtype, where)
         check_quantisation(quantisation, where)
-        config = read_config(path)
-        towers = find_backbone(config.vision_backbone_id)
-        return cls(  # what is cheap to check comes before the weights are read
-            preprocess=Preprocessor(config.image_size, towers, preprocess, where, kind),
-            prompter=Prompter(config, encoder, path),
-            actions=ActionSpace(config.action_vocabulary, config.norm_stats, unnorm_key),
-            tunables=tunables,
-            checkpoint=load_checkpoint(path, config, where, kind, quantisation, progress),
-            graphs=graphs,
-        )
+        load_setting("preprocess").check(preprocess)
+        options = LoadOptions(Placement(where, kind, quantisation), unnorm_key or "", preprocess, encoder, progress)
+        return cls(find_family(path).load(path, options), tunables, graphs)
+
+    @property
+    def tunables(self) -> Tunables:
+        """What the ticks run with."""
+        return self._tunables
+
+    @property
+    def fixed_shapes(self) -> bool:
+        """Whether passes have fixed shapes, as CUDA graphs need them."""
+        return not self._runner.narrows
 
     def set_tunables(self, tunables: Tunables) -> None:
-        """Use `tunables` from the next tick on; raises SettingError if a budget is above the number of tokens.
-
-        Passes of fixed shapes do not taper: on a GPU a row costs next to nothing.
-        """
+        """Use `tunables` from the next tick on; raises SettingError unless they fit this policy."""
         self.check(tunables)
-        if tunables.taper_rows and not self._passes.tapers:
-            tunables = replace(tunables, taper_rows=0)
         self._tunables = tunables
 
     def check(self, tunables: Tunables) -> None:
-        """Raise SettingError unless `tunables` fit this policy."""
+        """Raise SettingError unless `tunables` fit this policy: its number of tokens, and what its passes can do."""
         tunables.check_budgets(self.info.visual_tokens)
+        if tunables.taper_rows and self.fixed_shapes:
+            raise SettingError(
+                f"taper_rows {tunables.taper_rows}: passes of fixed shapes compute every fresh token in all layers: "
+                "valid is 0"
+            )
+
+    def fitting(self, tunables: Tunables) -> Tunables:
+        """The same without what this policy's passes cannot do: on a GPU a row costs next to nothing, so no taper."""
+        return replace(tunables, taper_rows=0) if tunables.taper_rows and self.fixed_shapes else tunables
 
     def reset(self) -> None:
         """Begin a new episode: the next tick computes everything."""
-        self._begin(NEW_EPISODE)
+        self._selector.begin(NEW_EPISODE)
+        self._forget_text()
 
     @torch.inference_mode()
     def infer(self, observation: Observation) -> Result:
@@ -177,137 +162,99 @@ class Policy:
         """
         check_observation(observation, self.info.cameras, self.info.state_names)
         if self._asked is None or self._asked[0] != observation.instruction:
-            self._asked = (observation.instruction, self._prompter(observation.instruction))
+            self._asked = (observation.instruction, self.model.prompt(observation.instruction))
         try:
             return self._tick(observation, self._asked[1])
-        except BaseException:  # whatever it was, the slots may be half written
-            self._slots.clear()
-            self._episode.reason, self._unsettled = "the tick before failed", False
+        except BaseException:  # whatever it was, the cache may be half written
+            self._cache.clear()
+            self._selector.fail()
+            self._unsettled = False
             raise
+
+    def _tick(self, observation: Observation, prompt: Prompt) -> Result:
+        model, runner, selector, tunables = self.model, self._runner, self._selector, self._tunables
+        watch = Stopwatch(model.where.device)
+        runner.rows.clear()
+        if selector.observe(observation, tunables.max_gap):
+            self._forget_text()
+        frames = model.preprocess.frames(observation.images)
+        watch.lap("preprocess")
+        embedded = runner.embed_images(frames, state_vector(observation, model.state_names))
+        watch.lap("vision")
+        self.settle()
+        choice = selector.select(frames, embedded, tunables)
+        watch.lap("select")
+        draft = model.head.propose(tunables)
+        plan = model.layout.prefill(choice.fresh, prompt.ids, draft.ids, choice.start, choice.growth)
+        table = runner.run(plan, embedded)
+        watch.lap("prefill")
+        acted = model.head.act(table, draft, prompt.ids, self._extension(prompt), tunables, watch.start)
+        watch.lap("decode")
+        selector.commit(choice, embedded, acted, tunables.adaptive)
+        self._unsettled = True
+        return Result(
+            actions=acted.actions,
+            tokens=acted.decoded.tokens,
+            token_entropy=acted.decoded.entropy,
+            drafts=drafts(acted.decoded),
+            reuse=reuse(choice, selector.age),
+            timings=watch.timings(),
+            decoder_passes=acted.decoded.passes,
+            decoder_rows=tuple(runner.rows),
+            text_rows=len(prompt.ids),
+            unknown_words=prompt.unknown,
+            tick=choice.tick,
+        )
 
     @torch.inference_mode()
     def settle(self) -> None:
         """Compute the attention scores for the next tick; call it after publishing, else the next `infer` does."""
         if self._unsettled:
             self._unsettled = False
-            attention = self._passes.attention()  # [L, M, N]
-            self._attention = Attention(attention.mean(0).cpu().numpy())
-            prepare(self._attention, self._tunables)
-            grows = self._tunables.growth_by_layer
-            self._layer_entropy = layer_entropy(attention.cpu().numpy()) if grows else None
+            self._selector.attend(self._runner.text_attention(), self._tunables)
 
     @torch.inference_mode()
-    def logits(self, image: NDArray[np.uint8], ids: tuple[int, ...]) -> Tensor:
-        """Logits [V] of the first action token; all cameras see `image`; ids without BOS; begins a new episode."""
-        self._begin(NEW_EPISODE)
-        frames = self._preprocess.frames([image] * self.info.cameras)
-        visual = self._passes.see(frames)
-        hidden = self._eager.states(visual, self._rows(all_fresh(len(visual)), ids, NO_DRAFT))[0]
-        self._begin(NEW_EPISODE)
-        return self._network.language_model.lm_head(hidden).float()
+    def outputs(self, image: NDArray[np.uint8], ids: tuple[int, ...]) -> Tensor:
+        """What the last rows of a prompt put out [R, V], logits or actions, float32; begins a new episode.
+
+        All cameras see `image`; ids: the text, without BOS; the state is zero.
+        """
+        self.reset()
+        layout, names = self.model.layout, self.model.state_names
+        frames = self.model.preprocess.frames([image] * self.info.cameras)
+        embedded = self._runner.embed_images(frames, np.zeros(len(names)))
+        plan = layout.prefill(np.arange(layout.visual), ids, NO_DRAFT.ids, start=True, growth={})
+        states = self._eager.states(plan, embedded)
+        self.reset()
+        return self.model.head.outputs(states).float()
 
     def self_test(self) -> None:
-        """Raise CheckpointError unless a black and a white image give different logits; begins a new episode."""
+        """Raise CheckpointError unless a black and a white image give different outputs; begins a new episode."""
         size = self.info.image_size
-        black, white = (self.logits(np.full((size, size, 3), level, np.uint8), PROBE_IDS) for level in (0, 255))
-        if not bool((black - white).abs().max() > 0):  # also when a logit is not a number
+        black, white = (self.outputs(np.full((size, size, 3), level, np.uint8), PROBE_IDS) for level in (0, 255))
+        if not bool((black - white).abs().max() > 0):  # also when an output is not a number
             raise CheckpointError("a black and a white image give the same logits: the policy does not see")
 
     @torch.inference_mode()
     def warm_up(self, ticks: int = 2) -> None:
         """Run ticks over noise so that the first real one is as fast as the others; begins a new episode."""
-        noise = np.random.default_rng(0)
+        noise, names = np.random.default_rng(0), self.model.state_names
         size = self.info.image_size
-        self._begin(NEW_EPISODE)
+        self.reset()
         for number in range(ticks):
-            image = noise.integers(0, 256, (size, size, 3), np.uint8)
+            image, stamp = noise.integers(0, 256, (size, size, 3), np.uint8), float(number)
+            state = State(names, np.zeros(len(names)), stamp)
             with contextlib.suppress(ActionError):  # what it would do does not matter here
-                self._tick(Observation((image,) * self.info.cameras, "", float(number)), Prompt(PROBE_IDS, ()))
+                self._tick(Observation((image,) * self.info.cameras, "", stamp, state), Prompt(PROBE_IDS, ()))
             self.settle()
-        self._begin(NEW_EPISODE)
+        self.reset()
 
-    def _begin(self, reason: str) -> None:
-        self._episode.begin(reason)
-        self._slots.invalidate()
-        self._activity = Activity()
-        self._forget_text()
+    def _extension(self, prompt: Prompt) -> Extend:
+        """How the head runs tokens behind `prompt`."""
+        layout, first = self.model.layout, self.model.layout.first_text + len(prompt.ids)
+        return lambda ids, number: self._runner.run(layout.tokens(ids, first + number))
 
     def _forget_text(self) -> None:
-        """Drop what the text of the tick before has left: its attention, and drafts of actions that it asked for."""
-        self._drafter.forget()
-        self._attention = self._layer_entropy = None
+        """Drop what the text of the tick before has left: drafts of actions that it asked for."""
+        self.model.head.forget()
         self._unsettled = False
-
-    def _tick(self, observation: Observation, prompt: Prompt) -> Result:
-        watch = Stopwatch(self._device)
-        self._passes.rows.clear()
-        if interruption := self._episode.interruption(observation, self._tunables.max_gap):
-            self._begin(interruption)
-        if self._episode.follow(observation):
-            self._forget_text()
-        frames = self._preprocess.frames(observation.images)
-        watch.lap("preprocess")
-        visual = self._passes.see(frames)
-        watch.lap("vision")
-        self.settle()
-        now = Patches.of(patches(frames, self._patch))
-        tunables = self._tunables
-        if tunables.adaptive:
-            tunables = adapt(tunables, self._activity, self._slots.visual)
-        choice = choose(now, self._slots, self._attention, self._episode, tunables, visual)
-        watch.lap("select")
-        draft = NO_DRAFT if self._tunables.drafts == "off" else self._drafter.propose()
-        first = self._passes.prefill(visual, self._rows(choice.selection, prompt.ids, draft))
-        watch.lap("prefill")
-        decoded = self._decode(first, prompt.ids, draft, watch.start)
-        actions = self._actions.decode(decoded.tokens)
-        watch.lap("decode")
-        self._slots.commit(choice.selection.fresh, now, visual, choice.selection.deep)
-        result = Result(
-            actions=actions,
-            tokens=decoded.tokens,
-            token_entropy=decoded.entropy,
-            drafts=drafts(decoded),
-            reuse=reuse(choice, self._slots.deep_age),
-            timings=watch.timings(),
-            decoder_passes=decoded.passes,
-            decoder_rows=tuple(self._passes.rows),
-            text_rows=len(prompt.ids),
-            unknown_words=prompt.unknown,
-            tick=self._episode.tick,
-        )
-        self._episode.advance()
-        static_share = float(choice.selection.static.mean()) if choice.reason is None else 1.0
-        if self._activity.observe(static_share, decoded.entropy, actions[0]) and tunables.adaptive:
-            self._episode.restart_schedule()
-        self._unsettled = True
-        return result
-
-    def _rows(self, selection: Selection, ids: tuple[int, ...], draft: Draft) -> Prefill:
-        """What the prefill computes: where VLA-Cache's reused set grows, every token at first."""
-        growth = self._growth(selection)
-        fresh = np.arange(self._slots.visual) if growth else np.flatnonzero(selection.fresh)
-        deep = selection.deep & selection.fresh
-        if not growth and not np.array_equal(deep, selection.fresh):
-            growth = {taper_layer(self._tunables.taper_from, self._slots.layers): np.flatnonzero(~deep)}
-        return Prefill(fresh, ids, draft.ids, not self._slots.start_valid, growth)
-
-    def _decode(self, first: Scored, ids: tuple[int, ...], draft: Draft, began: float) -> Decoded:
-        """Decode the tokens; first: what the last row of the prompt `ids` and the drafts behind it put out."""
-        tunables = self._tunables
-        position = 1 + self._slots.visual + len(ids)
-        if tunables.drafts == "off":
-            return plain(self._passes, first, position, len(ACTION_NAMES))
-        rules = Rules(
-            match=self.match or (within(tunables.draft_tolerance) if tunables.drafts == "bounded" else exact),
-            margin=0.0 if self.info.dtype == "float32" else tunables.draft_margin,
-            deadline=began + tunables.deadline if tunables.drafts == "anytime" else math.inf,
-        )
-        return verified(self._passes, first, ids[-1], position, self._drafter, draft, rules)
-
-    def _growth(self, selection: Selection) -> dict[int, NDArray[np.int64]]:
-        """Tokens reused from each layer on, where the layer schedule is VLA-Cache's; empty for the constant one."""
-        if self._layer_entropy is None or self._attention is None or selection.fresh.all():
-            return {}
-        reused = np.flatnonzero(~selection.fresh)
-        return plan(reused[np.argsort(self._attention.mass[reused], kind="stable")], self._layer_entropy)

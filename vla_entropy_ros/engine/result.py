@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from .actions.speculative import Decoded
-from .reuse.choice import Choice
+from .reuse.patches import Mask
 from .reuse.scores import Scores
-from .reuse.selection import Mask
+from .reuse.selector import Choice
 
 
 @dataclass(frozen=True)

@@ -144,3 +144,8 @@ def tunable(name: str) -> Setting:
     if name not in _BY_FIELD:
         raise SettingError(f"unknown parameter '{name}': valid are {', '.join(_BY_FIELD)}")
     return _BY_FIELD[name]
+
+
+def load_setting(name: str) -> Setting:
+    """The setting of that name among those that a policy is loaded with."""
+    return next(setting for setting in LOAD_SETTINGS if setting.name == name)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...engine import Observation
-from ...engine.model.checkpoint import Network
 from ...engine.model.llama import LlamaAttention, LlamaLayer, LlamaMLP, rotary, rotate
+from ...engine.model.network import Network
 from ...engine.model.preprocess import Preprocessor
 from ...engine.result import Stopwatch, Timings
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ...engine.actions.drafts import Match
+from ...engine.actions.tokens import ACTION_NAMES
 
-TOKENS = 7
+TOKENS = len(ACTION_NAMES)
 MEASURED = "default"  # configuration of docs/bench.json whose passes are replayed
 
 

@@ -13,10 +13,8 @@ from torch import nn
 
 from ...engine import Observation, Policy, Timings
 from ...engine.actions.drafts import Match
-from ...engine.decoding.cuda_graphs import StaticPasses
-from ...engine.device import GB
-from ...engine.model.backbones import find_backbone
-from ...engine.model.preprocess import Preprocessor
+from ...engine.actions.token_head import TokenHead
+from ...engine.device import GB, Placement
 from ...engine.tunables import Tunables
 from ...evaluation.stages import PARTS
 from . import roofline
@@ -60,12 +58,10 @@ def measure_rows(plan: Plan, progress: Callable[[], None] = lambda: None) -> dic
     rows: dict[str, dict[str, Any]] = {}
     memory: dict[str, Any] = {}
     reset_peak(plan.device)
-    policy, network = random_policy(plan.shape, plan.device, plan.dtype, graphs=plan.graphs)
-    captured = isinstance(policy._passes, StaticPasses)
+    policy, network = random_policy(plan.shape, Placement(plan.device, plan.dtype), plan.graphs)
+    fixed = policy.fixed_shapes
     floor = roofline.one_pass(line, plan.shape, _rows(plan, policy), *weights(network))
-    kinds = find_backbone(plan.shape.backbone)
-    preprocess = Preprocessor(policy.info.image_size, kinds, "resize", plan.device, plan.dtype)
-    generate = Generate(network, preprocess, [5] * plan.shape.prompt, plan.device)
+    generate = Generate(network, policy.model.preprocess, [5] * plan.shape.prompt, plan.device)
     for name, run in _plain_rows(policy, generate, plan.share):
         rows[name] = row_figures(_timed(plan, run))
         progress()
@@ -73,7 +69,7 @@ def measure_rows(plan: Plan, progress: Callable[[], None] = lambda: None) -> dic
     del policy, network, generate, run
     gc.collect()
     reset_peak(plan.device)
-    policy, network = random_policy(plan.shape, plan.device, plan.dtype, "int8", plan.graphs)
+    policy, network = random_policy(plan.shape, Placement(plan.device, plan.dtype, "int8"), plan.graphs)
     floor_8 = roofline.one_pass(line, plan.shape, _rows(plan, policy), *weights(network))
     for name, run in _rows_in_8_bits(policy, plan.share):
         rows[name] = row_figures(_timed(plan, run))
@@ -82,7 +78,7 @@ def measure_rows(plan: Plan, progress: Callable[[], None] = lambda: None) -> dic
     return {
         "bandwidth_tb_s": round(line.bandwidth / 1e12, 3), "product_tflop_s": round(line.rate / 1e12, 2),
         "one_pass_floor_ms": floor, "one_pass_floor_8_bits_ms": floor_8,
-        "peak_memory_gb": memory, "fixed_shapes": captured, "captured": captured and plan.device.type == "cuda",
+        "peak_memory_gb": memory, "fixed_shapes": fixed, "captured": fixed and plan.device.type == "cuda",
         "rows": rows, "ratios": ratios(rows, floor),
     }  # fmt: skip
 
@@ -90,7 +86,7 @@ def measure_rows(plan: Plan, progress: Callable[[], None] = lambda: None) -> dic
 def _plain_rows(
     policy: Policy, generate: Generate, share: float
 ) -> Iterator[tuple[str, Callable[[Observation], TimedTick]]]:
-    yield BASELINE, lambda seen: TimedTick(generate.tick(seen)[1], 7, 1.0, 0.0)
+    yield BASELINE, lambda seen: TimedTick(generate.tick(seen)[1], len(policy.info.action_names), 1.0, 0.0)
     full = replace(_tunables(policy), mode="full", drafts="off")
     yield STATIC, _ticks(policy, full)
     yield ROWS[2], _ticks(policy, replace(_tunables(policy), drafts="off"))
@@ -106,13 +102,14 @@ def _rows_in_8_bits(policy: Policy, share: float) -> Iterator[tuple[str, Callabl
 
 def _tunables(policy: Policy) -> Tunables:
     """Our defaults; no second look at near ties, which random weights have by chance."""
-    return replace(Tunables.default(policy.info.visual_tokens), draft_margin=0.0)
+    return replace(policy.fitting(Tunables.default(policy.info.visual_tokens)), draft_margin=0.0)
 
 
 def _ticks(policy: Policy, tunables: Tunables, match: Match | None = None) -> Callable[[Observation], TimedTick]:
     policy.set_tunables(tunables)
     policy.reset()
-    policy.match = match
+    assert isinstance(policy.model.head, TokenHead)
+    policy.model.head.match = match
 
     def tick(observation: Observation) -> TimedTick:
         result = policy.infer(observation)

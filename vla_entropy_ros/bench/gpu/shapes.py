@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from ...engine import Observation, Policy
-from ...engine.actions.tokens import ActionSpace
-from ...engine.device import check_memory
-from ...engine.families.openvla import BINS, PolicyConfig, read_config
+from ...engine.actions.tokens import ACTION_NAMES, BINS, ActionSpace
+from ...engine.device import Placement, check_memory
+from ...engine.families import LoadOptions
+from ...engine.families.openvla import PolicyConfig, build, read_config
 from ...engine.model.backbones import find_backbone, tower_config
-from ...engine.model.checkpoint import Checkpoint, Network, memory_needed, place
-from ...engine.model.llama import Llama, LlamaConfig
-from ...engine.model.preprocess import Preprocessor
-from ...engine.model.prompt import Prompter
+from ...engine.model.checkpoint import memory_needed, place
+from ...engine.model.llama import LlamaConfig
+from ...engine.model.network import Network
 from ...engine.model.quantise import check_quantisation
-from ...engine.model.vision import Projector, TowerConfig, VisionBackbone
+from ...engine.model.vision import TowerConfig
 from ...resources import default_checkpoint, share_path
 from ..openvla import LLAMA, ROWS, TOKENS, TOWERS
 
@@ -70,28 +70,20 @@ def _stored(folder: Path) -> Shape:
     return Shape(config.vision_backbone_id, (tower,), config.llama, WORDS)
 
 
-def random_policy(
-    shape: Shape, device: torch.device, dtype: torch.dtype, quantisation: str = "none", graphs: bool | None = None
-) -> tuple[Policy, Network]:
+def random_policy(shape: Shape, where: Placement, graphs: bool | None = None) -> tuple[Policy, Network]:
     """A policy of that shape and its network; DeviceError if the device has too little memory, before it is used."""
-    check_quantisation(quantisation, device)
+    check_quantisation(where.quantisation, where.device)
     config = _config(shape)
-    towers = find_backbone(shape.backbone)
-    checkpoint = Checkpoint(config, _network(shape, config, device, dtype, quantisation))
     words = [1, *(5 + n % 50 for n in range(shape.prompt))]
-    policy = Policy(
-        preprocess=Preprocessor(config.image_size, towers, "resize", device, dtype),
-        prompter=Prompter(config, lambda _: words, share_path("config")),
-        actions=ActionSpace(config.action_vocabulary, config.norm_stats, None),
-        tunables=None,
-        checkpoint=checkpoint,
-        graphs=graphs,
-    )
-    return policy, checkpoint.network
+    network = _network(shape, config, where)
+    space = ActionSpace(config.action_vocabulary, config.norm_stats, None)
+    prompter = config.prompter(lambda _: words, share_path("config"))
+    return Policy(build(config, network, prompter, space, LoadOptions(where)), graphs=graphs), network
 
 
 def _config(shape: Shape) -> PolicyConfig:
-    statistics = {"q01": [-0.03] * 7, "q99": [0.03] * 7, "mask": [True] * 7}
+    count = len(ACTION_NAMES)
+    statistics = {"q01": [-0.03] * count, "q99": [0.03] * count, "mask": [True] * count}
     return PolicyConfig(
         vision_backbone_id=shape.backbone,
         image_size=shape.towers[0].image_size,
@@ -105,18 +97,13 @@ def _config(shape: Shape) -> PolicyConfig:
     )
 
 
-def _network(
-    shape: Shape, config: PolicyConfig, device: torch.device, dtype: torch.dtype, quantisation: str
-) -> Network:
-    with torch.device("meta"):
-        vision = VisionBackbone(*shape.towers)
-        projector = Projector(vision.width, shape.llama.hidden_size, fused=len(shape.towers) == 2)
-        network = Network(vision, projector, Llama(shape.llama))
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    check_memory(memory_needed(shapes, config, dtype, quantisation), device)
-    random = torch.Generator(device).manual_seed(0)
+def _network(shape: Shape, config: PolicyConfig, where: Placement) -> Network:
+    network = Network.shaped(shape.towers, shape.llama)
+    shapes = network.shapes
+    check_memory(memory_needed(shapes, shape.llama, config.cameras, where), where.device)
+    random = torch.Generator(where.device).manual_seed(0)
     for name, size in shapes.items():
-        place(network, name, _weight(name, size, config.action_vocabulary, random, dtype), quantisation)
+        place(network, name, _weight(name, size, config.action_vocabulary, random, where.dtype), where.quantisation)
     return network.eval().fuse()
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ActionError, CheckpointError
-from ..families.openvla import BINS
 
+BINS = 256
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 EDGES = np.linspace(-1.0, 1.0, BINS)
 CENTRES = (EDGES[:-1] + EDGES[1:]) / 2  # [255]

@@ -1,14 +1,14 @@
-"""Passes of fixed shapes: captured as CUDA graphs at configure, the same code without capture elsewhere.
+"""A runner of fixed shapes: captured as CUDA graphs at configure, the same code without capture elsewhere.
 
 Rows are padded in front to a bucket; padding is written to a scratch slot that nothing sees. All slots are attended to,
-under the mask of each row's position. The last TAIL rows are those that put something out. A tick uploads from pinned
-memory and waits once for the selection and once per decoder pass, whose result decides what the next one computes.
+under the mask of each row's position. A tick uploads from pinned memory and waits once for the selection and once per
+decoder pass, whose result decides what the next one computes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,26 +17,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..device import Upload
-from ..model.checkpoint import Network
-from ..model.preprocess import Preprocessor
-from .decoder import Decoder
-from .kv_cache import Slots
-from .runner import EagerPasses, Passes, Prefill, Scored, score, scored
+from .runner import EagerRunner, Embedded, Endpoints, Runner, Table
+from .sequence import EMBEDDED, RowPlan
 
-TAIL = 8  # rows of output: a prompt row and up to six drafts, rounded up
-EXTENSIONS = (1, TAIL)  # rows of a pass of action tokens: plain decoding, verification
 FINE, COARSE, TURN = 16, 32, 256  # prefill buckets: multiples of FINE up to TURN rows, of COARSE above
 PROBES = (32, 64)  # text rows of a captured attention probe; longer prompts are probed eagerly
 WARM_UP = 2  # runs before a capture: libraries choose kernels and allocate workspaces in them
-SOURCE, TOKEN, POSITION, SLOT, QUERY = range(5)  # columns of a pass's plan
+SOURCE, TOKEN, POSITION, SLOT, QUERY, END = range(6)  # columns of an uploaded plan
 
 _log = logging.getLogger(__name__)
 
+Drift = Callable[[Tensor], Tensor]  # visual tokens [N, D] -> their change [N] since they were computed last
 
-def buckets(most: int) -> tuple[int, ...]:
-    """Numbers of rows that a prefill of at most `most` is padded to, ascending."""
+
+def buckets(most: int, least: int = 1) -> tuple[int, ...]:
+    """Numbers of rows that a prefill of `least` to `most` is padded to, ascending."""
     fine = range(FINE, min(most + FINE, TURN + 1), FINE)
-    return (*fine, *range(TURN + COARSE, most + COARSE, COARSE))
+    sizes = (*fine, *range(TURN + COARSE, most + COARSE, COARSE))
+    return tuple(size for size in sizes if size >= least)
 
 
 class Graph:
@@ -62,147 +60,132 @@ class Graph:
         self._run()
 
 
-class StaticPasses:
-    """`Passes` over fixed buffers, see the module; `capture` needs CUDA."""
+class CUDAGraphRunner:
+    """A `Runner` over fixed buffers, see the module; `capture` needs CUDA.
 
-    tapers = False
+    drift: measured in the graph that embeds the images, so that the host need not wait for it a second time.
+    """
 
-    def __init__(
-        self, network: Network, preprocess: Preprocessor, decoder: Decoder, slots: Slots, eager: EagerPasses,
-        first_action: int, capture: bool,
-    ) -> None:  # fmt: skip
-        self._network, self._preprocess, self._decoder, self._slots = network, preprocess, decoder, slots
-        self._eager, self._first, self.rows = eager, first_action, eager.rows
-        self.captured = capture
-        self._pool = torch.cuda.graph_pool_handle() if capture else None
-        device = decoder.positions.device
-        most = slots.count
-        self._margins = eager.margins
-        self._visual = torch.zeros_like(slots.embeddings)  # [N, D]
-        self._change = torch.zeros(slots.visual, device=device)
-        self._plan = Upload((buckets(most)[-1], 5), torch.int64, device)
-        self._scores = torch.zeros(TAIL, 3, device=device)
-        self._host_scores = torch.zeros(TAIL, 3, pin_memory=device.type == "cuda")
-        cameras = slots.visual // network.vision_backbone.configs[0].grid ** 2
-        self._frames = Upload((cameras, preprocess.size, preprocess.size, 3), torch.uint8, device)
-        with torch.inference_mode():
-            self._capture(most)
+    narrows = False
 
-    def _capture(self, most: int) -> None:
-        """Prepare every graph a tick may need; the plan is all padding meanwhile."""
-        self._pad(self._plan.host)
+    def __init__(self, ends: Endpoints, eager: EagerRunner, drift: Drift, capture: bool) -> None:
+        self._ends, self._eager, self._drift = ends, eager, drift
+        self._decoder, self.rows, self.captured = eager.decoder, eager.rows, capture
+        layout, cache = self._decoder.layout, self._decoder.cache
+        device, dtype = cache.keys.device, cache.keys.dtype
+        width = ends.network.language_model.config.hidden_size
+        sizes = buckets(layout.count, ends.tail)
+        self._frames = Upload(ends.frames, torch.uint8, device)
+        self._state = Upload((ends.state,), torch.float32, device)
+        self._inputs = torch.zeros(layout.inputs, width, device=device, dtype=dtype)
+        self._change = torch.zeros(layout.visual, device=device)
+        self._plan = Upload((sizes[-1], 6), torch.int64, device)
+        table = ends.readout(torch.zeros(ends.tail, width, device=device, dtype=dtype))
+        self._table = torch.zeros_like(table, dtype=torch.float32)
+        self._host_table = torch.zeros(table.shape, pin_memory=device.type == "cuda")
+        self._attention = torch.zeros(cache.layers, max(PROBES), layout.visual, device=device)
+        self._clear(self._plan.host)
         self._plan.send(len(self._plan.host))
-        self._seen = Graph(self._see, self._pool)
-        sizes = tuple(reversed(buckets(most)))  # the largest first: the others fit into its memory
-        self._prefills = {size: Graph(self._pass(size, True), self._pool) for size in sizes}
-        self._extensions = {size: Graph(self._pass(size, False), self._pool) for size in EXTENSIONS}
-        shape = (self._slots.layers, max(PROBES), self._slots.visual)
-        self._attention = torch.zeros(shape, device=self._visual.device)
-        self._probes = {size: Graph(self._probe(size), self._pool) for size in PROBES}
+        pool = torch.cuda.graph_pool_handle() if capture else None
+        self._embed = Graph(self._embed_all, pool)
+        # the largest first: the others fit into its memory
+        self._prefills = {size: Graph(self._pass(size, True), pool) for size in reversed(sizes)}
+        self._extensions = {size: Graph(self._pass(size, False), pool) for size in ends.extensions}
+        self._probes = {
+            size: Graph(self._probe(size), pool) for size in PROBES if layout.causal and size <= layout.text
+        }
 
-    def see(self, frames: NDArray[np.uint8]) -> Tensor:
-        """See `Passes`; the change of the tokens since their slots were computed is measured along the way."""
-        self._frames.host[...] = frames
+    def embed_images(self, frames: NDArray[np.uint8], state: NDArray[np.float64]) -> Embedded:
+        """See `Runner`."""
+        self._frames.host[...], self._state.host[...] = frames, state
         self._frames.send(len(frames))
-        self._seen()
-        self._slots.measured = self._change
-        return self._visual
+        self._state.send(len(state))
+        self._embed()
+        return Embedded(self._inputs[: self._decoder.layout.visual], self._inputs, self._change)
 
-    def prefill(self, visual: Tensor, rows: Prefill) -> Scored:
-        """See `Passes`; a growing reused set has no fixed shape and runs eagerly."""
-        if rows.growth:
-            return self._eager.prefill(visual, rows)
-        if visual is not self._visual:
-            self._visual.copy_(visual)
-        first_text, ids = 1 + len(visual), [*rows.text, *rows.draft.tolist()]
-        count = int(rows.start) + len(rows.fresh) + len(ids)
-        size = next(size for size in reversed(self._prefills) if size >= count)
-        plan = self._plan.host[:size]
-        self._pad(plan)
-        body = plan[size - count + rows.start : size - len(ids)]
-        body[:, SOURCE] = rows.fresh
-        body[:, POSITION] = body[:, SLOT] = 1 + rows.fresh
-        if rows.start:
-            plan[size - count] = (-1, self._eager.start, 0, 0, self._decoder.text)
-        self._tokens(plan[size - len(ids) :], ids, first_text)
-        text = plan[size - len(ids) : size - len(rows.draft)]
-        text[:, QUERY] = np.arange(len(rows.text))
-        self._decoder.kept = (first_text, len(rows.text))
-        return self._run(self._prefills[size], size, count, 1 + len(rows.draft))
-
-    def extend(self, ids: Sequence[int], position: int) -> Scored:
-        """See `Passes`."""
-        size = next(size for size in EXTENSIONS if size >= len(ids))
-        plan = self._plan.host[:size]
-        self._pad(plan)
-        self._tokens(plan[size - len(ids) :], ids, position)
-        return self._run(self._extensions[size], size, len(ids), len(ids))
-
-    def attention(self) -> Tensor:
-        """See `Passes`; valid until the next call."""
-        count = self._decoder.kept[1]
-        size = next((size for size in PROBES if size >= count), None)
-        if size is None:
-            return self._eager.attention()
-        self._probes[size]()
-        return self._attention[:, :count]
-
-    def _pad(self, plan: NDArray[np.int64]) -> None:
-        """Make every row of the plan padding: at BOS's position, written where nobody looks."""
-        plan[:] = (-1, 0, 0, self._slots.count, self._decoder.text)
-
-    def _tokens(self, plan: NDArray[np.int64], ids: Sequence[int], position: int) -> None:
-        plan[:, TOKEN] = ids
-        plan[:, POSITION] = plan[:, SLOT] = np.arange(position, position + len(ids))
-
-    def _run(self, graph: Graph, size: int, count: int, out: int) -> Scored:
+    def run(self, plan: RowPlan, embedded: Embedded | None = None) -> Table:
+        """See `Runner`; a pass that leaves rows out has no fixed shape and runs eagerly."""
+        if plan.narrow:
+            return self._eager.run(plan, embedded)
+        if embedded is not None and embedded.inputs is not self._inputs:
+            self._inputs.copy_(embedded.inputs)
+        graphs = self._prefills if plan.words else self._extensions
+        count = len(plan)
+        size = min(size for size in graphs if size >= count)
+        host = self._plan.host[:size]
+        self._clear(host)
+        rows = host[size - count :]
+        rows[:, SOURCE], rows[:, TOKEN] = plan.source, plan.token
+        rows[:, POSITION] = rows[:, SLOT] = plan.position
+        rows[:, QUERY] = plan.query(self._decoder.no_query)
+        host[:, END] = plan.end
+        if plan.words:
+            self._eager.prompt = plan
         self._plan.send(size)
-        graph()
-        self._host_scores.copy_(self._scores, non_blocking=True)
-        if self._scores.is_cuda:
+        graphs[size]()
+        self._host_table.copy_(self._table, non_blocking=True)
+        if self._table.is_cuda:
             torch.cuda.current_stream().synchronize()
         self.rows.append(count)
-        return scored(self._host_scores[TAIL - out :])
+        return self._host_table[-plan.out :].numpy().astype(np.float64)
 
-    def _see(self) -> None:
-        pixels = self._preprocess.normalise(self._frames.device)
-        self._visual.copy_(self._network.visual_tokens(pixels).flatten(0, 1))
-        self._change.copy_(self._slots.change(self._visual))
+    def text_attention(self) -> Tensor:
+        """See `Runner`."""
+        plan = self._eager.prompt
+        assert plan is not None
+        size = next((size for size in self._probes if size >= plan.words), None)
+        if size is None:
+            return self._eager.text_attention()
+        self._probes[size]()
+        return self._attention[:, : plan.words]
+
+    def _clear(self, plan: NDArray[np.int64]) -> None:
+        """Make every row of the plan padding: at the first position, written where nobody looks."""
+        plan[:] = (EMBEDDED, 0, 0, self._decoder.cache.count, self._decoder.no_query, 1)
+
+    def _embed_all(self) -> None:
+        """Embed the images and the state, and measure how far the visual tokens have drifted."""
+        network, layout = self._ends.network, self._decoder.layout
+        visual = self._inputs[: layout.visual]
+        visual.copy_(network.visual_tokens(self._ends.preprocess.normalise(self._frames.device)).flatten(0, 1))
+        if layout.inputs > layout.visual:
+            self._inputs[layout.visual :].copy_(network.further_rows(self._state.device.to(visual.dtype)))
+        self._change.copy_(self._drift(visual))
 
     def _pass(self, size: int, keep: bool) -> Callable[[], None]:
-        """One pass of `size` rows by the plan; its last rows are scored."""
-        llama, out = self._network.language_model, min(size, TAIL)
+        """One pass of `size` rows by the plan; what its last rows put out goes to the table."""
+        decoder, out = self._decoder, min(size, self._ends.tail)
 
         def body() -> None:
-            source, token, position, slot, query = self._plan.device[:size].unbind(1)
-            seen = self._visual.index_select(0, source.clamp_min(0))
-            rows = torch.where((source >= 0)[:, None], seen, llama.embed(token))
-            states = self._decoder.fixed(rows, position, slot, query if keep else None, out)
-            self._scores[TAIL - out :].copy_(score(llama.lm_head(states), self._first, self._margins))
+            source, token, position, slot, query, end = self._plan.device[:size].unbind(1)
+            held = self._inputs.index_select(0, source.clamp_min(0))
+            x = torch.where((source >= 0)[:, None], held, decoder.llama.embed(token))
+            states = decoder.run(x, position, slot, end[:, None], out, query if keep else None)
+            table = self._ends.readout(states)
+            self._table[len(self._table) - len(table) :].copy_(table)
 
         return body
 
     def _probe(self, size: int) -> Callable[[], None]:
+        decoder = self._decoder
+        first = decoder.layout.first_text
+
         def body() -> None:
-            self._attention[:, :size].copy_(self._decoder.attention_of(1 + self._slots.visual, size))
+            self._attention[:, :size].copy_(decoder.text_attention(first, size, first + size))
 
         return body
 
 
-def make_passes(
-    network: Network, preprocess: Preprocessor, decoder: Decoder, slots: Slots, start: int, first_action: int,
-    graphs: bool | None,
-) -> tuple[Passes, EagerPasses]:  # fmt: skip
-    """Passes for this device, and the eager ones behind them.
+def make_runner(ends: Endpoints, eager: EagerRunner, drift: Drift, graphs: bool | None) -> Runner:
+    """The runner for this device, `eager` where shapes are not fixed.
 
-    graphs: fixed shapes, captured on CUDA; None: only there. Where the capture fails, a warning, and eager passes.
+    graphs: fixed shapes, captured on CUDA; None: only there. Where the capture fails, a warning, and the eager one.
     """
-    eager = EagerPasses(network, preprocess, decoder, start, first_action)
-    cuda = decoder.positions.is_cuda
+    cuda = eager.decoder.positions.is_cuda
     if not (cuda if graphs is None else graphs):
-        return eager, eager
+        return eager
     try:
-        return StaticPasses(network, preprocess, decoder, slots, eager, first_action, cuda), eager
+        return CUDAGraphRunner(ends, eager, drift, cuda)
     except RuntimeError as error:
         _log.warning("CUDA graphs are not used, ticks run eagerly: %s", " ".join(str(error).split()))
-        return eager, eager
+        return eager

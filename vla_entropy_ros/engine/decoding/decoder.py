@@ -1,4 +1,4 @@
-"""One decoder pass over any set of rows: each writes its slot, then sees every slot up to its own position."""
+"""One decoder pass over any set of rows: each writes its slot, then sees the slots that its position may see."""
 
 from __future__ import annotations
 
@@ -11,153 +11,135 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..model.llama import Llama, rotary
-from .kv_cache import Slots
+from .kv_cache import KVCache
+from .sequence import Layout
 
 # Rows of a pass are padded to a multiple of this: BLAS sums 1 to 3 rows in another order than more, so a token's keys
 # would depend on how many others are computed beside it.
 ROW_MULTIPLE = 4
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of a pass: positions [S], the same padded, mask [S padded, visible] or None where all is visible."""
-
-    positions: Tensor
-    padded: Tensor
-    mask: Tensor | None
-
-    @property
-    def count(self) -> int:
-        """S."""
-        return len(self.positions)
-
-
 class Decoder:
-    """A Llama decoder over persistent slots; `text` is the largest number of text rows whose queries can be kept."""
+    """A Llama decoder over a K/V cache; the queries of text rows can be kept, to see later what they look at."""
 
-    def __init__(self, llama: Llama, slots: Slots, text: int) -> None:
+    def __init__(self, llama: Llama, cache: KVCache, layout: Layout) -> None:
         config = llama.config
-        self.llama, self.slots = llama, slots
-        device, dtype = slots.keys.device, slots.keys.dtype
-        self.positions = torch.arange(slots.count, device=device)  # sliced, so that a pass need not make its own
+        self.llama, self.cache, self.layout = llama, cache, layout
+        device, dtype = cache.keys.device, cache.keys.dtype
+        self.positions = torch.arange(cache.count, device=device)
         cos, sin = rotary(self.positions, config.head_dim, config.rope_theta)
-        self._cos, self._sin = cos[:, None].to(dtype), sin[:, None].to(dtype)  # [slots, 1, hd]
-        hidden = torch.arange(slots.length, device=device)[None] > self.positions[:, None]  # [slots, length]
+        self._cos, self._sin = cos[:, None].to(dtype), sin[:, None].to(dtype)  # [count, 1, hd]
+        block = torch.from_numpy(layout.block).to(device)
+        hidden = torch.ones(cache.count, cache.length, dtype=torch.bool, device=device)
+        hidden[:, : cache.count] = block[None] > block[:, None]
         self._mask = torch.zeros(hidden.shape, device=device, dtype=dtype).masked_fill(hidden, -math.inf)
+        self._slots = torch.arange(cache.length, device=device)
         self._parts = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
         self._grouped = config.num_key_value_heads != config.num_attention_heads
+        self.no_query = layout.text  # number of the scratch row of queries
         layers, heads = config.num_hidden_layers, config.num_attention_heads
-        self.text = text  # number of the scratch row of queries
-        self._queries = torch.zeros(layers, heads, text + 1, config.head_dim, device=device, dtype=dtype)
-        self._layers = [(slots.keys[i, None], slots.values[i, None]) for i in range(layers)]
-        self.kept = (0, 0)  # position of the first text row whose queries are kept, number of them
-        self.rows: list[int] = []  # of each pass since it was last emptied, mean of its layers
+        self._queries = torch.zeros(layers, heads, layout.text + 1, config.head_dim, device=device, dtype=dtype)
+        self._layers = [(cache.keys[i, None], cache.values[i, None]) for i in range(layers)]
 
-    def step(
+    def run(
         self,
-        rows: Tensor,
-        positions: Tensor,
-        visible: int,
-        keep: int = 0,
-        behind: int = 0,
+        x: Tensor,
+        position: Tensor,
+        slot: Tensor,
+        end: int | Tensor,
+        tail: int,
+        query: Tensor | None = None,
         narrow: Mapping[int, Tensor] | None = None,
-        tail: int = 0,
     ) -> Tensor:
-        """Hidden states [S, D] of `rows` [S, D] at ascending `positions` [S], of which the last is `visible` - 1.
+        """States [tail, D] of the last rows of `x` [R, D], which stand at `position` [R] and are written to `slot` [R].
 
-        Keys and values are written into the slots of `positions` and no others. The queries of `keep` rows, with
-        `behind` rows behind them, are kept for `text_attention`. Every slot below a row's position must hold something
-        by then. narrow: by layer, the rows that go on from there (ascending, the last keep + behind rows among them,
-        none that was left out before); the states of those that reach the end are returned.
-        tail: only the states of the last rows, at least so many, are returned; of the others, the last layer computes
-        no more than keys and values. 0: all; with `keep`, not below keep + behind.
+        Every slot that a row sees must hold something by then. end: number of slots that are looked at; a tensor [R, 1]
+        gives a pass in which no shape depends on it. query [R]: text row as which a row's query is kept, `no_query`
+        for none; None to keep none. narrow: by layer, the rows that go on from there (ascending, none that was left
+        out before, the last rows among them); those are padded again.
         """
-        now = self._rows(positions, visible, alone=len(positions) == 1 and not keep)
-        cos, sin = self._cos.index_select(0, now.padded), self._sin.index_select(0, now.padded)
-        x = F.pad(rows, (0, 0, 0, len(now.padded) - now.count))[None]
-        if keep:
-            self.kept = (visible - behind - keep, keep)
-        counts = [now.count] * self.llama.config.num_hidden_layers
-        last = len(counts) - 1
-        left: Tensor | None = None  # None: all rows
+        now = _Rows(slot, query, *self._tables(position, end))
+        reach = end if isinstance(end, int) else self.cache.length
+        last = len(self._layers) - 1
+        rows = torch.arange(len(position), device=x.device) if narrow else None  # numbers of those still there
 
         def go_on(layer: int, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            nonlocal now, left
-            if narrow is None or layer not in narrow:
+            nonlocal now, rows
+            if narrow is None or rows is None or layer not in narrow:
                 return x, cos, sin
-            among = narrow[layer] if left is None else torch.searchsorted(left, narrow[layer])
-            left = narrow[layer]
-            now = self._rows(positions[left], visible)
-            counts[layer:] = [now.count] * (len(counts) - layer)
-            among = F.pad(among, (0, len(now.padded) - now.count), value=int(among[-1]))
-            return x.index_select(1, among), cos.index_select(0, among), sin.index_select(0, among)
-
-        def mix(layer: int, qkv: Tensor) -> Tensor:
-            q, k, v = qkv.transpose(1, 2).split(self._parts, dim=1)  # [1, H, S padded, hd]
-            keys, values = self._layers[layer]  # [1, Hkv, slots, hd]
-            keys.index_copy_(2, now.positions, k[:, :, : now.count])
-            values.index_copy_(2, now.positions, v[:, :, : now.count])
-            if keep:
-                self._queries[layer, :, :keep] = q[0, :, now.count - behind - keep : now.count - behind]
-            mask = now.mask
-            if tail and layer == last:
-                first = (now.count - tail) // ROW_MULTIPLE * ROW_MULTIPLE
-                q, mask = q[:, :, first:], None if mask is None else mask[first:]
-            keys, values = keys[:, :, :visible], values[:, :, :visible]
-            out = F.scaled_dot_product_attention(q, keys, values, mask, enable_gqa=self._grouped)
-            return out.transpose(1, 2)
-
-        states = self.llama.run(x, cos, sin, mix, go_on if narrow else None)[0]
-        states = states[: len(states) - len(now.padded) + now.count]
-        self.rows.append(round(sum(counts) / len(counts)))
-        return states
-
-    def _rows(self, positions: Tensor, visible: int, alone: bool = False) -> _Rows:
-        """Rows at `positions`, padded by repeating the last one; `alone`: one row, which sees all there is."""
-        if alone:
-            return _Rows(positions, positions, None)
-        padded = F.pad(positions, (0, -len(positions) % ROW_MULTIPLE), value=visible - 1)
-        return _Rows(positions, padded, self._mask.index_select(0, padded)[:, :visible])
-
-    def fixed(
-        self, rows: Tensor, positions: Tensor, slots: Tensor, queries: Tensor | None, tail: int
-    ) -> Tensor:  # fmt: skip
-        """States [tail, D] of the last rows of `rows` [R, D], with no shape or branch that depends on the data.
-
-        positions, slots [R]: where each row stands and where its keys and values go, the scratch slot for padding;
-        queries [R]: text row as which its query is kept, `text` for none; None to keep none.
-        """
-        cos, sin, mask = (table.index_select(0, positions) for table in (self._cos, self._sin, self._mask))
-        first, last = len(rows) - tail, len(self._layers) - 1
+            among = torch.searchsorted(rows, narrow[layer])
+            rows = narrow[layer]
+            padding = -len(among) % ROW_MULTIPLE
+            among = F.pad(among, (padding, 0))
+            now = now.select(among)
+            now.slot[:padding] = self.cache.count
+            rows = F.pad(rows, (padding, 0), value=-1)  # padding is left out at the next narrowing
+            return x.index_select(1, among), now.cos, now.sin
 
         def mix(layer: int, qkv: Tensor) -> Tensor:
             q, k, v = qkv.transpose(1, 2).split(self._parts, dim=1)  # [1, H, R, hd]
-            keys, values = self._layers[layer]
-            keys.index_copy_(2, slots, k)
-            values.index_copy_(2, slots, v)
-            if queries is not None:
-                self._queries[layer].index_copy_(1, queries, q[0])
-            visible = mask
+            keys, values = self._layers[layer]  # [1, Hkv, length, hd]
+            keys.index_copy_(2, now.slot, k)
+            values.index_copy_(2, now.slot, v)
+            if now.query is not None:
+                self._queries[layer].index_copy_(1, now.query, q[0])
+            mask = now.mask
             if layer == last:
-                q, visible = q[:, :, first:], mask[first:]
-            out = F.scaled_dot_product_attention(q, keys, values, visible, enable_gqa=self._grouped)
+                first = self._first(q.shape[2], tail)
+                q, mask = q[:, :, first:], None if mask is None else mask[first:]
+            keys, values = keys[:, :, :reach], values[:, :, :reach]
+            out = F.scaled_dot_product_attention(q, keys, values, mask, enable_gqa=self._grouped)
             return out.transpose(1, 2)
 
-        return self.llama.run(rows[None], cos, sin, mix)[0]
+        states = self.llama.run(x[None], now.cos, now.sin, mix, go_on if narrow else None)[0]
+        return states[len(states) - tail :]
 
-    def text_attention(self) -> Tensor:
+    def text_attention(self, first: int, words: int, end: int) -> Tensor:
         """Attention [layers, M, N] of the kept text rows on the visual slots, averaged over heads, float32.
 
-        Computed from the kept queries and the slots as they are now; call it before the next pass that keeps queries.
+        first: position of the first of the `words` rows; end: number of slots of the pass that kept them. Computed from
+        the kept queries and the slots as they are now; call it before the next pass that keeps queries.
         """
-        return self.attention_of(*self.kept)
-
-    def attention_of(self, first: int, count: int) -> Tensor:
-        """`text_attention` of the first `count` kept rows, of which the first stands at position `first`."""
-        queries = self._queries[:, :, :count]  # [L, H, M, hd]
+        queries = self._queries[:, :, :words]  # [L, H, M, hd]
         layers, heads, _, width = queries.shape
-        keys = self.slots.keys[:, :, : first + count]  # [L, Hkv, n, hd]
+        seen = self.layout.seen(first + words - 1, end)
+        keys = self.cache.keys[:, :, :seen]  # [L, Hkv, n, hd]
         grouped = queries.reshape(layers, keys.shape[1], -1, width)  # [L, Hkv, H / Hkv * M, hd]
-        scores = (grouped @ keys.transpose(2, 3)).reshape(layers, heads, count, -1).float() / math.sqrt(width)
-        weights = (scores + self._mask[first : first + count, : first + count].float()).softmax(-1)
-        return weights.mean(1)[:, :, 1 : 1 + self.slots.visual]
+        scores = (grouped @ keys.transpose(2, 3)).reshape(layers, heads, words, -1).float() / math.sqrt(width)
+        weights = (scores + self._mask[first : first + words, :seen].float()).softmax(-1)
+        start = self.layout.first_visual
+        return weights.mean(1)[:, :, start : start + self.layout.visual]
+
+    def _tables(self, position: Tensor, end: int | Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Cosine and sine [R, 1, hd] and the mask [R, slots] of rows at `position`; no mask where a row sees all."""
+        cos, sin = self._cos.index_select(0, position), self._sin.index_select(0, position)
+        if isinstance(end, int):
+            all_seen = len(position) == 1 or not self.layout.causal
+            return cos, sin, None if all_seen else self._mask.index_select(0, position)[:, :end]
+        mask = self._mask.index_select(0, position)
+        return cos, sin, mask if self.layout.causal else mask.masked_fill(self._slots >= end, -math.inf)
+
+    @staticmethod
+    def _first(rows: int, tail: int) -> int:
+        """First of the rows that the last layer computes to the end, so that `tail` are among them."""
+        return (rows - tail) // ROW_MULTIPLE * ROW_MULTIPLE
+
+
+@dataclass
+class _Rows:
+    """Rows [R] of a pass as a layer needs them: slots, kept queries or None, rotary tables, mask or None."""
+
+    slot: Tensor
+    query: Tensor | None
+    cos: Tensor
+    sin: Tensor
+    mask: Tensor | None
+
+    def select(self, among: Tensor) -> _Rows:
+        """Only the rows `among` [r]."""
+        parts = (self.slot, self.query, self.cos, self.sin, self.mask)
+        slot, query, cos, sin, mask = (None if part is None else part.index_select(0, among) for part in parts)
+        assert slot is not None
+        assert cos is not None
+        assert sin is not None
+        return _Rows(slot, query, cos, sin, mask)

@@ -1,12 +1,11 @@
-"""What a tick asks of the network: to see the images, to run the prompt, to run action tokens, to look back.
+"""What a tick asks of the network: embed the images, run rows, look back. Here with the shapes at hand.
 
-`EagerPasses` computes it with the shapes at hand; `graphs.StaticPasses` with fixed shapes, as CUDA graphs.
+`cuda_graphs.CUDAGraphRunner` does the same with fixed shapes.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,143 +13,135 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
-from ..families.openvla import BINS
-from ..model.checkpoint import Network
+from ..model.llama import Llama
 from ..model.preprocess import Preprocessor
-from .decoder import Decoder
+from .decoder import ROW_MULTIPLE, Decoder
+from .sequence import RowPlan, Tokens
 
-Tokens = NDArray[np.int64]
-Growth = Mapping[int, Tokens]  # by layer, the visual tokens that are reused from there on
+Table = NDArray[np.float64]  # [T, W]: what the head's readout gave for the last rows of a pass
+Readout = Callable[[Tensor], Tensor]  # states [R, D] -> table [T, W] of at most a row per row, float32
+
+
+class Network(Protocol):
+    """What a runner needs of a model's network."""
+
+    @property
+    def language_model(self) -> Llama:
+        """The decoder."""
+        ...
+
+    def visual_tokens(self, pixels: Tensor) -> Tensor:
+        """Visual tokens [C, N / C, D] of pixel values [C, channels, S, S]."""
+        ...
+
+    def further_rows(self, state: Tensor) -> Tensor:
+        """Rows [E, D] of the robot's `state` [n] and of placeholders, none where the layout has neither."""
+        ...
 
 
 @dataclass(frozen=True)
-class Scored:
-    """The last R rows of a pass: greedy ids [R], margin [R] of the best logit over the next, entropy [R].
+class Endpoints:
+    """What stands before and behind the decoder.
 
-    entropy: over the action ids, 0 certain to 1 uniform, not a number where a logit is not finite.
+    frames: shape [C, S, S, 3] of what `preprocess` makes of the cameras' images; state: numbers in the robot's state;
+    tail: most rows whose states `readout` reads in one pass; extensions: rows of the passes behind the prompt's, none
+    where one pass is all.
     """
 
-    ids: list[int]
-    margin: NDArray[np.float64]
-    entropy: NDArray[np.float64]
+    network: Network
+    preprocess: Preprocessor
+    readout: Readout
+    frames: tuple[int, ...]
+    state: int
+    tail: int
+    extensions: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Prefill:
-    """The rows of one prefill: fresh visual tokens [F] (ascending), text ids [M] without BOS, draft ids behind them.
+class Embedded:
+    """One observation as rows: `visual` tokens [N, D], and `inputs` [N + E, D] that begin with them.
 
-    start: whether BOS is computed, too; growth: the layer schedule, empty for the constant one.
+    drift: squared relative change [N] of the visual tokens since their keys and values were computed, where the runner
+    measured it along the way.
     """
 
-    fresh: Tokens
-    text: Sequence[int]
-    draft: Tokens
-    start: bool
-    growth: Growth
+    visual: Tensor
+    inputs: Tensor
+    drift: Tensor | None = None
 
 
-class Passes(Protocol):
-    """What `decode` and `policy` need; `rows`: those of each decoder pass since it was last emptied.
+class Runner(Protocol):
+    """Executes row plans. rows: those of each pass since it was last emptied, mean of the layers.
 
-    tapers: whether a prefill may compute fewer rows in the last layers.
+    narrows: whether a pass may leave rows out from a layer on.
     """
 
     rows: list[int]
-    tapers: bool
+    narrows: bool
 
-    def see(self, frames: NDArray[np.uint8]) -> Tensor:
-        """Visual tokens [N, D] of frames [C, S, S, 3], camera after camera; valid until the next call."""
+    def embed_images(self, frames: NDArray[np.uint8], state: NDArray[np.float64]) -> Embedded:
+        """Embed frames [C, S, S, 3], camera after camera, and the state [n]; valid until the next call."""
         ...
 
-    def prefill(self, visual: Tensor, rows: Prefill) -> Scored:
-        """Run the prompt over `visual` [N, D]; what its last row and the drafts behind it put out."""
+    def run(self, plan: RowPlan, embedded: Embedded | None = None) -> Table:
+        """Run the rows; what the last ones put out. embedded: needed where a row is no token."""
         ...
 
-    def extend(self, ids: Sequence[int], position: int) -> Scored:
-        """Run tokens `ids` at consecutive positions from `position` on."""
-        ...
-
-    def attention(self) -> Tensor:
-        """Attention [L, M, N] of the last prefill's text rows on the visual slots, float32."""
+    def text_attention(self) -> Tensor:
+        """Attention [L, M, N] of the last prompt's text rows on the visual slots, float32; until the next call."""
         ...
 
 
-def score(logits: Tensor, first_action: int, margins: bool) -> Tensor:
-    """Greedy id, margin (infinite unless `margins`) and entropy [R, 3] of logits [R, V], float32: exact below 2^24.
-
-    The id is taken over the whole vocabulary, so that a token which is no action shows as one.
-    """
-    best, ids = logits.max(-1, keepdim=True)
-    margin = torch.full_like(best, math.inf, dtype=torch.float32)
-    if margins:
-        margin = best.float() - logits.scatter(-1, ids, -math.inf).amax(-1, keepdim=True).float()
-    actions = logits[:, first_action : first_action + BINS].float()
-    entropy = torch.special.entr(actions.softmax(-1)).sum(-1, keepdim=True) / math.log(BINS)
-    entropy = entropy + 0.0 * actions.sum(-1, keepdim=True)  # an infinite logit makes it no number
-    return torch.cat((ids.float(), margin, entropy), dim=-1)
-
-
-def scored(table: Tensor) -> Scored:
-    """The host's view of `score`'s table [R, 3], which lies in host memory."""
-    values = table.numpy().astype(np.float64)
-    return Scored(values[:, 0].astype(np.int64).tolist(), values[:, 1], values[:, 2])
-
-
-class EagerPasses:
+class EagerRunner:
     """Passes with as many rows as there are, on any device."""
 
-    tapers = True
+    narrows = True
 
-    def __init__(self, network: Network, preprocess: Preprocessor, decoder: Decoder, start: int, first: int) -> None:
-        self._network, self._preprocess, self.decoder, self._first = network, preprocess, decoder, first
-        self._llama = network.language_model
+    def __init__(self, ends: Endpoints, decoder: Decoder) -> None:
+        self._ends, self.decoder = ends, decoder
         self._device = decoder.positions.device
-        self.start = start  # id of BOS
-        self.margins = decoder.positions.is_cuda or self._llama.lm_head.weight.dtype != torch.float32
-        self._start = self._llama.embed(torch.tensor([start], device=self._device))  # [1, D]
-        self.rows = decoder.rows
+        self.rows: list[int] = []
+        self.prompt: RowPlan | None = None  # the last plan whose queries were kept
 
-    def see(self, frames: NDArray[np.uint8]) -> Tensor:
-        """See `Passes`."""
-        return self._network.visual_tokens(self._preprocess.pixels(frames)).flatten(0, 1)
+    def embed_images(self, frames: NDArray[np.uint8], state: NDArray[np.float64]) -> Embedded:
+        """See `Runner`."""
+        visual = self._ends.network.visual_tokens(self._ends.preprocess.pixels(frames)).flatten(0, 1)
+        if self.decoder.layout.inputs == len(visual):
+            return Embedded(visual, visual)
+        further = self._ends.network.further_rows(self._there(state).to(visual.dtype))
+        return Embedded(visual, torch.cat((visual, further)))
 
-    def prefill(self, visual: Tensor, rows: Prefill) -> Scored:
-        """See `Passes`."""
-        return self._scored(self.states(visual, rows))
+    def run(self, plan: RowPlan, embedded: Embedded | None = None) -> Table:
+        """See `Runner`."""
+        table = self._ends.readout(self.states(plan, embedded))
+        return table.cpu().numpy().astype(np.float64)
 
-    def states(self, visual: Tensor, rows: Prefill) -> Tensor:
-        """States [1 + n, D] of the last text row and of the n drafts after a prefill."""
-        embedded = [visual[self._there(rows.fresh)], self._embed([*rows.text, *rows.draft.tolist()])]
-        first_text = 1 + len(visual)
-        end = first_text + len(rows.text) + len(rows.draft)
-        positions = [1 + rows.fresh, np.arange(first_text, end)]
-        if rows.start:
-            embedded.insert(0, self._start)
-            positions.insert(0, np.zeros(1, np.int64))
-        position = np.concatenate(positions)
-        narrow = {
-            layer: self._there(np.flatnonzero(~np.isin(position, 1 + reused))) for layer, reused in rows.growth.items()
-        }
-        keep, behind = len(rows.text), len(rows.draft)
-        where = self._there(position)
-        states = self.decoder.step(torch.cat(embedded), where, end, keep, behind, narrow, tail=keep + behind)
-        return states[-1 - behind :]
+    def states(self, plan: RowPlan, embedded: Embedded | None = None) -> Tensor:
+        """States [out, D] of the plan's last rows."""
+        decoder, count = self.decoder, len(plan)
+        x = decoder.llama.embed(self._there(plan.token))
+        if len(held := np.flatnonzero(plan.source >= 0)):
+            assert embedded is not None
+            x[self._there(held)] = embedded.inputs[self._there(plan.source[held])]
+        query = None
+        if plan.words:
+            self.prompt, query = plan, self._there(plan.query(decoder.no_query))
+        padding = 0 if count == 1 and not plan.words else -count % ROW_MULTIPLE
+        position = slot = self._there(plan.position)
+        if padding:
+            x, position = F.pad(x, (0, 0, padding, 0)), F.pad(position, (padding, 0))
+            slot = F.pad(slot, (padding, 0), value=decoder.cache.count)
+            query = None if query is None else F.pad(query, (padding, 0), value=decoder.no_query)
+        narrow = {layer: self._there(padding + rows) for layer, rows in plan.narrow.items()}
+        self.rows.append(plan.mean_rows(decoder.cache.layers))
+        return decoder.run(x, position, slot, plan.end, plan.out, query, narrow)
 
-    def extend(self, ids: Sequence[int], position: int) -> Scored:
-        """See `Passes`."""
-        end = position + len(ids)
-        return self._scored(self.decoder.step(self._embed(ids), self.decoder.positions[position:end], end))
+    def text_attention(self) -> Tensor:
+        """See `Runner`."""
+        assert self.prompt is not None
+        return self.decoder.text_attention(self.prompt.first_text, self.prompt.words, self.prompt.end)
 
-    def attention(self) -> Tensor:
-        """See `Passes`."""
-        return self.decoder.text_attention()
-
-    def _scored(self, states: Tensor) -> Scored:
-        return scored(score(self._llama.lm_head(states), self._first, self.margins).cpu())
-
-    def _embed(self, ids: Sequence[int]) -> Tensor:
-        return self._llama.embed(torch.tensor(ids, device=self._device, dtype=torch.long))
-
-    def _there(self, array: Tokens) -> Tensor:
+    def _there(self, array: Tokens | NDArray[np.float64]) -> Tensor:
         return torch.from_numpy(array).to(self._device)

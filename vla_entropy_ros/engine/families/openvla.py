@@ -1,18 +1,38 @@
-"""config.json and dataset_statistics.json of an OpenVLA-layout folder, checked and typed."""
+"""OpenVLA: a causal decoder behind one or two vision towers, whose actions are seven tokens of one bin each."""
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError
-from ..model.llama import LlamaConfig
-from ..model.vision import PATCH
+import torch
+from torch import nn
 
-BINS = 256
+from ..actions.token_head import TokenHead
+from ..actions.tokens import ACTION_NAMES, BINS, ActionSpace
+from ..cost import vision_flops
+from ..decoding.sequence import Layout
+from ..errors import CheckpointError
+from ..model.backbones import TOWER_NAMES, find_backbone, tower_config, unused_tensors
+from ..model.checkpoint import StoredTensors, fill
+from ..model.llama import LlamaConfig
+from ..model.network import Network
+from ..model.preprocess import Preprocessor
+from ..model.prompt import MAX_TEXT, Encoder, Prompter, Template
+from ..model.vision import PATCH
+from .family import Config, LoadOptions, Model, read_json
+
 MAX_CAMERAS = 8
+PROMPT = "In: What action should the robot take to {}?\nOut:"
+VICUNA_PROMPT = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions. "
+    "USER: What action should the robot take to {}? ASSISTANT:"
+)
+SPACE, SPACE_ID = "▁", 29871  # of Llama's tokenizer: OpenVLA ends a prompt with it
+MODEL_TYPES = ("openvla", "prismatic", None)
 
 
 @dataclass(frozen=True)
@@ -34,12 +54,86 @@ class PolicyConfig:
         """Visual tokens of all cameras."""
         return self.cameras * (self.image_size // PATCH) ** 2
 
+    def prompter(self, encoder: Encoder | None, folder: Path) -> Prompter:
+        """Instructions as this checkpoint was trained on them, by `encoder` or the tokenizer in `folder`."""
+        text = VICUNA_PROMPT if self.vicuna_prompt else PROMPT
+        return Prompter(Template(text, self.llama.vocab_size, self.bos_id, SPACE_ID, SPACE), encoder, folder)
+
+
+class OpenVLA:
+    """Checkpoints in the OpenVLA layout (config.json, safetensors, tokenizer.json); see `Family`."""
+
+    name = "openvla"
+
+    def recognises(self, config: Config) -> bool:
+        """Whether config.json is of this family; one without a model_type is taken for it."""
+        return config.get("model_type") in MODEL_TYPES or "text_config" in config
+
+    def visual_tokens(self, folder: Path) -> int:
+        """See `Family`."""
+        return read_config(folder).visual_tokens
+
+    def load(self, folder: Path, options: LoadOptions) -> Model:
+        """See `Family`; what is cheap to check comes before the weights are read."""
+        config = read_config(folder)
+        find_backbone(config.vision_backbone_id)
+        prompter = config.prompter(options.encoder, folder)
+        space = ActionSpace(config.action_vocabulary, config.norm_stats, options.unnorm_key)
+        network = _load_network(folder, config, options)
+        return build(config, network, prompter, space, options)
+
+
+def build(
+    config: PolicyConfig, network: Network, prompter: Prompter, space: ActionSpace, options: LoadOptions
+) -> Model:
+    """The model around a network whose weights are in place."""
+    tower, where, llama = network.vision_backbone.featurizer.config, options.where, network.language_model
+    layout = Layout((config.bos_id,), config.cameras * tower.grid**2, MAX_TEXT, len(ACTION_NAMES))
+    return Model(
+        family=OpenVLA.name,
+        backbone=config.vision_backbone_id,
+        preprocess=Preprocessor(
+            config.image_size, find_backbone(config.vision_backbone_id), options.preprocess, where.device, where.dtype
+        ),
+        prompt=prompter,
+        network=network,
+        layout=layout,
+        head=TokenHead(space, len(ACTION_NAMES), llama.lm_head, guarded=where.dtype != torch.float32),
+        where=where,
+        cameras=config.cameras,
+        grid=(tower.grid, tower.grid),
+        patch=tower.patch,
+        parameters=_parameters(network),
+        vision_flops=vision_flops(network.vision_backbone.configs, llama.config.hidden_size),
+        action_names=ACTION_NAMES,
+        unnorm_key=space.key,
+        unnorm_keys=space.keys,
+    )
+
+
+def _load_network(folder: Path, config: PolicyConfig, options: LoadOptions) -> Network:
+    """The network that config.json and the stored shapes describe, with its weights in place."""
+    kinds, stored = find_backbone(config.vision_backbone_id), StoredTensors(folder)
+    prefixes = [f"vision_backbone.{name}." for name in TOWER_NAMES[: len(kinds)]]
+    towers = [
+        tower_config(kind, prefix, stored.shapes, config.image_size, config.described_tower)
+        for kind, prefix in zip(kinds, prefixes, strict=True)
+    ]
+    if len({tower.grid for tower in towers}) != 1:
+        raise CheckpointError("the two vision towers have different grids")
+    network = Network.shaped(towers, config.llama)
+    unused = set().union(*(unused_tensors(k, p, stored.shapes) for k, p in zip(kinds, prefixes, strict=True)))
+    fill(network, config.llama, config.cameras, stored, unused, options.where, options.progress)
+    return network.fuse()
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(math.prod(tensor.shape) for tensor in network.state_dict().values())
+
 
 def read_config(folder: Path) -> PolicyConfig:
     """Read the configuration of a checkpoint folder; raises CheckpointError."""
-    if not folder.is_dir():
-        raise CheckpointError(f"no checkpoint folder at {folder}")
-    raw = _read_json(folder / "config.json")
+    raw = read_json(folder / "config.json")
     text = raw.get("text_config")
     if not isinstance(text, dict):
         raise CheckpointError("config.json: text_config is missing: not a checkpoint in the OpenVLA layout")
@@ -64,22 +158,10 @@ def read_config(folder: Path) -> PolicyConfig:
         action_vocabulary=llama.vocab_size - padding,
         bos_id=bos,
         vicuna_prompt=backbone.startswith("vicuna") or "openvla-v01" in folder.name,
-        norm_stats=_read_json(statistics) if statistics.is_file() else raw.get("norm_stats") or {},
+        norm_stats=read_json(statistics) if statistics.is_file() else raw.get("norm_stats") or {},
         described_tower=raw.get("vision_config"),
         cameras=_cameras(raw.get("num_images_in_input", 1)),
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.name} is missing in {path.parent}") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
-    return content
 
 
 def _image_size(sizes: Any) -> int:

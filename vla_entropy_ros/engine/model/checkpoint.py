@@ -1,100 +1,50 @@
-"""A folder in the OpenVLA layout -> network; nothing is unpickled, no code from the folder is run."""
+"""Stored tensors -> the weights of a network; nothing is unpickled, no code from the folder is run."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..device import check_memory
+from ..device import Placement, check_memory
 from ..errors import CheckpointError
-from ..families.openvla import PolicyConfig
-from .backbones import TOWER_NAMES, find_backbone, tower_config, unused_tensors
-from .llama import Llama
+from .llama import LlamaConfig
 from .quantise import Linear, is_quantised, quantise
-from .vision import Projector, StemPatchEmbed, VisionBackbone
 
 LISTED = 20  # names of faulty tensors in one message; more would bury the cause
 WORKING = 4  # tensors of the largest size that a tick, a stacked layer and the libraries need besides
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
-class Network(nn.Module):
-    """Vision towers, projector and decoder; its `state_dict` has the checkpoint's own names."""
-
-    def __init__(self, vision: VisionBackbone, projector: Projector, llama: Llama) -> None:
-        super().__init__()
-        self.vision_backbone = vision
-        self.projector = projector
-        self.language_model = llama
-
-    def features(self, pixels: Tensor) -> Tensor:
-        """Features [B, N, F] of the towers for pixel values [B, 3 or 6, S, S]."""
-        return self.vision_backbone(pixels)
-
-    def visual_tokens(self, pixels: Tensor) -> Tensor:
-        """Visual tokens [B, N, D] for pixel values [B, 3 or 6, S, S]."""
-        return self.projector(self.vision_backbone(pixels))
-
-    def fuse(self) -> Network:
-        """Compute faster from now on; for inference only, after the weights are loaded."""
-        for module in self.vision_backbone.modules():
-            if isinstance(module, StemPatchEmbed):
-                module.fuse()
-        self.language_model.fuse()
-        return self
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A loaded folder: its configuration and its network."""
-
-    config: PolicyConfig
-    network: Network
-
-
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 
-def load_checkpoint(
-    folder: Path, config: PolicyConfig, device: torch.device, dtype: torch.dtype, quantisation: str = "none",
-    progress: Progress = lambda done, total: None,
-) -> Checkpoint:  # fmt: skip
-    """Load `folder` onto `device` as `dtype`, tensor by tensor; raises CheckpointError that lists every one that does
-    not fit, or DeviceError if the device's memory is too small; nothing is loaded then.
+def fill(
+    network: nn.Module, llama: LlamaConfig, cameras: int, stored: StoredTensors, unused: set[str], where: Placement,
+    progress: Progress,
+) -> None:  # fmt: skip
+    """Put the stored weights into `network` (on the meta device) tensor by tensor; `llama`: its decoder.
+
+    unused: stored tensors that no part of the network has. Raises CheckpointError that lists every one that does not
+    fit, or DeviceError if the device's memory is too small; nothing is loaded then.
     """
-    kinds = find_backbone(config.vision_backbone_id)
-    stored = StoredTensors(folder)
-    prefixes = [f"vision_backbone.{name}." for name in TOWER_NAMES[: len(kinds)]]
-    towers = [
-        tower_config(kind, prefix, stored.shapes, config.image_size, config.described_tower)
-        for kind, prefix in zip(kinds, prefixes, strict=True)
-    ]
-    if len({tower.grid for tower in towers}) != 1:
-        raise CheckpointError("the two vision towers have different grids")
-    with torch.device("meta"):  # shapes only: the weights are allocated once, as they are read
-        vision = VisionBackbone(*towers)
-        projector = Projector(vision.width, config.llama.hidden_size, fused=len(towers) == 2)
-        network = Network(vision, projector, Llama(config.llama))
-    unused = set().union(*(unused_tensors(k, p, stored.shapes) for k, p in zip(kinds, prefixes, strict=True)))
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    _check(folder, wanted, stored, unused)
-    check_memory(memory_needed(wanted, config, dtype, quantisation), device)
-    done, total = 0, sum(math.prod(shape) for shape in wanted.values()) * dtype.itemsize
-    for name, tensor in stored.stream(wanted, device, dtype):
+    stored.check(wanted, unused)
+    check_memory(memory_needed(wanted, llama, cameras, where), where.device)
+    done, total = 0, sum(math.prod(shape) for shape in wanted.values()) * where.dtype.itemsize
+    for name, tensor in stored.stream(wanted, where.device, where.dtype):
         done += tensor.nbytes
-        place(network, name, tensor, quantisation)
+        place(network, name, tensor, where.quantisation)
         progress(done, total)
-    return Checkpoint(config, network.eval().fuse())
+    network.eval()
 
 
-def place(network: Network, name: str, tensor: Tensor, quantisation: str) -> None:
+def place(network: nn.Module, name: str, tensor: Tensor, quantisation: str) -> None:
     """Make `tensor` the parameter called `name`, in 8 bits where that is due."""
     path, _, leaf = name.rpartition(".")
     module = network.get_submodule(path)
@@ -105,23 +55,22 @@ def place(network: Network, name: str, tensor: Tensor, quantisation: str) -> Non
         setattr(module, leaf, nn.Parameter(tensor, requires_grad=False))
 
 
-def memory_needed(
-    shapes: Mapping[str, tuple[int, ...]], config: PolicyConfig, dtype: torch.dtype, quantisation: str
-) -> int:
-    """Bytes of device memory for weights of those shapes, slots and a tick's intermediate results."""
-    sizes = {name: 1 if quantisation == "int8" and is_quantised(name) else dtype.itemsize for name in shapes}
+def memory_needed(shapes: Mapping[str, tuple[int, ...]], llama: LlamaConfig, cameras: int, where: Placement) -> int:
+    """Bytes of device memory for weights of those shapes, a K/V cache and a tick's intermediate results."""
+    size, eight = where.dtype.itemsize, where.quantisation == "int8"
+    sizes = {name: 1 if eight and is_quantised(name) else size for name in shapes}
     weights = sum(math.prod(shape) * sizes[name] for name, shape in shapes.items())
-    largest = max(math.prod(shape) for shape in shapes.values()) * dtype.itemsize
-    llama = config.llama
-    slot = 2 * llama.num_hidden_layers * llama.num_key_value_heads * llama.head_dim * dtype.itemsize
-    rows = 512 * config.cameras  # slots, and rows of a pass
-    return weights + rows * slot + WORKING * max(largest, rows * llama.intermediate_size * dtype.itemsize)
+    largest = max(math.prod(shape) for shape in shapes.values()) * size
+    slot = 2 * llama.num_hidden_layers * llama.num_key_value_heads * llama.head_dim * size
+    rows = 512 * cameras  # slots, and rows of a pass
+    return weights + rows * slot + WORKING * max(largest, rows * llama.intermediate_size * size)
 
 
 class StoredTensors:
     """The tensors of a folder's safetensors files: names and shapes at once, data on request."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._files: dict[str, Path] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.types: dict[str, str] = {}
@@ -150,6 +99,25 @@ class StoredTensors:
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{file} is truncated or no safetensors file: {_one_line(error)}") from None
 
+    def check(self, wanted: Mapping[str, tuple[int, ...]], unused: set[str]) -> None:
+        """Raise CheckpointError that lists what is missing, unexpected, misshaped or no number."""
+        have = self.shapes
+        faults = {
+            "missing": [name for name in wanted if name not in have],
+            "unexpected": [name for name in have if name not in wanted and name not in unused],
+            "misshaped": [
+                f"{name} {list(have[name])} instead of {list(shape)}"
+                for name, shape in wanted.items()
+                if name in have and have[name] != shape
+            ],
+            "of another type than float": [
+                f"{name} {self.types[name]}" for name in wanted if name in have and self.types[name] not in FLOATS
+            ],
+        }
+        if any(faults.values()):
+            report = "; ".join(f"{len(names)} {kind}: {_names(names)}" for kind, names in faults.items() if names)
+            raise CheckpointError(f"{self._folder}: tensors do not fit config.json: {report}")
+
     def stream(self, names: Iterable[str], device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         """Name and tensor on `device` as `dtype`, one at a time; the host holds no more than one file's pages."""
         by_file: dict[Path, list[str]] = {}
@@ -173,25 +141,6 @@ def _read_index(index: Path) -> tuple[set[str], list[Path]]:
     return set(names), files
 
 
-def _check(folder: Path, wanted: dict[str, tuple[int, ...]], stored: StoredTensors, unused: set[str]) -> None:
-    have = stored.shapes
-    faults = {
-        "missing": [name for name in wanted if name not in have],
-        "unexpected": [name for name in have if name not in wanted and name not in unused],
-        "misshaped": [
-            f"{name} {list(have[name])} instead of {list(shape)}"
-            for name, shape in wanted.items()
-            if name in have and have[name] != shape
-        ],
-        "of another type than float": [
-            f"{name} {stored.types[name]}" for name in wanted if name in have and stored.types[name] not in FLOATS
-        ],
-    }
-    if any(faults.values()):
-        report = "; ".join(f"{len(names)} {kind}: {_names(names)}" for kind, names in faults.items() if names)
-        raise CheckpointError(f"{folder}: tensors do not fit config.json: {report}")
-
-
 def _names(names: Iterable[str]) -> str:
     ordered = sorted(names)
     more = len(ordered) - LISTED
@@ -200,8 +149,3 @@ def _names(names: Iterable[str]) -> str:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def parameters(network: Network) -> int:
-    """Number of weights."""
-    return sum(math.prod(tensor.shape) for tensor in network.state_dict().values())

@@ -1,4 +1,4 @@
-"""Image -> pixel values, and the raw patches that selection looks at."""
+"""Image -> pixel values."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from torch import Tensor
 
 from .backbones import TowerKind
 from .crop import centre_crop, lanczos
-
-LUMA = np.array([19595, 38470, 7471], np.float32)  # 2^16 times the shares of red, green and blue
 
 
 class Preprocessor:
@@ -51,20 +49,3 @@ class Preprocessor:
         if self._towers > 1:
             x = x.repeat(1, self._towers, 1, 1)
         return x.sub_(self._mean).div_(self._std).to(self._dtype)
-
-
-def patches(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Cut frames [C, S, S, 3] into raw RGB patches [N, size * size * 3]: camera after camera, in raster order."""
-    cameras, side = len(frames), frames.shape[1] // size
-    cut = frames.reshape(cameras, side, size, side, size, 3).swapaxes(2, 3)  # [C, side, side, size, size, 3]
-    return cut.reshape(cameras * side * side, -1)
-
-
-def grey(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Grey levels [N, P] of RGB pixels 0..255 of patches [N, 3 * P]: ITU-R 601 luma, rounded as Pillow does."""
-    level = pixels[:, 0::3] * LUMA[0]
-    level += pixels[:, 1::3] * LUMA[1]
-    level += pixels[:, 2::3] * LUMA[2]
-    level += np.float32(2**15)  # whole numbers below 2^24 all along: exact
-    level *= np.float32(2**-16)
-    return level.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Instruction -> token ids, in the prompt that OpenVLA was trained with."""
+"""Instruction -> token ids, in the prompt that a family was trained with."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from ..errors import CheckpointError, ObservationError
-from ..families.openvla import PolicyConfig
 
-OPENVLA = "In: What action should the robot take to {}?\nOut:"
-VICUNA = (
-    "A chat between a curious user and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the user's questions. "
-    "USER: What action should the robot take to {}? ASSISTANT:"
-)
-SPACE_ID = 29871  # "▁" of Llama's tokenizer, which OpenVLA appends unless it is last already
 MAX_TEXT = 128  # text slots: OpenVLA's prompt takes 13 tokens, LIBERO's longest instruction about 25
 
 Encoder = Callable[[str], Sequence[int]]
@@ -31,26 +23,38 @@ class Prompt:
     unknown: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Template:
+    """A family's prompt around `{}`, the lower-case instruction; ids below `vocabulary`; id of BOS, which is dropped.
+
+    last: id that ends a prompt, None for any; appended only where the tokenizer knows it as `last_piece`.
+    """
+
+    text: str
+    vocabulary: int
+    bos_id: int
+    last: int | None = None
+    last_piece: str = ""
+
+
 class Prompter:
     """Turns instructions into prompts; `encode` maps a prompt to ids that begin with BOS."""
 
-    def __init__(self, config: PolicyConfig, encode: Encoder | None, folder: Path) -> None:
-        self._config = config
-        self._template = VICUNA if config.vicuna_prompt else OPENVLA
-        self._encode = encode
+    def __init__(self, template: Template, encode: Encoder | None, folder: Path) -> None:
+        self._template, self._encode = template, encode
         self._tokenizer = _load_tokenizer(folder / "tokenizer.json") if encode is None else None
 
     def __call__(self, instruction: str) -> Prompt:
         """Prompt of `instruction`; raises ObservationError if it holds no known word or is too long."""
-        prompt = self._template.format(instruction.strip().lower())
+        prompt = self._template.text.format(instruction.strip().lower())
         ids, unknown, known = self._tokens(prompt)
-        if ids and ids[0] == self._config.bos_id:
+        if ids and ids[0] == self._template.bos_id:
             ids = ids[1:]
         if not known:
             raise ObservationError(f"this policy knows no word of the instruction {instruction!r}")
         if len(ids) > MAX_TEXT:
             raise ObservationError(f"the instruction takes {len(ids)} tokens: at most {MAX_TEXT} are possible")
-        if outside := [i for i in ids if not 0 <= i < self._config.llama.vocab_size]:
+        if outside := [i for i in ids if not 0 <= i < self._template.vocabulary]:
             raise ObservationError(f"token ids {outside} lie outside the vocabulary of this checkpoint")
         return Prompt(tuple(ids), unknown)
 
@@ -71,8 +75,9 @@ class Prompter:
         ]
         unknown = tuple(word for token, word in words if token == missing)
         ids = list(encoding.ids)
-        if self._tokenizer.id_to_token(SPACE_ID) == "▁" and ids[-1] != SPACE_ID:
-            ids.append(SPACE_ID)
+        last = self._template.last
+        if last is not None and self._tokenizer.id_to_token(last) == self._template.last_piece and ids[-1] != last:
+            ids.append(last)
         return ids, unknown, len(words) > len(unknown)
 
 

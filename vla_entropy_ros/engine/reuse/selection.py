@@ -1,4 +1,4 @@
-"""Which visual tokens are computed afresh: schedule, static test, importance, age bound, row budget."""
+"""Which visual tokens are computed afresh: static test, importance, age bound, row budget. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,32 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tunables import Tunables
+from .patches import Mask, Patches, rows_product
+from .schedule import budgets
 from .scores import Scores
-
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Patches:
-    """Raw pixels of patches [N, P], 0..255, and the squared length [N] of each, so that it is computed once."""
-
-    pixels: NDArray[np.float32]
-    lengths: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, raw: NDArray[np.uint8]) -> Patches:
-        """Take in raw patches [N, P]."""
-        pixels = raw.astype(np.float32)
-        return cls(pixels, _rows_product(pixels, pixels))
-
-    def copy_rows(self, source: Patches, rows: Mask) -> None:
-        """Take over those `rows` [N] from `source`."""
-        self.pixels[rows], self.lengths[rows] = source.pixels[rows], source.lengths[rows]
-
-
-def _rows_product(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scalar product [N] of the rows of two arrays [N, P]."""
-    return np.einsum("np,np->n", a, b)
 
 
 @dataclass(frozen=True)
@@ -49,30 +26,12 @@ class Selection:
     k_attn: int
 
 
-def budgets(mode: str, t: int, k1: int, k2: int, T: int) -> tuple[int, int]:
-    """(k_vis, k_attn) at tick t; their sum is k1 + k2 in every mode but `full`, so modes differ in the score alone.
-
-    info_entropy: the paper's schedule, k2 -> k1 by image entropy while k1 -> k2 by attention, over T ticks.
-    static_union: both at once with alpha fixed at one half (the paper leaves the value open).
-    """
-    total, (k1, k2) = k1 + k2, sorted((k1, k2))
-    if mode == "full":
-        return 0, 0
-    if mode == "visual_only":
-        return total, 0
-    if mode in ("attention_only", "vla_cache"):
-        return 0, total
-    alpha = 0.5 if mode == "static_union" else min(t / T, 1.0)
-    k_vis = round(k2 - (k2 - k1) * alpha)
-    return k_vis, total - k_vis
-
-
 def static_patches(now: Patches, reference: Patches, similarity: float, difference: float) -> Mask:
     """Patches [N] that look as in `reference`: cosine similarity of raw RGB, then mean absolute difference.
 
     `similarity`: least cosine; `difference`: largest mean difference [grey levels], 0 to leave that test out.
     """
-    product = _rows_product(now.pixels, reference.pixels)
+    product = rows_product(now.pixels, reference.pixels)
     # squared form: no square roots, and two black patches (0 >= 0) are alike
     static = product * product >= similarity * similarity * (now.lengths * reference.lengths)
     if difference > 0:
@@ -110,8 +69,7 @@ def select(
     k_vis, k_attn = budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
     by_image, by_attention = top(image_entropy, k_vis), top(attention, k_attn)
     important, old = by_image | by_attention, age + 1 > tunables.max_age
-    reused = static & ~important & ~old
-    fresh = fill(~reused, urgency, tunables.row_budget)
+    fresh = fill(~static | important | old, urgency, tunables.row_budget)
     deep = fresh
     if deep_urgency is not None:
         deep = fresh & fill(important | old, np.where(fresh, deep_urgency, -1.0), tunables.taper_rows)

@@ -1,0 +1,138 @@
+"""The sequence of a decoder: which position holds what, which row sees which slot, and the rows of one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = NDArray[np.int64]
+Growth = Mapping[int, Tokens]  # by layer, the visual tokens that are reused from there on
+EMBEDDED = -1  # source of a row whose token id is embedded
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """The rows [R] of one decoder pass, in ascending order of position; any runner can execute it.
+
+    source: row of the inputs (visual tokens, then those of state and placeholders), or EMBEDDED where the id `token`
+    is looked up instead; position: also the slot that the row's keys and values go to. end: slots that hold something
+    once the pass is done. first_text, words: position of the text rows whose queries are kept, and their number.
+    out: how many of the last rows put something out. narrow: by layer, the rows that go on from there.
+    """
+
+    source: Tokens
+    token: Tokens
+    position: Tokens
+    end: int
+    out: int
+    first_text: int = 0
+    words: int = 0
+    narrow: Mapping[int, Tokens] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def query(self, none: int) -> Tokens:
+        """Number of the text row as which each row's query is kept [R]; `none` for rows that are no text."""
+        number = self.position - self.first_text
+        return np.where((number >= 0) & (number < self.words), number, none)
+
+    def mean_rows(self, layers: int) -> int:
+        """Rows that a layer computes, mean of `layers`."""
+        counts = np.full(layers, len(self))
+        for layer, rows in sorted(self.narrow.items()):
+            counts[layer:] = len(rows)
+        return round(float(counts.sum()) / layers)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Positions in order: start tokens, visual tokens, state rows, text, and behind it answers.
+
+    start: token ids of the rows before everything (BOS); visual, state: number of rows; text, answers: most rows there
+    may be of them. placeholders: answer rows that carry no token but whose states are read; 0 where answers are tokens.
+    causal: a row sees the slots up to its own; otherwise every row sees all.
+    """
+
+    start: tuple[int, ...]
+    visual: int
+    text: int
+    answers: int
+    state: int = 0
+    placeholders: int = 0
+    causal: bool = True
+
+    @property
+    def first_visual(self) -> int:
+        """Position of the first visual token."""
+        return len(self.start)
+
+    @property
+    def first_text(self) -> int:
+        """Position of the first text token."""
+        return self.first_visual + self.visual + self.state
+
+    @property
+    def count(self) -> int:
+        """Positions in all."""
+        return self.first_text + self.text + self.answers
+
+    @property
+    def inputs(self) -> int:
+        """Rows that are no embedded token ids: visual tokens, state, placeholders."""
+        return self.visual + self.state + self.placeholders
+
+    @cached_property
+    def block(self) -> Tokens:
+        """Block of each position [count], ascending: row q sees slot k if and only if block[k] <= block[q]."""
+        return np.arange(self.count) if self.causal else np.zeros(self.count, np.int64)
+
+    @property
+    def text_touches_visual(self) -> bool:
+        """Whether keys and values of visual tokens depend on the text: a new instruction then makes them stale."""
+        return bool(self.block[self.first_text] <= self.block[self.first_visual])
+
+    @property
+    def start_is_constant(self) -> bool:
+        """Whether the start rows see nothing that changes, so that their keys and values serve for ever."""
+        return not self.start or bool(self.block[self.first_visual - 1] < self.block[self.first_visual])
+
+    def seen(self, position: int, end: int) -> int:
+        """How many of the first `end` slots the row at `position` sees."""
+        return int(np.searchsorted(self.block[:end], self.block[position], side="right"))
+
+    def prefill(self, fresh: Tokens, ids: Sequence[int], draft: Tokens, start: bool, growth: Growth) -> RowPlan:
+        """The pass that runs the prompt: `fresh` visual tokens [F] (ascending), state, text `ids`, what rides behind.
+
+        draft: token ids behind the text, none where answers are placeholders. start: whether the start rows are
+        computed, too. growth: visual tokens that are left out from a layer on.
+        """
+        first = self.first_text
+        leading = self.start if start else ()
+        behind = self.placeholders or len(draft)
+        words = [*ids, *draft.tolist()]
+        embedded = np.full(len(words), EMBEDDED)
+        state = self.visual + np.arange(self.state)
+        held = self.visual + self.state + np.arange(self.placeholders)
+        source = np.concatenate((np.full(len(leading), EMBEDDED), fresh, state, embedded, held))
+        token = np.zeros(len(source), np.int64)
+        token[: len(leading)] = leading
+        token[len(leading) + len(fresh) + self.state :][: len(words)] = words
+        end = first + len(ids) + behind
+        position = np.concatenate(
+            (np.arange(len(leading)), self.first_visual + fresh, np.arange(first - self.state, end))
+        )
+        left_out = {layer: np.isin(position, self.first_visual + reused) for layer, reused in growth.items()}
+        narrow = {layer: np.flatnonzero(~out) for layer, out in left_out.items()}
+        out = self.placeholders or 1 + len(draft)
+        return RowPlan(source, token, position, end, out, first, len(ids), narrow)
+
+    def tokens(self, ids: Sequence[int], position: int) -> RowPlan:
+        """A pass of tokens `ids` at consecutive positions from `position` on; each puts something out."""
+        count, end = len(ids), position + len(ids)
+        source = np.full(count, EMBEDDED)
+        return RowPlan(source, np.asarray(ids, np.int64), np.arange(position, end), end, count)

@@ -1,0 +1,97 @@
+"""What a model family tells of a checkpoint: the seam between the engine and a kind of model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..actions.head import Head
+from ..decoding.runner import Network
+from ..decoding.sequence import Layout
+from ..device import Placement
+from ..errors import CheckpointError
+from ..model.checkpoint import Progress
+from ..model.preprocess import Preprocessor
+from ..model.prompt import Encoder, Prompt
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a folder is loaded; unnorm_key: data set of the action statistics, empty where there is one.
+
+    preprocess: "resize" or "centre_crop". encoder: prompt -> token ids that begin with BOS, in place of the folder's
+    tokenizer. progress: told bytes done and due.
+    """
+
+    where: Placement
+    unnorm_key: str = ""
+    preprocess: str = "resize"
+    encoder: Encoder | None = None
+    progress: Progress = lambda done, total: None
+
+
+@dataclass(frozen=True)
+class Model:
+    """One loaded policy as its family describes it: the parts that a tick goes through, in their order, and its facts.
+
+    preprocess: images -> frames -> pixels; prompt: instruction -> ids; network: pixels and state -> rows, decoder;
+    layout: which position holds what, and which row sees which; head: states -> actions. grid: rows and columns of one
+    camera's visual tokens; patch: pixels along a side of one; vision_flops: true operations before the decoder, for one
+    camera; action_names: of each column of an action [chunk, A] in SI units; state_names: the robot's state that it
+    needs, in order.
+    """
+
+    family: str
+    backbone: str
+    preprocess: Preprocessor
+    prompt: Callable[[str], Prompt]
+    network: Network
+    layout: Layout
+    head: Head
+    where: Placement
+    cameras: int
+    grid: tuple[int, int]
+    patch: int
+    parameters: int
+    vision_flops: int
+    action_names: tuple[str, ...]
+    chunk: int = 1
+    state_names: tuple[str, ...] = ()
+    unnorm_key: str = ""
+    unnorm_keys: tuple[str, ...] = ()
+
+
+class Family(Protocol):
+    """Knows one kind of checkpoint folder."""
+
+    name: str
+
+    def recognises(self, config: Config) -> bool:
+        """Whether config.json is of this family."""
+        ...
+
+    def visual_tokens(self, folder: Path) -> int:
+        """Visual tokens of all cameras, without loading any weights; raises CheckpointError."""
+        ...
+
+    def load(self, folder: Path, options: LoadOptions) -> Model:
+        """Load the folder; raises CheckpointError, DeviceError: one line with the valid choices."""
+        ...
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises CheckpointError that names the file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.name} is missing in {path.parent}") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no JSON object")
+    return content

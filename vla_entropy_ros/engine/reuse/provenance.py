@@ -1,0 +1,81 @@
+"""What the keys and values of each visual token were computed from, and how long ago."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..device import Upload
+from .patches import Mask, Patches
+
+NEVER = -1  # epoch of a token that was not computed yet
+
+
+class Provenance:
+    """Per visual token [N]: age [ticks], reference pixels and embedding of the tick that computed its first layers.
+
+    deep_age and the embeddings behind `deep_drift` belong to the last layers, which may have been computed longer ago.
+    A token is valid while it carries the current epoch; `invalidate` begins a new one.
+    """
+
+    def __init__(self, tokens: int, pixels: int, width: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.age: NDArray[np.int64] = np.zeros(tokens, np.int64)
+        self.deep_age: NDArray[np.int64] = np.zeros(tokens, np.int64)
+        self.reference = Patches.of(np.zeros((tokens, pixels), np.uint8))
+        self.previous = self.reference
+        self._embeddings = torch.zeros(tokens, width, device=device, dtype=dtype)
+        self._deep_embeddings = torch.zeros_like(self._embeddings)
+        self._fresh = Upload((2, tokens), torch.bool, device)
+        self._epoch = 0
+        self._epochs: NDArray[np.int64] = np.full(tokens, NEVER, np.int64)
+        self._start_epoch = NEVER
+
+    @property
+    def valid(self) -> Mask:
+        """Visual tokens [N] of the current epoch."""
+        return self._epochs == self._epoch
+
+    @property
+    def start_valid(self) -> bool:
+        """Whether the start rows are of the current epoch."""
+        return self._start_epoch == self._epoch
+
+    def invalidate(self) -> None:
+        """Begin a new epoch: nothing computed so far may be reused."""
+        self._epoch += 1
+        self.age[:] = self.deep_age[:] = 0
+
+    def drift(self, visual: Tensor) -> Tensor:
+        """Squared relative change [N] of visual tokens [N, D] since their first layers were computed, float32."""
+        return _change(visual, self._embeddings)
+
+    def deep_drift(self, visual: Tensor) -> Tensor:
+        """`drift` since the last layers were computed."""
+        return _change(visual, self._deep_embeddings)
+
+    def commit(self, fresh: Mask, patches: Patches, visual: Tensor, deep: Mask | None = None) -> None:
+        """Note that a pass has computed the start rows and the `fresh` tokens [N], in the last layers the `deep` ones.
+
+        They come from a frame with those `patches` [N] and embeddings `visual` [N, D]. deep: None for all the fresh.
+        """
+        deep = fresh if deep is None else deep
+        self._fresh.host[0], self._fresh.host[1] = fresh, deep
+        self._fresh.send(2)
+        stores = ((self._embeddings, self.age, fresh), (self._deep_embeddings, self.deep_age, deep))
+        for written, (embeddings, age, rows) in zip(self._fresh.device, stores, strict=True):
+            torch.where(written[:, None], visual, embeddings, out=embeddings)
+            age += 1
+            age[rows] = 0
+        self.reference.copy_rows(patches, fresh)
+        self.previous = patches
+        self._epochs[fresh] = self._epoch
+        self._start_epoch = self._epoch
+
+
+def _change(visual: Tensor, stored: Tensor) -> Tensor:
+    """Squared relative difference [N] of rows [N, D], float32."""
+    now = visual.float()
+    apart = now - stored.float()
+    return torch.linalg.vecdot(apart, apart) / torch.linalg.vecdot(now, now).clamp_min(1e-12)

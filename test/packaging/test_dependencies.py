@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from vla_entropy_ros import __version__
 
@@ -172,7 +173,8 @@ def test_package_xml_is_of_format_3() -> None:
     assert (root.tag, root.get("format")) == ("package", "3")
     order = "name version description maintainer( maintainer)* license( license)*( url)*( author)*( depend)*( export)?"
     assert re.fullmatch(order, " ".join(elements())), list(elements())
-    assert root.findtext("version") == __version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert root.findtext("version") == citation["version"] == __version__
     assert {url.get("type") for url in root.iter("url")} == {"website", "repository", "bugtracker"}
     for person in (*root.iter("maintainer"), *root.iter("author")):
         assert re.fullmatch(r"[\w%+-]+(\.[\w%+-]+)*@[\w%-]+(\.[\w%-]+)*\.[A-Za-z]{2,}", person.get("email", ""))

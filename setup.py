@@ -16,6 +16,9 @@ setup(
     description="Entropy-accelerated vision-language-action policies for ROS 2",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="vla_entropy_ros maintainers",
+    author_email="maintainers@vla-entropy-ros.invalid",
+    url="https://vla-entropy-ros.invalid",  # as in package.xml: no public home yet
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
@@ -30,6 +33,7 @@ setup(
     ],
     install_requires=[
         "click>=8.1",
+        "dask>=2024.8",
         "distributed>=2024.8",
         "imageio>=2.31",
         "imageio-ffmpeg>=0.5",

@@ -187,8 +187,14 @@ def test_tokenizer_ignores_the_prompt_around_the_instruction() -> None:
     assert tokenizer.encode("juggle").tokens == ["<s>", "<unk>"]
 
 
-def test_unknown_recipe_key_is_named(tmp_path: Path) -> None:
+def test_unknown_and_missing_recipe_keys_are_named(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_text(RECIPE.read_text() + "epochs: 3\n")
-    with pytest.raises(ValueError, match=r"unknown or missing keys epochs; valid are .*batch"):
+    path.write_text(RECIPE.read_text().replace("warmup:", "epochs:"))
+    with pytest.raises(ValueError, match=r"recipe.yaml: unknown keys epochs; missing keys warmup; valid are .*batch"):
         Recipe.load(path)
+
+
+def test_a_recipe_survives_its_checkpoint(tiny: Recipe, tmp_path: Path) -> None:
+    SmallPolicy(tiny).save(tmp_path / "policy.pt")
+    assert SmallPolicy.restore(tmp_path / "policy.pt").recipe == tiny
+    assert isinstance(Recipe.load(RECIPE).round_steps, tuple)

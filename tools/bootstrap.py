@@ -191,6 +191,7 @@ def make(folder: Path, ros: str) -> None:
 
 
 def main() -> int:
+    """Make the environment, or leave one that is up to date; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", nargs="?", default=".venv", help="the virtual environment (default: .venv)")
     folder = ROOT / parser.parse_args().folder

@@ -9,7 +9,7 @@ import pytest
 
 from vla_entropy_ros.cli.options import FRESH_SEED
 from vla_entropy_ros.control import Limits
-from vla_entropy_ros.engine import Observation, Policy
+from vla_entropy_ros.engine import Observation, Policy, Result
 from vla_entropy_ros.engine.observation import state_vector
 from vla_entropy_ros.evaluation import inprocess
 from vla_entropy_ros.evaluation.closed_loop import ClosedLoop
@@ -38,13 +38,19 @@ def test_the_policy_sees_image_instruction_and_state_of_one_moment(
 ) -> None:
     seen: list[Observation] = []
     infer = arm.policy.infer
-    monkeypatch.setattr(arm.policy, "infer", lambda observation: [seen.append(observation), infer(observation)][1])
+
+    def watched(observation: Observation) -> Result:
+        seen.append(observation)
+        return infer(observation)
+
+    monkeypatch.setattr(arm.policy, "infer", watched)
     ours = named(["default"], "default", arm.policy.info.visual_tokens)[0]
     (episode,) = inprocess.run_in_process(arm, [Trial(ours, "pick_red", FRESH_SEED)], Silent(), limit=0.5)
     assert len(seen) == len(episode.ticks) == 5
     for observation, tick in zip(seen, episode.ticks, strict=True):
         state = observation.state
-        assert state is not None and state is tick.state
+        assert state is not None
+        assert state is tick.state
         assert (observation.stamp, observation.instruction) == (state.stamp, "pick up the red cube")
         place = state_vector(observation, ("x", "y", "z"))
         np.testing.assert_array_equal(place, tick.tool)

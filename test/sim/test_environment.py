@@ -118,7 +118,7 @@ def test_projection_meets_the_picture(env: Environment) -> None:
         env.reset("pick_red", seed)
         column, row = env.project(env.cube_position("red")) * env.image_size
         pixel = env.render()[int(row), int(column)].astype(int)
-        assert pixel[0] > 2 * pixel[1] and pixel[0] > 2 * pixel[2], f"seed {seed}: {pixel} is not red"
+        assert pixel[0] > 2 * pixel[1:].max(), f"seed {seed}: {pixel} is not red"
 
 
 def test_jitter_changes_the_picture_and_ends_with_the_next_plain_reset() -> None:
@@ -168,4 +168,5 @@ def test_missing_gl_library_is_one_clear_line() -> None:
     env = {**os.environ, "MUJOCO_GL": "glfw", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
     lines = [line for line in done.stdout.splitlines() if "libosmesa6" in line]
-    assert len(lines) == 1 and "Traceback" not in done.stderr, done.stdout + done.stderr
+    assert len(lines) == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

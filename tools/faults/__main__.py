@@ -86,6 +86,7 @@ def failures(figures: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
+    """Run what the command line asks for; 1 where something does not hold, 2 where no such fault is known."""
     asked = options()
     chosen = [kind for kind in FAULTS if not asked.only or any(part in kind.name for part in asked.only)]
     if not chosen:

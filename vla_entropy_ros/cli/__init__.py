@@ -14,11 +14,11 @@ COMMANDS = ("bench", "demo", "evaluate", "inspect", "record", "replay", "sweep",
 class Lazy(click.Group):
     """A group that imports a sub-command's module, named like it, on first use."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         """Names of all sub-commands."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         """The sub-command of that name; None if there is none."""
         if name not in COMMANDS:
             return None

@@ -24,7 +24,7 @@ FRESH_SEED = 1_000_000_000
 
 
 def checkpoint(function: F) -> F:
-    """--checkpoint"""
+    """Add --checkpoint."""
     kind = click.Path(exists=True, file_okay=False, path_type=Path)
     return click.option("--checkpoint", type=kind, help="Folder of the policy. Default: the small policy shipped.")(
         function
@@ -32,28 +32,28 @@ def checkpoint(function: F) -> F:
 
 
 def tasks(function: F) -> F:
-    """--task"""
+    """Add --task."""
     return click.option(
         "--task", "tasks", multiple=True, help="Task, such as pick_red; may be repeated. Default: all."
     )(function)
 
 
 def suites(function: F) -> F:
-    """--suite"""
+    """Add --suite."""
     return click.option(
         "--suite", "suites", multiple=True, help="Family of tasks: pick, put, push, long, or all; may be repeated."
     )(function)
 
 
 def seed(function: F) -> F:
-    """--seed"""
+    """Add --seed."""
     kind = click.IntRange(0, 2**31 - 1)
     text = "Seed of the first episode; the default lies outside the training's range."
     return click.option("--seed", type=kind, default=FRESH_SEED, show_default=True, help=text)(function)
 
 
 def limit(function: F) -> F:
-    """--limit"""
+    """Add --limit."""
     kind = click.FloatRange(0.1, 600.0)
     return click.option("--limit", type=kind, help="Seconds an episode may take. Default: by family of tasks.")(
         function
@@ -61,7 +61,7 @@ def limit(function: F) -> F:
 
 
 def output(command: str) -> Callable[[F], F]:
-    """--output, of a sub-command that writes files."""
+    """Add --output, of a sub-command that writes files."""
     kind = click.Path(file_okay=False, path_type=Path)
     return click.option("--output", type=kind, help=f"Folder. Default: output/{command}-<time>.")
 
@@ -72,7 +72,7 @@ def output_folder(chosen: Path | None, command: str) -> Path:
 
 
 def as_json(function: F) -> F:
-    """--json"""
+    """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")(function)
 
 
@@ -104,7 +104,7 @@ def valid_tasks(names: Sequence[str], suites: Sequence[str] = ()) -> list[str]:
 
 
 def spread(function: F) -> F:
-    """--processes and --cluster"""
+    """Add --processes and --cluster."""
     processes = click.option(
         "--processes", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default="one per core",
         help="Processes that episodes are spread over.",

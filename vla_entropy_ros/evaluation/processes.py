@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import yaml
@@ -136,7 +136,7 @@ def ignored(*numbers: int) -> Iterator[None]:
 def interruptible() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a run the way Ctrl-C does, and Ctrl-C itself where a shell had it ignored."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in ENDED_BY}

@@ -180,7 +180,7 @@ class SmallPolicy(nn.Module):
         order = torch.arange(len(branch), device=device)
         mask = ((branch[:, None] == branch) | (branch == -1)) & (order[:, None] >= order)
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
         ends = prefix + torch.tensor(lengths, device=device).cumsum(0)

@@ -215,7 +215,7 @@ FAULTS: tuple[type[Fault], ...] = (
 
 
 def _any_value(setting: Setting) -> Any:
-    """A value of the setting's type, often a valid one."""
+    """Draw a value of the setting's type, often a valid one."""
     if setting.choices:
         return random.choice((*setting.choices, "nonsense"))
     if setting.kind == "bool":

@@ -70,7 +70,7 @@ class Frame(Recorded):
 
 
 def types() -> Typestore:
-    """The message types of Jazzy, which those of its successors equal as far as they are used here."""
+    """Load the message types of Jazzy, which those of its successors equal as far as they are used here."""
     return get_typestore(Stores.ROS2_JAZZY)
 
 
@@ -103,7 +103,7 @@ class Bag:
         self._reader.close()
 
     def frames(self) -> Iterator[Frame]:
-        """The images in the order they were recorded, each with the joint states nearest to it by stamp."""
+        """Yield the images in the order they were recorded, each with the joint states nearest to it by stamp."""
         connections = [c for c in self._reader.connections if c.topic in (self.topic, self.state_topic)]
         waiting: deque[Frame] = deque()  # for later joint states
         states: deque[JointStates] = deque()
@@ -128,7 +128,7 @@ class Bag:
         return None
 
     def _camera(self, topic: str | None) -> tuple[str, str]:
-        """The asked or the only image topic, and its type."""
+        """Choose the asked or the only image topic, and its type."""
         cameras = {c.topic: c.msgtype for c in self._reader.connections if c.msgtype in (RAW, COMPRESSED)}
         valid = ", ".join(sorted(cameras)) or "none"
         if topic is None and len(cameras) != 1:
@@ -139,7 +139,7 @@ class Bag:
         return chosen, cameras[chosen]
 
     def _joints(self, topic: str | None) -> str | None:
-        """The asked topic of joint states, the only one, or of several the shortest that is called joint_states."""
+        """Choose the asked topic of joint states, else the only one, or the shortest that is called joint_states."""
         found = {c.topic for c in self._reader.connections if c.msgtype == JOINT_STATE}
         if topic is not None and topic not in found:
             raise BagError(f"no joint states '{topic}' in the bag: valid are {', '.join(sorted(found)) or 'none'}")

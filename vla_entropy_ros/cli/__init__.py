@@ -19,7 +19,7 @@ class Lazy(click.Group):
         return list(COMMANDS)
 
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
-        """The sub-command of that name; None if there is none."""
+        """Import the sub-command of that name; None if there is none."""
         if name not in COMMANDS:
             return None
         return getattr(importlib.import_module(f".{name}", __name__), name)

@@ -67,7 +67,7 @@ def output(command: str) -> Callable[[F], F]:
 
 
 def output_folder(chosen: Path | None, command: str) -> Path:
-    """The folder meant by --output."""
+    """Resolve the folder meant by --output."""
     return (chosen or Path("output") / time.strftime(f"{command}-%Y%m%d-%H%M%S")).resolve()
 
 
@@ -77,7 +77,7 @@ def as_json(function: F) -> F:
 
 
 def valid_modes(names: Sequence[str]) -> list[str]:
-    """The modes meant by `names`, `all` being every one; click's error lists the valid ones."""
+    """Return the modes meant by `names`, `all` being every one; click's error lists the valid ones."""
     from ..evaluation.configurations import NAMES
 
     if "all" in names:
@@ -89,7 +89,7 @@ def valid_modes(names: Sequence[str]) -> list[str]:
 
 
 def valid_tasks(names: Sequence[str], suites: Sequence[str] = ()) -> list[str]:
-    """The tasks meant by `names` and those of the families `suites`, all where there are none of both."""
+    """Return the tasks meant by `names` and those of the families `suites`, all where there are none of both."""
     from ..sim import FAMILIES, TASKS, family_tasks
 
     for name in names:
@@ -124,7 +124,7 @@ def visual_tokens(checkpoint: Path | None) -> int:
 
 
 def engine_errors() -> tuple[type[Exception], ...]:
-    """What the engine raises, and says in one line."""
+    """Return what the engine raises, and says in one line."""
     from ..engine import EngineError
 
     return (EngineError,)
@@ -140,7 +140,7 @@ def need_ros() -> None:
 
 @contextlib.contextmanager
 def loading(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar of bytes, for `Policy.load`: yields what it tells bytes done and due."""
+    """Show a progress bar of bytes, for `Policy.load`: yields what it tells bytes done and due."""
     with bar(console, "loading [MB]", 0) as (shown, task):
         yield lambda done, due: shown.update(task, completed=done // 10**6, total=due // 10**6)
 

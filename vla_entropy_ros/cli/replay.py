@@ -68,7 +68,7 @@ def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
 
 
 def _show(done: Any) -> None:
-    """A line per tick, then the latencies."""
+    """Print a line per tick, then the latencies."""
     from ..bags.replay_engine import stage_percentiles
     from ..control.chunk import ACTION_NAMES
 

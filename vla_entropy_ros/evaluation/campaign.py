@@ -45,7 +45,7 @@ def run_scene(scene: Scene) -> list[Outcome]:
 
 @functools.lru_cache(maxsize=1)
 def _arm(checkpoint: str) -> Any:
-    """The arm of this process, made once: loading a policy takes longer than an episode."""
+    """Make the arm of this process, once: loading a policy takes longer than an episode."""
     import torch
 
     from ..engine import Policy
@@ -127,7 +127,7 @@ class Ledger:
             file.writelines(json.dumps(asdict(o)) + "\n" for o in outcomes)
 
     def missing(self, scenes: Sequence[Scene]) -> list[Scene]:
-        """The scenes without all their outcomes, each with the configurations that it lacks."""
+        """List the scenes without all their outcomes, each with the configurations that it lacks."""
         done = {(o.configuration, o.task, o.seed) for o in self.outcomes}
         left = []
         for scene in scenes:

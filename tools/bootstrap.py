@@ -81,7 +81,7 @@ class Steps:
 
 
 def last_error(output: str) -> str:
-    """The line of a command's output that most likely says what went wrong."""
+    """Find the line of a command's output that most likely says what went wrong."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith(("error", "e:", "fatal"))]
     return (errors or lines or ["no output"])[-1]
@@ -98,7 +98,7 @@ def check_python() -> None:
 
 
 def ros_source() -> str:
-    """'sourced' if a ROS 2 install is sourced and usable, else 'wheels'; SetupError where neither can work."""
+    """Return 'sourced' if a ROS 2 install is sourced and usable, else 'wheels'; SetupError where neither works."""
     distribution = os.environ.get("ROS_DISTRO")
     if distribution:
         if importlib.util.find_spec("rclpy") is None:
@@ -113,7 +113,7 @@ def ros_source() -> str:
 
 
 def fingerprint(ros: str) -> str:
-    """Changes whenever the environment has to be made anew or updated."""
+    """Hash what decides whether the environment has to be made anew or updated."""
     digest = hashlib.sha256(f"{sys.version} {ROOT} {ros} {os.environ.get('ROS_DISTRO')}".encode())
     for path in sorted([*REQUIREMENTS.glob("*.txt"), ROOT / "setup.py", Path(__file__)]):
         digest.update(path.read_bytes())
@@ -161,7 +161,7 @@ def install_torch(steps: Steps, python: str) -> None:
 
 
 def install_gl(steps: Steps) -> None:
-    """The one system library: software OpenGL for the simulator's camera. Installed where that is allowed."""
+    """Install the one system library, software OpenGL for the simulator's camera, where that is allowed."""
     command = ["apt-get", "install", "-y", "--no-install-recommends", GL_PACKAGE]
     if ctypes.util.find_library(GL_LIBRARY) or os.environ.get("MUJOCO_GL", "osmesa") != "osmesa":
         steps.skip(f"{GL_PACKAGE} is there")
@@ -191,6 +191,7 @@ def make(folder: Path, ros: str) -> None:
 
 
 def main() -> int:
+    """Make the environment, or leave one that is up to date; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", nargs="?", default=".venv", help="the virtual environment (default: .venv)")
     folder = ROOT / parser.parse_args().folder

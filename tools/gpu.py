@@ -36,6 +36,7 @@ def run_step(title: str, command: list[str], limit: float) -> int:
 
 
 def main() -> int:
+    """Run tests and benchmark; returns the worse exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / "output" / "gpu", help="folder (default: output/gpu)")
     parser.add_argument("--device", default="cuda", help="device of the benchmark (default: cuda)")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from vla_entropy_ros.bags.bag import COMPRESSED, STRING, Bag, BagError, Recorder
-from vla_entropy_ros.bags.record_simulation import IMAGES, record_simulated
+from vla_entropy_ros.bags.bag import COMPRESSED, JOINT_STATE, STRING, Bag, BagError, Recorder
+from vla_entropy_ros.bags.record_simulation import IMAGES, STATES, record_simulated
 from vla_entropy_ros.bags.replay_engine import replay_bag
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.engine import Policy
@@ -63,10 +66,76 @@ def test_the_arm_can_be_recorded_without_ros_but_never_over_another_bag(tmp_path
     policy = Policy.load(default_checkpoint())
     count = record_simulated(tmp_path / "bag", policy, "pick_blue", seed=7, seconds=0.5)
     with Bag(tmp_path / "bag" / "bag.mcap") as bag:
-        assert bag.instruction == "pick up the blue cube"
-        assert len(list(bag.frames())) == count == 5
+        assert (bag.instruction, bag.state_topic) == ("pick up the blue cube", STATES)
+        frames = list(bag.frames())
+        assert len(frames) == count == 5
+        joints = [frame.joints for frame in frames if frame.joints is not None]
+        assert [one.stamp for one in joints] == [frame.stamp for frame in frames]
+        assert {one.names for one in joints} == {(*(f"joint{n}" for n in range(1, 8)), "finger_left", "finger_right")}
+        assert len({one.positions.tobytes() for one in joints}) == 5  # it moves
     with pytest.raises(BagError, match="no bag can be written to"):
         record_simulated(tmp_path / "bag", policy, "pick_blue", seed=7, seconds=0.5)
+
+
+def write_bag(
+    folder: Path, images: Sequence[float], states: Sequence[tuple[float, float]], *topics: str, delay: float = 0.0
+) -> Path:
+    """A bag of images at these times [s], recorded `delay` later, and of joints at times, each at a position."""
+    data = np.frombuffer(encode_jpeg(np.full((56, 56, 3), 99, np.uint8)), np.uint8)
+    names = topics or (STATES,)
+    with Recorder(folder, [(IMAGES, COMPRESSED), *((name, JOINT_STATE) for name in names)]) as bag:
+        types = bag.types.types
+
+        def header(stamp: float) -> Any:
+            return types["std_msgs/msg/Header"](
+                types["builtin_interfaces/msg/Time"](*divmod(round(stamp * 1e9), 10**9)), ""
+            )
+
+        for stamp in images:
+            bag.add(IMAGES, round((stamp + delay) * 1e9), types[COMPRESSED](header(stamp), "jpeg", data))
+        for stamp, position in states:
+            message = types[JOINT_STATE](header(stamp), ["joint1"], np.array([position]), np.zeros(0), np.zeros(0))
+            for name in names:
+                bag.add(name, round(stamp * 1e9), message)
+    return folder
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3])
+def test_each_image_has_the_joint_states_nearest_to_it(tmp_path: Path, delay: float) -> None:
+    states = [(2.0, 1.0), (2.08, 2.0), (2.12, 3.0), (2.19, 4.0), (2.21, 5.0), (5.0, 6.0)]
+    with Bag(write_bag(tmp_path / "bag", [2.0, 2.1, 2.2, 3.0], states, delay=delay)) as bag:
+        positions = [None if f.joints is None else float(f.joints.positions[0]) for f in bag.frames()]
+    assert positions[0] == 1.0
+    assert positions[1] == 3.0  # of two as near, the newer
+    assert positions[2] == 5.0
+    assert positions[3] == 5.0  # far off, and the policy is told how far
+
+
+def test_of_several_joint_states_those_of_the_whole_robot_are_read(tmp_path: Path) -> None:
+    topics = ("/gripper/joint_states", "/joint_states", "/wanted")
+    folder = write_bag(tmp_path / "bag", [2.0], [(2.0, 1.0)], *topics)
+    with Bag(folder) as bag, Bag(folder, state_topic="/wanted") as other:
+        assert (bag.state_topic, other.state_topic) == ("/joint_states", "/wanted")
+    with pytest.raises(BagError, match="no joint states '/arm' in the bag: valid are /gripper/joint_states, /joint_"):
+        Bag(folder, state_topic="/arm")
+
+
+def test_a_policy_with_a_state_is_handed_it_or_refuses(tmp_path: Path) -> None:
+    policy = Policy.load(default_checkpoint())
+    policy.info = replace(policy.info, state_names=("joint1",))
+    policy.warm_up = lambda ticks=2: None  # type: ignore[method-assign]  # noise has no state
+    stamps = [2.0, 2.1, 2.2, 2.3]
+    with Bag(write_bag(tmp_path / "whole", stamps, [(stamp, 0.1) for stamp in stamps])) as bag:
+        done = replay_bag(bag, policy, "pick up the red cube", 0.1)
+    assert (len(done.steps), done.refused) == (4, {})
+    with Bag(write_bag(tmp_path / "none", stamps, [])) as bag:
+        done = replay_bag(bag, policy, "pick up the red cube", 0.1)
+    assert (len(done.steps), done.refused) == (0, {"the observation has no state: this policy needs joint1": 4})
+    policy.info = replace(policy.info, state_names=("joint1", "joint2"))
+    with Bag(tmp_path / "whole") as bag:
+        done = replay_bag(bag, policy, "pick up the red cube", 0.1)
+    ((reason, count),) = done.refused.items()
+    assert (count, reason.startswith("the state lacks joint2: this policy needs joint1, joint2")) == (4, True)
 
 
 def test_broken_images_in_a_bag_are_counted_by_reason(tmp_path: Path) -> None:
@@ -80,7 +149,7 @@ def test_broken_images_in_a_bag_are_counted_by_reason(tmp_path: Path) -> None:
             header = types["std_msgs/msg/Header"](time, "")
             bag.add("/camera/compressed", stamp, types[COMPRESSED](header, "jpeg", data))
     with Bag(tmp_path / "bag") as opened:
-        assert opened.instruction == ""
+        assert opened.instruction is None
         done = replay_bag(opened, Policy.load(default_checkpoint()), "pick up the red cube", 0.1)
     assert (done.images, len(done.steps)) == (6, 3)
     assert list(done.refused.values()) == [3]
@@ -96,6 +165,39 @@ def test_what_is_no_bag_is_said_in_one_line(tmp_path: Path, content: str | None,
     with pytest.raises(BagError, match=said) as refusal:
         Bag(tmp_path)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_node_hears_the_joint_states_of_the_bag(tmp_path: Path) -> None:
+    """A listener in the nodes' domain; the policy that ships does not listen."""
+    from rclpy.context import Context
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.node import Node
+    from sensor_msgs.msg import JointState
+
+    from vla_entropy_ros.bags.replay_node import replay_through_node
+
+    domain = int(os.environ["ROS_DOMAIN_ID"]) % 100 + 1
+    context = Context()
+    context.init(domain_id=domain)
+    listener: Any = Node("listener", context=context)
+    heard: list[Any] = []
+    listener.create_subscription(JointState, "joint_states", heard.append, 10)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(listener)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    stamps = [2.0 + 0.1 * number for number in range(10)]
+    try:
+        with Bag(write_bag(tmp_path / "bag", stamps, [(s, s) for s in stamps])) as bag:
+            done = replay_through_node(bag, tmp_path / "logs", domain, {}, "pick up the red cube")
+    finally:
+        executor.shutdown()
+        thread.join()
+        listener.destroy_node()
+        context.try_shutdown()
+    assert done.images == 10
+    assert len(done.steps) > 2
+    assert [message.position[0] for message in heard] == pytest.approx(stamps)
 
 
 def test_a_bag_without_a_camera_lists_what_it_has(tmp_path: Path) -> None:

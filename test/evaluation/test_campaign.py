@@ -65,6 +65,15 @@ def test_a_stopped_run_goes_on_with_what_is_missing(few: list[Scene], tmp_path: 
     assert len(Ledger(tmp_path, {"policy": "a"}).outcomes) == 4
 
 
+def test_lines_of_another_version_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "episodes.jsonl").write_text(json.dumps({"configuration": "full", "colour": "red"}) + "\n")
+    with pytest.raises(
+        RunError, match=r"unknown keys colour; missing keys age_max, .*: choose another --output"
+    ) as said:
+        Ledger(tmp_path, {"policy": "a"})
+    assert "\n" not in str(said.value)
+
+
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     Ledger(tmp_path, {"policy": "a", "limit": 1})
     with pytest.raises(RunError, match=r"a run with other policy: choose another --output"):

@@ -1,4 +1,4 @@
-"""The runner's side of the topics: an arm whose pose comes late is enabled late, one without a pose never."""
+"""The client of the nodes: an arm whose pose comes late is enabled late, one without a pose never."""
 
 from __future__ import annotations
 

@@ -66,7 +66,8 @@ def test_a_demo_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.S
     log = tmp_path / "logs" / "policy.log"
     deadline = time.monotonic() + 120
     while not (log.exists() and "instruction:" in log.read_text()):
-        assert time.monotonic() < deadline and run.poll() is None, "the first episode did not begin"
+        assert run.poll() is None, "the demo ended before the first episode"
+        assert time.monotonic() < deadline, "the first episode did not begin"
         time.sleep(0.1)
     time.sleep(float(np.random.default_rng().uniform(0, 2)))
     os.kill(run.pid, number)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from vla_entropy_ros.cli.options import FRESH_SEED
-from vla_entropy_ros.engine import Policy
+from vla_entropy_ros.control import Limits
+from vla_entropy_ros.engine import Observation, Policy, Result
+from vla_entropy_ros.engine.observation import state_vector
 from vla_entropy_ros.evaluation import inprocess
+from vla_entropy_ros.evaluation.closed_loop import ClosedLoop
 from vla_entropy_ros.evaluation.configurations import named
 from vla_entropy_ros.evaluation.plan import Silent, Trial, plan
 from vla_entropy_ros.resources import default_checkpoint
@@ -27,6 +31,43 @@ def test_it_does_what_it_is_asked_for(arm: inprocess.SimulatedArm) -> None:
     done = list(inprocess.run_in_process(arm, plan(ours, list(TASKS), 3, FRESH_SEED), Silent()))
     assert [TASKS[episode.task].family for episode in done] == 3 * list(FAMILIES)
     assert sum(episode.success for episode in done) >= 10
+
+
+def test_the_policy_sees_image_instruction_and_state_of_one_moment(
+    arm: inprocess.SimulatedArm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Observation] = []
+    infer = arm.policy.infer
+
+    def watched(observation: Observation) -> Result:
+        seen.append(observation)
+        return infer(observation)
+
+    monkeypatch.setattr(arm.policy, "infer", watched)
+    ours = named(["default"], "default", arm.policy.info.visual_tokens)[0]
+    (episode,) = inprocess.run_in_process(arm, [Trial(ours, "pick_red", FRESH_SEED)], Silent(), limit=0.5)
+    assert len(seen) == len(episode.ticks) == 5
+    for observation, tick in zip(seen, episode.ticks, strict=True):
+        state = observation.state
+        assert state is not None
+        assert state is tick.state
+        assert (observation.stamp, observation.instruction) == (state.stamp, "pick up the red cube")
+        place = state_vector(observation, ("x", "y", "z"))
+        np.testing.assert_array_equal(place, tick.tool)
+    assert (state_vector(seen[0], ("joint1",)) != state_vector(seen[-1], ("joint1",))).any()
+
+
+def test_an_action_moves_the_arm_only_once_it_has_arrived(arm: inprocess.SimulatedArm) -> None:
+    action = np.array([[0.0, 0.0, 0.03, 0.0, 0.0, 0.0, 1.0]])
+    heights = []
+    for late in (1, 3, None):
+        loop = ClosedLoop(arm.env, "base_link", 0.1, Limits())
+        loop.start("pick_red", FRESH_SEED)
+        before = arm.env.pose.position[2]
+        loop.advance(None if late is None else action, late or 0)
+        assert arm.env.time == pytest.approx(0.1)
+        heights.append(arm.env.pose.position[2] - before)
+    assert heights[0] > 2 * heights[1] > 4 * heights[2] == pytest.approx(0.0, abs=1e-4)
 
 
 def test_the_second_instruction_follows_when_the_first_goal_is_reached(arm: inprocess.SimulatedArm) -> None:

@@ -96,7 +96,8 @@ def test_recording_goes_on_with_the_parts_that_are_missing(tmp_path: Path) -> No
     told: list[int] = []
     assert collect(tmp_path, 7, 24, SIZE, SCALE, 1.0, processes=1, part=8, progress=told.append) == folders
     after = [(folder / "images.npy").stat().st_mtime_ns for folder in folders]
-    assert (after[0], after[2]) == (before[0], before[2]) and after[1] > before[1]
+    assert (after[0], after[2]) == (before[0], before[2])
+    assert after[1] > before[1]
     assert sum(told) == 24
 
 
@@ -187,8 +188,14 @@ def test_tokenizer_ignores_the_prompt_around_the_instruction() -> None:
     assert tokenizer.encode("juggle").tokens == ["<s>", "<unk>"]
 
 
-def test_unknown_recipe_key_is_named(tmp_path: Path) -> None:
+def test_unknown_and_missing_recipe_keys_are_named(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_text(RECIPE.read_text() + "epochs: 3\n")
-    with pytest.raises(ValueError, match=r"unknown or missing keys epochs; valid are .*batch"):
+    path.write_text(RECIPE.read_text().replace("warmup:", "epochs:"))
+    with pytest.raises(ValueError, match=r"recipe.yaml: unknown keys epochs; missing keys warmup; valid are .*batch"):
         Recipe.load(path)
+
+
+def test_a_recipe_survives_its_checkpoint(tiny: Recipe, tmp_path: Path) -> None:
+    SmallPolicy(tiny).save(tmp_path / "policy.pt")
+    assert SmallPolicy.restore(tmp_path / "policy.pt").recipe == tiny
+    assert isinstance(Recipe.load(RECIPE).round_steps, tuple)

@@ -21,7 +21,7 @@ from .suite import run_faults
 
 
 def options() -> argparse.Namespace:
-    """What the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="make faults ARGS=...", description=__doc__)
     parser.add_argument("--repeats", type=int, default=20, help="times each fault happens (default: 20)")
     parser.add_argument("--only", action="append", default=[], help="part of a fault's name; may be repeated")
@@ -51,7 +51,7 @@ def faults(chosen: list[type[Fault]], repeats: int, folder: Path, settings: dict
 
 
 def nonsense(count: int, folder: Path, settings: dict[str, str]) -> dict[str, Any]:
-    """What came of the fuzzed messages."""
+    """Send the fuzzed messages; what came of them."""
     checkpoint = str(write_random_policy(folder / "random_policy"))
     with Rig(folder / "fuzz", settings, checkpoint) as rig:
         figures = fuzz(rig, {**POLICY, **COMMAND}, count)
@@ -62,7 +62,7 @@ def nonsense(count: int, folder: Path, settings: dict[str, str]) -> dict[str, An
 
 
 def endurance(sets: int, seconds: float, folder: Path, settings: dict[str, str]) -> dict[str, Any]:
-    """Times of parameter sets and the long run, with the small policy that is shipped."""
+    """Time parameter sets and the long run, with the small policy that is shipped."""
     with Rig(folder / "soak", settings, "") as rig:
         figures: dict[str, Any] = {}
         if sets:
@@ -86,6 +86,7 @@ def failures(figures: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
+    """Run what the command line asks for; 1 where something does not hold, 2 where no such fault is known."""
     asked = options()
     chosen = [kind for kind in FAULTS if not asked.only or any(part in kind.name for part in asked.only)]
     if not chosen:

@@ -32,7 +32,7 @@ JOINTED: dict[str, type] = {"joint_states": JointState, "robot_description": Str
 
 
 def nonsense(kind: type) -> Any:
-    """A message of that type with random fields."""
+    """Make a message of that type with random fields."""
     message: Any = kind()
     for name, declared in message.get_fields_and_field_types().items():
         setattr(message, name, _value(getattr(message, name), declared))
@@ -40,7 +40,7 @@ def nonsense(kind: type) -> Any:
 
 
 def _value(example: Any, declared: str) -> Any:
-    """A random value of the declared type; `example` is the default one."""
+    """Draw a random value of the declared type; `example` is the default one."""
     inner = declared.removeprefix("sequence<").removesuffix(">")
     if declared.startswith("sequence<"):
         if inner == "uint8":
@@ -69,7 +69,7 @@ def _scalar(declared: str) -> Any:
 
 
 def broken_chunk(now: float) -> JointTrajectory:
-    """A good chunk with one thing wrong with it."""
+    """Make a good chunk with one thing wrong with it."""
     actions = [[random.uniform(-0.03, 0.03) for _ in range(6)] + [1.0] for _ in range(random.randrange(1, 4))]
     import numpy as np
 

@@ -40,7 +40,7 @@ class Fault(ABC):
     def begin(self, rig: Rig) -> None:
         """Bring it about; returns at once."""
 
-    def last(self, rig: Rig) -> None:
+    def last(self, rig: Rig) -> None:  # noqa: ARG002  (others look at it)
         """Let it last."""
         time.sleep(LASTS)
 
@@ -97,10 +97,10 @@ class GarbageImages(Fault):
 
     def begin(self, rig: Rig) -> None:
         spoils: tuple[Callable[[bytes], bytes], ...] = (
-            lambda data: random.randbytes(random.randrange(2000)),
+            lambda _: random.randbytes(random.randrange(2000)),
             lambda data: data[: random.randrange(20)],
             lambda data: data[:2] + random.randbytes(len(data)),
-            lambda data: b"",
+            lambda _: b"",
         )
         rig.camera.spoil = lambda data: random.choice(spoils)(data)
 
@@ -215,7 +215,7 @@ FAULTS: tuple[type[Fault], ...] = (
 
 
 def _any_value(setting: Setting) -> Any:
-    """A value of the setting's type, often a valid one."""
+    """Draw a value of the setting's type, often a valid one."""
     if setting.choices:
         return random.choice((*setting.choices, "nonsense"))
     if setting.kind == "bool":

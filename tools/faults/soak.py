@@ -93,7 +93,7 @@ def missed(stamps: np.ndarray, totals: np.ndarray, shown: np.ndarray) -> int:
 
 
 def soak_failures(figures: dict[str, Any]) -> list[str]:
-    """What does not hold."""
+    """List what does not hold."""
     failures = [f"{figures['ticks_missed']} ticks missed"] if figures["ticks_missed"] else []
     for name, node in figures["nodes"].items():
         if node["memory_growth_mb"] >= GROWTH:

@@ -85,7 +85,7 @@ def seconds_to_safety(rig: Rig, began: float, ended: float, observed: float | No
 
 
 def newest_chunk(rig: Rig, began: float, moved: float) -> str:
-    """What the motion at `moved` [s, monotonic] went back to, in seconds after `began`."""
+    """Say what the motion at `moved` [s, monotonic] went back to, in seconds after `began`."""
     heard, chunk = max((pair for pair in rig.chunks if pair[0] <= moved), key=lambda pair: pair[0])
     observed = seconds(chunk.header.stamp) - rig.now() + time.monotonic()
     return f"the newest chunk came after {heard - began:.2f} s, for an image of {observed - began:.2f} s"

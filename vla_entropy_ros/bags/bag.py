@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from numpy import uint8
+from numpy import float64, uint8
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
@@ -18,8 +19,9 @@ from rosbags.typesys.store import Typestore
 from ..images import decode
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-STRING = "std_msgs/msg/String"
+STRING, JOINT_STATE = "std_msgs/msg/String", "sensor_msgs/msg/JointState"
 VERSION: Literal[9] = 9  # of the bag's metadata: what Jazzy and later write
+WINDOW = 10**9  # nanoseconds that joint states may have been recorded before or after the image they belong to
 
 
 class BagError(ValueError):
@@ -27,8 +29,8 @@ class BagError(ValueError):
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One image message: when it was recorded [ns], its bytes on the wire, its time [s], and how to see it."""
+class Recorded:
+    """One message with a header: when it was recorded [ns], its bytes on the wire, and what they say."""
 
     recorded: int
     raw: bytes
@@ -40,20 +42,45 @@ class Frame:
         stamp = self.message.header.stamp
         return float(stamp.sec + stamp.nanosec * 1e-9)
 
+
+@dataclass(frozen=True)
+class JointStates(Recorded):
+    """Where the joints were."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the joints."""
+        return tuple(self.message.name)
+
+    @property
+    def positions(self) -> NDArray[float64]:
+        """Their positions [n] in radians or metres, as many as were sent."""
+        return self.message.position
+
+
+@dataclass(frozen=True)
+class Frame(Recorded):
+    """One image message, and the joint states nearest to it in time, None where the bag has none."""
+
+    joints: JointStates | None = None
+
     def pixels(self) -> NDArray[uint8]:
         """RGB image [H, W, 3]; raises ImageError."""
         return decode(self.message)
 
 
 def types() -> Typestore:
-    """The message types of Jazzy, which those of its successors equal as far as they are used here."""
+    """Load the message types of Jazzy, which those of its successors equal as far as they are used here."""
     return get_typestore(Stores.ROS2_JAZZY)
 
 
 class Bag:
-    """One camera topic of a bag, and the instruction where one was recorded; raises BagError in one line."""
+    """One camera topic of a bag, with joint states and the instruction where it has them; raises BagError in one line.
 
-    def __init__(self, path: Path, topic: str | None = None) -> None:
+    topic, state_topic: by default the only camera, and the only joint states or those called joint_states.
+    """
+
+    def __init__(self, path: Path, topic: str | None = None, state_topic: str | None = None) -> None:
         folder = path.parent if path.suffix == ".mcap" else path
         if not (folder / "metadata.yaml").is_file():
             raise BagError(f"no bag at {path}: a bag is a folder with metadata.yaml")
@@ -64,6 +91,7 @@ class Bag:
             raise BagError(f"{path} is no bag: {' '.join(str(error).split())}") from None
         try:
             self.topic, self.kind = self._camera(topic)
+            self.state_topic = self._joints(state_topic)
         except BagError:
             self._reader.close()
             raise
@@ -75,22 +103,32 @@ class Bag:
         self._reader.close()
 
     def frames(self) -> Iterator[Frame]:
-        """The images in the order they were recorded."""
-        connections = [c for c in self._reader.connections if c.topic == self.topic]
+        """Yield the images in the order they were recorded, each with the joint states nearest to it by stamp."""
+        connections = [c for c in self._reader.connections if c.topic in (self.topic, self.state_topic)]
+        waiting: deque[Frame] = deque()  # for later joint states
+        states: deque[JointStates] = deque()
         for connection, recorded, raw in self._reader.messages(connections):
-            yield Frame(recorded, bytes(raw), self._reader.deserialize(raw, connection.msgtype))
+            content = recorded, bytes(raw), self._reader.deserialize(raw, connection.msgtype)
+            if connection.topic == self.topic:
+                waiting.append(Frame(*content))
+            else:
+                states.append(JointStates(*content))
+            while waiting and (self.state_topic is None or _complete(waiting[0], states, recorded)):
+                yield _joined(waiting.popleft(), states)
+        for frame in waiting:
+            yield _joined(frame, states)
 
     @property
-    def instruction(self) -> str:
-        """The first instruction in the bag; empty when it has none."""
+    def instruction(self) -> str | None:
+        """The first instruction in the bag; None when it has none."""
         asked = [c for c in self._reader.connections if c.topic.endswith("/instruction") and c.msgtype == STRING]
         for connection, _, raw in self._reader.messages(asked) if asked else ():
             message: Any = self._reader.deserialize(raw, connection.msgtype)
             return str(message.data)
-        return ""
+        return None
 
     def _camera(self, topic: str | None) -> tuple[str, str]:
-        """The asked or the only image topic, and its type."""
+        """Choose the asked or the only image topic, and its type."""
         cameras = {c.topic: c.msgtype for c in self._reader.connections if c.msgtype in (RAW, COMPRESSED)}
         valid = ", ".join(sorted(cameras)) or "none"
         if topic is None and len(cameras) != 1:
@@ -99,6 +137,27 @@ class Bag:
         if chosen not in cameras:
             raise BagError(f"no image topic '{chosen}' in the bag: valid are {valid}")
         return chosen, cameras[chosen]
+
+    def _joints(self, topic: str | None) -> str | None:
+        """Choose the asked topic of joint states, else the only one, or the shortest that is called joint_states."""
+        found = {c.topic for c in self._reader.connections if c.msgtype == JOINT_STATE}
+        if topic is not None and topic not in found:
+            raise BagError(f"no joint states '{topic}' in the bag: valid are {', '.join(sorted(found)) or 'none'}")
+        ordered = sorted(found, key=lambda name: (not name.endswith("/joint_states"), len(name), name))
+        return topic or next(iter(ordered), None)
+
+
+def _complete(frame: Frame, states: deque[JointStates], now: int) -> bool:
+    """Whether no later joint states can be nearer to `frame`; now: when the newest message was recorded [ns]."""
+    return now - frame.recorded > WINDOW or bool(states and states[-1].stamp >= frame.stamp)
+
+
+def _joined(frame: Frame, states: deque[JointStates]) -> Frame:
+    """`frame` with the nearest of `states`, of two as near the newer; those too old for what follows are dropped."""
+    while len(states) > 1 and states[1].recorded < frame.recorded - WINDOW:  # one stays, however old
+        states.popleft()
+    nearest = min(states, key=lambda state: (abs(state.stamp - frame.stamp), -state.stamp), default=None)
+    return replace(frame, joints=nearest)
 
 
 class Recorder:

@@ -11,39 +11,49 @@ from ..engine import Policy
 from ..evaluation import inprocess
 from ..evaluation.configurations import named
 from ..evaluation.plan import Silent, Trial
+from ..evaluation.records import TickRecord
 from ..images import JPEG_FORMAT, encode_jpeg
-from .bag import COMPRESSED, STRING, Recorder
+from .bag import COMPRESSED, JOINT_STATE, STRING, Recorder
 
-IMAGES, INSTRUCTION = "/image/compressed", "/instruction"
+IMAGES, STATES, INSTRUCTION = "/image/compressed", "/joint_states", "/instruction"
+TOPICS = ((IMAGES, COMPRESSED), (STATES, JOINT_STATE), (INSTRUCTION, STRING))
 BEGIN = 1.0  # seconds: simulated time of the first image in the bag; a time of zero means "unknown" to many
 
 
 def record_simulated(folder: Path, policy: Policy, task: str, seed: int, seconds: float) -> int:
-    """Let the policy act in the simulator, episode after episode, and record what the camera saw; its images.
+    """Let the policy act in the simulator, episode after episode; record camera, joints, instruction; returns images.
 
     `seconds` of simulated time are recorded; each episode has the next seed.
     """
     (full,) = named(["full"], "default", policy.info.visual_tokens)
     arm, count, begin = inprocess.SimulatedArm(policy), 0, BEGIN
-    with Recorder(folder, [(IMAGES, COMPRESSED), (INSTRUCTION, STRING)]) as bag:
+    with Recorder(folder, TOPICS) as bag:
         while begin < BEGIN + seconds:
             trial = Trial(full, task, seed)
             (episode,) = inprocess.run_in_process(arm, [trial], Silent(), BEGIN + seconds - begin, keep_images=True)
             bag.add(INSTRUCTION, _nanoseconds(begin), bag.types.types[STRING](data=episode.instruction))
             for tick in episode.ticks:
-                assert tick.image is not None
-                stamp = _nanoseconds(begin + tick.stamp)
-                data = np.frombuffer(encode_jpeg(tick.image), np.uint8)
-                bag.add(IMAGES, stamp, bag.types.types[COMPRESSED](_header(bag, stamp), JPEG_FORMAT, data))
+                _add(bag, tick, _nanoseconds(begin + tick.stamp), arm.env.joint_names)
             count += len(episode.ticks)
             begin, seed = begin + episode.duration, seed + 1
     arm.close()
     return count
 
 
-def _header(bag: Recorder, stamp: int) -> Any:
+def _add(bag: Recorder, tick: TickRecord, stamp: int, joints: tuple[str, ...]) -> None:
+    """Write the image of a tick, and where its `joints` were."""
+    assert tick.image is not None
+    assert tick.state is not None
+    kinds, measured = bag.types.types, dict(zip(tick.state.names, tick.state.values, strict=True))
+    positions, nothing = np.array([measured[name] for name in joints]), np.zeros(0)
+    bag.add(STATES, stamp, kinds[JOINT_STATE](_header(bag, stamp, ""), list(joints), positions, nothing, nothing))
+    data = np.frombuffer(encode_jpeg(tick.image), np.uint8)
+    bag.add(IMAGES, stamp, kinds[COMPRESSED](_header(bag, stamp, "camera_link"), JPEG_FORMAT, data))
+
+
+def _header(bag: Recorder, stamp: int, frame: str) -> Any:
     time = bag.types.types["builtin_interfaces/msg/Time"](stamp // 10**9, stamp % 10**9)
-    return bag.types.types["std_msgs/msg/Header"](time, "camera_link")
+    return bag.types.types["std_msgs/msg/Header"](time, frame)
 
 
 def _nanoseconds(seconds: float) -> int:

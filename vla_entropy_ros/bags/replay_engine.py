@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import ActionError, Observation, ObservationError, Policy, Result
+from ..engine import ActionError, Observation, ObservationError, Policy, Result, State
 from ..engine.pacing import Pacer, Verdict
 from ..evaluation.stages import milliseconds
 from ..evaluation.statistics import percentiles
 from ..images import ImageError
-from .bag import Bag
+from .bag import Bag, Frame
 
 
 @dataclass(frozen=True)
 class Step:
-    """One tick: time of its image [s], actions [H, 7] in metres, radians and opening, stage latencies [ms], and the
-    visual tokens computed and reused.
+    """One tick: time of its image [s], actions [H, 7], stage latencies [ms], visual tokens computed and reused.
+
+    Actions are in metres, radians and opening.
     """
 
     stamp: float
@@ -72,13 +73,18 @@ def replay_bag(bag: Bag, policy: Policy, instruction: str, period: float) -> Rep
         if verdict is Verdict.JUMP:
             policy.reset()
         try:
-            result = policy.infer(Observation((frame.pixels(),), instruction, frame.stamp))
+            result = policy.infer(Observation((frame.pixels(),), instruction, frame.stamp, _state(frame)))
         except (ImageError, ObservationError, ActionError) as error:
             refused[str(error)] = refused.get(str(error), 0) + 1
             continue
         policy.settle()
         steps.append(_step(frame.stamp, result))
     return Replayed(bag.topic, instruction, images, steps, refused)
+
+
+def _state(frame: Frame) -> State | None:
+    joints = frame.joints
+    return None if joints is None else State(joints.names, joints.positions, joints.stamp)
 
 
 def _step(stamp: float, result: Result) -> Step:

@@ -8,7 +8,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from ..evaluation.bringup import brought_up
@@ -33,6 +33,7 @@ def _play(client: Client, bag: Bag, instruction: str) -> Replayed:
     """Publish clock and images at the pace they were recorded, and gather what is answered."""
     kind, topic = (CompressedImage, "image/compressed") if bag.kind == COMPRESSED else (Image, "image")
     images: Any = client.node.create_publisher(kind, topic, 1)
+    joints: Any = client.node.create_publisher(JointState, "joint_states", 10)
     clock: Any = client.node.create_publisher(Clock, "/clock", 10)
     chunks: dict[tuple[int, int], JointTrajectory] = {}
     client.node.create_subscription(JointTrajectory, "action_chunk", lambda m: _keep(chunks, m), 100)
@@ -52,6 +53,8 @@ def _play(client: Client, bag: Bag, instruction: str) -> Replayed:
         if offset is None:
             offset = frame.recorded - time.monotonic_ns() - round(AFTER * 1e9)  # time for the clock to be heard
         pass_time(frame.recorded)
+        if frame.joints is not None:
+            joints.publish(frame.joints.raw)
         images.publish(frame.raw)
         last, count = frame.recorded, count + 1
     if count:

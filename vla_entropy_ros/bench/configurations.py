@@ -46,7 +46,7 @@ def configurations(tokens: int) -> list[Configuration]:
 
 
 def search(tokens: int) -> list[Configuration]:
-    """The baseline, full recomputation with drafts, the default, combinations of its budgets and tapers, other ages."""
+    """Combine budgets and tapers, beside the baseline, full recomputation with drafts, the default, and other ages."""
     ours = Tunables.default(tokens)
     made = [c for c in configurations(tokens) if c.name in (BASELINE, "full, exact drafts", DEFAULT)]
     for share, (low, high), taper in itertools.product(ROW_BUDGETS, IMPORTANT, TAPERS):

@@ -85,7 +85,7 @@ class Counted:
         """Operations of a pass of `rows` that attends to `visible` slots; `heads_out` rows put out logits."""
         llama = self._network.language_model
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def attend(_layer: int, q: Tensor, k: Tensor, _v: Tensor) -> Tensor:
             stored = k.new_zeros(1, k.shape[1], visible, k.shape[3])  # the slots, those of k and v among them
             return F.scaled_dot_product_attention(q, stored, stored)
 

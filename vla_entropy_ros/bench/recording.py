@@ -50,7 +50,7 @@ class Recording:
         return self.part(range(first, min(first + length, len(self))))
 
     def part(self, numbers: Sequence[int]) -> Recording:
-        """The images of these numbers."""
+        """Cut out the images of these numbers."""
         chosen = list(numbers)
         return Recording(self.images[chosen], self.stamps[chosen], tuple(self.instructions[n] for n in chosen))
 

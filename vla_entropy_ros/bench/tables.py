@@ -49,7 +49,7 @@ def table(records: Sequence[Record], title: str) -> Table:
 
 
 def front_table(records: Sequence[Record], title: str) -> Table:
-    """The best trade-offs alone: what is slower than another row is more often equal."""
+    """Show the best trade-offs alone: what is slower than another row is more often equal."""
     made = Table(title=title)
     for name in ("configuration", "tick p50", "p95", "max", "x", "passes", "fresh", "equal ticks"):
         made.add_column(name, justify="left" if name == "configuration" else "right")
@@ -64,7 +64,7 @@ def _tick(record: Record) -> list[str]:
 
 
 def front(records: Sequence[Record]) -> list[Record]:
-    """The Pareto front, fastest first: records than which none is both as fast and as often equal, or better in one."""
+    """Find the Pareto front, fastest first: than these none is both as fast and as often equal, or better in one."""
     best: list[Record] = []
     for record in sorted(records, key=lambda record: (_speed(record), -record["equal_share"])):
         if not best or record["equal_share"] > best[-1]["equal_share"]:

@@ -34,7 +34,7 @@ class Sample:
 
     @classmethod
     def of(cls, result: Result) -> Sample:
-        """That of a tick's result."""
+        """Take what is needed from a tick's result."""
         reuse = result.reuse
         return cls(
             timings=result.timings,

@@ -14,12 +14,12 @@ COMMANDS = ("bench", "demo", "evaluate", "inspect", "record", "replay", "sweep",
 class Lazy(click.Group):
     """A group that imports a sub-command's module, named like it, on first use."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         """Names of all sub-commands."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The sub-command of that name; None if there is none."""
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """Import the sub-command of that name; None if there is none."""
         if name not in COMMANDS:
             return None
         return getattr(importlib.import_module(f".{name}", __name__), name)

@@ -44,9 +44,9 @@ def demo(
     options.need_ros()
     from rich.console import Console
 
-    from ..evaluation import demo as runner
     from ..evaluation.bringup import free_domain
     from ..evaluation.configurations import named
+    from ..evaluation.demo import command_line, run_demo, write_results
     from ..evaluation.episodes import Session
     from ..evaluation.errors import RunError
     from ..evaluation.plan import plan
@@ -66,10 +66,10 @@ def demo(
     trials = plan(configurations, names, episodes, seed)[:episodes]
     console = Console(stderr=as_json)
     with interruptible(), options.one_line(RunError, OSError):
-        finished = runner.run_demo(session, trials, LiveView(len(trials), console))
+        finished = run_demo(session, trials, LiveView(len(trials), console))
         period = float(default_settings("policy")["control_period"])
         console.print(f"writing to {folder} ...", highlight=False)
-        written = runner.write_results(folder, finished, len(trials), runner.command_line(), period)
+        written = write_results(folder, finished, len(trials), command_line(), period)
     if as_json:
         click.echo(json.dumps(json.loads(Path(written["summary"]).read_text()), indent=2))
     for kind, path in written.items():

@@ -127,7 +127,7 @@ class _Tally:
 
 @contextmanager
 def progress(total: int, console: Any) -> Iterator[Observer]:
-    """An observer that moves a progress bar with every episode."""
+    """Yield an observer that moves a progress bar with every episode."""
     with bar(console, "starting ...", total) as (shown, task):
         yield _Watch(_Tally(shown, task, total, console))
 

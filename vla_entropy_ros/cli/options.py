@@ -24,7 +24,7 @@ FRESH_SEED = 1_000_000_000
 
 
 def checkpoint(function: F) -> F:
-    """--checkpoint"""
+    """Add --checkpoint."""
     kind = click.Path(exists=True, file_okay=False, path_type=Path)
     return click.option("--checkpoint", type=kind, help="Folder of the policy. Default: the small policy shipped.")(
         function
@@ -32,28 +32,28 @@ def checkpoint(function: F) -> F:
 
 
 def tasks(function: F) -> F:
-    """--task"""
+    """Add --task."""
     return click.option(
         "--task", "tasks", multiple=True, help="Task, such as pick_red; may be repeated. Default: all."
     )(function)
 
 
 def suites(function: F) -> F:
-    """--suite"""
+    """Add --suite."""
     return click.option(
         "--suite", "suites", multiple=True, help="Family of tasks: pick, put, push, long, or all; may be repeated."
     )(function)
 
 
 def seed(function: F) -> F:
-    """--seed"""
+    """Add --seed."""
     kind = click.IntRange(0, 2**31 - 1)
     text = "Seed of the first episode; the default lies outside the training's range."
     return click.option("--seed", type=kind, default=FRESH_SEED, show_default=True, help=text)(function)
 
 
 def limit(function: F) -> F:
-    """--limit"""
+    """Add --limit."""
     kind = click.FloatRange(0.1, 600.0)
     return click.option("--limit", type=kind, help="Seconds an episode may take. Default: by family of tasks.")(
         function
@@ -61,23 +61,23 @@ def limit(function: F) -> F:
 
 
 def output(command: str) -> Callable[[F], F]:
-    """--output, of a sub-command that writes files."""
+    """Add --output, of a sub-command that writes files."""
     kind = click.Path(file_okay=False, path_type=Path)
     return click.option("--output", type=kind, help=f"Folder. Default: output/{command}-<time>.")
 
 
 def output_folder(chosen: Path | None, command: str) -> Path:
-    """The folder meant by --output."""
+    """Resolve the folder meant by --output."""
     return (chosen or Path("output") / time.strftime(f"{command}-%Y%m%d-%H%M%S")).resolve()
 
 
 def as_json(function: F) -> F:
-    """--json"""
+    """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")(function)
 
 
 def valid_modes(names: Sequence[str]) -> list[str]:
-    """The modes meant by `names`, `all` being every one; click's error lists the valid ones."""
+    """Return the modes meant by `names`, `all` being every one; click's error lists the valid ones."""
     from ..evaluation.configurations import NAMES
 
     if "all" in names:
@@ -89,7 +89,7 @@ def valid_modes(names: Sequence[str]) -> list[str]:
 
 
 def valid_tasks(names: Sequence[str], suites: Sequence[str] = ()) -> list[str]:
-    """The tasks meant by `names` and those of the families `suites`, all where there are none of both."""
+    """Return the tasks meant by `names` and those of the families `suites`, all where there are none of both."""
     from ..sim import FAMILIES, TASKS, family_tasks
 
     for name in names:
@@ -104,7 +104,7 @@ def valid_tasks(names: Sequence[str], suites: Sequence[str] = ()) -> list[str]:
 
 
 def spread(function: F) -> F:
-    """--processes and --cluster"""
+    """Add --processes and --cluster."""
     processes = click.option(
         "--processes", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default="one per core",
         help="Processes that episodes are spread over.",
@@ -124,7 +124,7 @@ def visual_tokens(checkpoint: Path | None) -> int:
 
 
 def engine_errors() -> tuple[type[Exception], ...]:
-    """What the engine raises, and says in one line."""
+    """Return what the engine raises, and says in one line."""
     from ..engine import EngineError
 
     return (EngineError,)
@@ -140,7 +140,7 @@ def need_ros() -> None:
 
 @contextlib.contextmanager
 def loading(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar of bytes, for `Policy.load`: yields what it tells bytes done and due."""
+    """Show a progress bar of bytes, for `Policy.load`: yields what it tells bytes done and due."""
     with bar(console, "loading [MB]", 0) as (shown, task):
         yield lambda done, due: shown.update(task, completed=done // 10**6, total=due // 10**6)
 

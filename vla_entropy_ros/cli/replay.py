@@ -14,13 +14,15 @@ from . import options
 @click.command()
 @click.argument("bag", type=click.Path(path_type=Path), required=False)
 @click.option("--topic", help="Image topic, raw or compressed. Default: the only one of the bag.")
+@click.option("--state-topic", help="Topic of joint states. Default: the only one of the bag, or joint_states.")
 @click.option("--instruction", help="What to do. Default: what the bag says.")
 @click.option("--node", is_flag=True, help="Through the policy node, over DDS and in real time, under the bag's time.")
 @options.checkpoint
 @options.as_json
 def replay(
-    bag: Path | None, topic: str | None, instruction: str | None, node: bool, checkpoint: Path | None, as_json: bool
-) -> None:
+    bag: Path | None, topic: str | None, state_topic: str | None, instruction: str | None, node: bool,
+    checkpoint: Path | None, as_json: bool,
+) -> None:  # fmt: skip
     """Run the recorded camera in BAG (a rosbag2 folder) through the policy; report latencies and actions.
 
     Without BAG: a few seconds of the simulated arm that come with the package.
@@ -30,7 +32,8 @@ def replay(
     from ..evaluation.errors import RunError
     from ..resources import share_path
 
-    with options.one_line(BagError, EngineError, RunError), Bag(bag or share_path("bags/pick_red"), topic) as opened:
+    path = bag or share_path("bags/pick_red")
+    with options.one_line(BagError, EngineError, RunError), Bag(path, topic, state_topic) as opened:
         asked = instruction or opened.instruction
         if not asked:
             raise BagError("the bag has no instruction: give one with --instruction")
@@ -65,7 +68,7 @@ def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
 
 
 def _show(done: Any) -> None:
-    """A line per tick, then the latencies."""
+    """Print a line per tick, then the latencies."""
     from ..bags.replay_engine import stage_percentiles
     from ..control.chunk import ACTION_NAMES
 

@@ -17,12 +17,12 @@ from .processes import Processes
 
 
 def free_domain() -> int:
-    """A DDS domain that another run on this machine is unlikely to use."""
+    """Choose a DDS domain that another run on this machine is unlikely to use."""
     return 1 + os.getpid() % 100  # up to 101 is safe from port clashes on Linux
 
 
 def environment(domain: int) -> dict[str, str]:
-    """What the nodes and the runner run under: DDS on this machine only, one thread each."""
+    """Environment of the nodes and of this process: DDS on this machine only, one thread each."""
     return {
         "OMP_NUM_THREADS": "1",  # simulator and policy share the cores; more threads make both slower
         **os.environ,

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..construct import construct
 from .configurations import Configuration
 from .errors import RunError
 from .outcomes import Outcome, outcome
@@ -44,7 +45,7 @@ def run_scene(scene: Scene) -> list[Outcome]:
 
 @functools.lru_cache(maxsize=1)
 def _arm(checkpoint: str) -> Any:
-    """The arm of this process, made once: loading a policy takes longer than an episode."""
+    """Make the arm of this process, once: loading a policy takes longer than an episode."""
     import torch
 
     from ..engine import Policy
@@ -106,7 +107,7 @@ class Ledger:
     """Outcomes of a run in one folder, a line of JSON each; a run that was stopped goes on from them."""
 
     def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
-        """Open `folder`; RunError if it holds a run of another plan (what decides the outcomes)."""
+        """Open `folder`; RunError if it holds a run of another plan (what decides the outcomes), or of another kind."""
         folder.mkdir(parents=True, exist_ok=True)
         self._file, asked = folder / "episodes.jsonl", folder / "plan.json"
         if asked.exists():
@@ -114,7 +115,10 @@ class Ledger:
             if other := sorted(key for key in {*before, *plan} if before.get(key) != plan.get(key)):
                 raise RunError(f"{folder} holds a run with other {', '.join(other)}: choose another --output")
         asked.write_text(json.dumps(plan, indent=1) + "\n")
-        self.outcomes = [Outcome(**json.loads(line)) for line in self._lines()]
+        try:
+            self.outcomes = [construct(Outcome, json.loads(line), str(self._file)) for line in self._lines()]
+        except ValueError as error:
+            raise RunError(f"{error}: choose another --output") from error
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Keep the outcomes of a scene."""
@@ -123,7 +127,7 @@ class Ledger:
             file.writelines(json.dumps(asdict(o)) + "\n" for o in outcomes)
 
     def missing(self, scenes: Sequence[Scene]) -> list[Scene]:
-        """The scenes without all their outcomes, each with the configurations that it lacks."""
+        """List the scenes without all their outcomes, each with the configurations that it lacks."""
         done = {(o.configuration, o.task, o.seed) for o in self.outcomes}
         left = []
         for scene in scenes:

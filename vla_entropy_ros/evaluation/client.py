@@ -1,4 +1,4 @@
-"""The runner's side of the ROS topics: calls services, gathers ticks, hears of success."""
+"""Subscribe to what the nodes publish, gather it into ticks, and call their services."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ R = TypeVar("R")
 
 
 class Client:
-    """Talks to the three nodes from the calling thread; `check` is asked now and then and may raise RunError."""
+    """A ROS node beside the nodes, spun by the calling thread; `check` is asked now and then and may raise RunError."""
 
     def __init__(self, context: Context, check: Callable[[], None], keep_images: bool) -> None:
         self._check = check
-        self.node = Node("runner", context=context)
+        self.node = Node("evaluation", context=context)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
         self._latency: dict[str, deque[float]] = {stage: deque() for stage in STAGES}

@@ -55,7 +55,7 @@ def named(names: Sequence[str], base: str, tokens: int) -> list[Configuration]:
 
 
 def grid(vary: Mapping[str, Sequence[str]], tokens: int) -> list[Configuration]:
-    """The default and every combination of the values in `vary`, which are text as typed.
+    """Return the default and every combination of the values in `vary`, which are text as typed.
 
     Raises SettingError for an unknown name, a value out of range, or a budget above `tokens`.
     """

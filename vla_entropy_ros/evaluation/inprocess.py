@@ -62,7 +62,7 @@ class SimulatedArm:
         )
 
     def _target_token(self) -> int | None:
-        """The visual token that shows the cube in question; None when it is out of sight."""
+        """Find the visual token that shows the cube in question; None when it is out of sight."""
         place = self.env.project(self.env.cube_position(self.env.goal.colour))
         if not ((place >= 0) & (place < 1)).all():
             return None

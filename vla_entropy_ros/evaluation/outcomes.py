@@ -52,7 +52,7 @@ class Outcome:
 
 
 def outcome(episode: EpisodeRecord, period: float) -> Outcome:
-    """What remains of `episode`, whose ticks are `period` seconds apart."""
+    """Sum up `episode`, whose ticks are `period` seconds apart."""
     ticks = episode.ticks
     age = ages(ticks)
     reused = [tick.target_reused for tick in ticks if tick.target_reused is not None]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import yaml
@@ -41,7 +41,7 @@ class Running:
             os.killpg(self.process.pid, number)
 
     def last_words(self) -> str:
-        """The last line of the log that tells of an error, or the last line."""
+        """Find the last line of the log that tells of an error, or the last line."""
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - LOG_TAIL))
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
@@ -114,7 +114,7 @@ _LIBC = ctypes.CDLL(None)
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end a node whose runner was killed; runs in the child before the node's code."""
+    """Have the kernel end a node whose parent was killed; runs in the child before the node's code."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -136,7 +136,7 @@ def ignored(*numbers: int) -> Iterator[None]:
 def interruptible() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a run the way Ctrl-C does, and Ctrl-C itself where a shell had it ignored."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in ENDED_BY}

@@ -158,7 +158,7 @@ class Environment:
         self._update_shadow()
 
     def _judge(self) -> None:
-        """A goal is reached when its condition has held for HOLD_TIME; then the next one counts."""
+        """Count a goal as reached when its condition has held for HOLD_TIME; then the next one counts."""
         if self.success or not self._holds(self.goal):
             self._held_since = None
         elif self._held_since is None:

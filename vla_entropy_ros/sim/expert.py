@@ -56,7 +56,7 @@ class Situation:
 
 
 def expert_action(env: Environment, goal: Goal | None = None) -> Vector:
-    """Action [7] (m, rad, opening) towards `goal` (default: the running one)."""
+    """Compute the action [7] (m, rad, opening) towards `goal` (default: the running one)."""
     goal = goal or env.goal
     situation = Situation(env.pose.position, env.cube_position(goal.colour), env.plate_position, env.opening)
     if goal.skill == "pick":

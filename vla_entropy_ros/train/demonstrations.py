@@ -190,7 +190,7 @@ def collect(
     checkpoint: Path | None = None,
     processes: int = 2,
     part: int = 500,
-    progress: Callable[[int], None] = lambda images: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> list[Path]:
     """Record `count` images into folders below `folder`; parts that are there already stay.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..construct import construct
 from ..engine.model.llama import Llama, LlamaConfig
 from ..engine.model.vision import Projector, TowerConfig, VisionBackbone
 from ..sim.environment import SIDES
@@ -179,7 +180,7 @@ class SmallPolicy(nn.Module):
         order = torch.arange(len(branch), device=device)
         mask = ((branch[:, None] == branch) | (branch == -1)) & (order[:, None] >= order)
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
         ends = prefix + torch.tensor(lengths, device=device).cumsum(0)
@@ -230,7 +231,7 @@ class SmallPolicy(nn.Module):
     def restore(cls, path: Path) -> SmallPolicy:
         """Read a file written by `save`; tensors only, nothing is unpickled."""
         stored = torch.load(path, map_location="cpu", weights_only=True)
-        policy = cls(Recipe(**stored["recipe"]))
+        policy = cls(construct(Recipe, stored["recipe"], path.name))
         policy.load_state_dict(stored["weights"])
         return policy.eval()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ..construct import construct
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,4 @@ class Recipe:
     @classmethod
     def load(cls, path: Path, **changes: Any) -> Recipe:
         """Read `path`; ValueError lists unknown and missing keys."""
-        values = {**yaml.safe_load(path.read_text()), **changes}
-        names = {field.name for field in fields(cls)}
-        if wrong := sorted(names ^ set(values)):
-            raise ValueError(
-                f"{path.name}: unknown or missing keys {', '.join(wrong)}; valid are {', '.join(sorted(names))}"
-            )
-        for name in ("dimension_weights", "round_steps"):
-            values[name] = tuple(values[name])
-        return cls(**values)
+        return construct(cls, {**yaml.safe_load(path.read_text()), **changes}, path.name)

@@ -30,7 +30,7 @@ def table(content: dict[str, Any], title: str) -> Table:
 
 
 def plot(content: dict[str, Any], path: Path, title: str) -> None:
-    """A bar per row, made of its stages; a line where the roofline puts a tick of one pass."""
+    """Draw a bar per row, made of its stages; a line where the roofline puts a tick of one pass."""
     import matplotlib as mpl
 
     mpl.use("Agg")

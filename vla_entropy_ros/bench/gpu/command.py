@@ -58,7 +58,7 @@ def show(console: Console, content: dict[str, Any], folder: Path) -> None:
 
 
 def title(content: dict[str, Any]) -> str:
-    """What was measured, where, in one line."""
+    """Say what was measured, where, in one line."""
     machine = content["about"]
     rate = f"copy {content['bandwidth_tb_s']} TB/s, product {content['product_tflop_s']} TFLOP/s"
     return f"shape {machine['shape']}, {machine['dtype']}, {machine['device']}, torch {machine['torch']}; {rate}"

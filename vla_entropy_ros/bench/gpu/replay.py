@@ -43,6 +43,6 @@ def measured_passes(path: Path) -> float:
 
 
 def chance_match(share: float, seed: int = 0) -> Match:
-    """A draft counts with probability `share`, whatever it is."""
+    """Accept a draft with probability `share`, whatever it is."""
     random = np.random.default_rng(seed)
     return lambda *_: bool(random.random() < share)

@@ -63,7 +63,7 @@ def find_shape(name: str) -> Shape:
 
 
 def _stored(folder: Path) -> Shape:
-    """That of a checkpoint whose config.json describes its tower."""
+    """Read that of a checkpoint whose config.json describes its tower."""
     config = read_config(folder)
     (kind,) = find_backbone(config.vision_backbone_id)
     tower = tower_config(kind, "", {}, config.image_size, config.described_tower)

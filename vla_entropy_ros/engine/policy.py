@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..settings import SettingError
 from .actions.drafts import NO_DRAFT, Draft, Drafter, Match, exact, within
 from .actions.speculative import Decoded, Rules, plain, verified
 from .actions.tokens import ACTION_NAMES, ActionSpace
@@ -152,18 +153,24 @@ class Policy:
         )
 
     def set_tunables(self, tunables: Tunables) -> None:
-        """Use `tunables` from the next tick on; raises SettingError if a budget is above the number of tokens.
+        """Use what is `fitting` of `tunables` from the next tick on; SettingError if a budget is above the tokens."""
+        fitting = self.fitting(tunables)
+        self.check(fitting)
+        self._tunables = fitting
+
+    def fitting(self, tunables: Tunables) -> Tunables:
+        """Return `tunables` as this policy can run them; unchanged, the same object.
 
         Passes of fixed shapes do not taper: on a GPU a row costs next to nothing.
         """
-        self.check(tunables)
-        if tunables.taper_rows and not self._passes.tapers:
-            tunables = replace(tunables, taper_rows=0)
-        self._tunables = tunables
+        return replace(tunables, taper_rows=0) if tunables.taper_rows and not self._passes.tapers else tunables
 
     def check(self, tunables: Tunables) -> None:
-        """Raise SettingError unless `tunables` fit this policy."""
+        """Raise SettingError unless this policy can run `tunables` as they are."""
         tunables.check_budgets(self.info.visual_tokens)
+        if self.fitting(tunables) is not tunables:
+            cause = "passes of fixed shapes compute every fresh token in all layers"
+            raise SettingError(f"taper_rows {tunables.taper_rows}: {cause}: valid is 0")
 
     def reset(self) -> None:
         """Begin a new episode: the next tick computes everything."""

@@ -74,7 +74,7 @@ class Setting:
         if self.choices:
             return ", ".join(self.choices)
         if self.low is not None:
-            return f"{self.low:g} to {self.high:g}"
+            return f"{self.low:.10g} to {self.high:.10g}"
         return "true, false" if self.kind == "bool" else "text"
 
     def who(self, everyone: str) -> str:

@@ -34,7 +34,7 @@ LOAD_SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 TUNABLE_SETTINGS: tuple[Setting, ...] = (
-    Setting("mode", "str", "which visual tokens are computed afresh: " + ", ".join(MODES), choices=MODES),
+    Setting("mode", "str", "which visual tokens are computed afresh (docs/method.md)", choices=MODES),
     Setting("k1", "int", "smaller of the two token budgets (paper: 40 of 256)", 0, MOST_TOKENS, listens=REUSING),
     Setting("k2", "int", "larger of the two token budgets (paper: 60 of 256)", 0, MOST_TOKENS, listens=REUSING),
     Setting("T", "int", "ticks over which the budget moves from image entropy to attention entropy", 1, 1000,

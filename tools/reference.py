@@ -18,13 +18,13 @@ TABLES = {"policy": POLICY_SETTINGS, "command": COMMAND_SETTINGS, "simulator": S
 HEAD = f"""# Parameters
 
 Written by `python -m tools.reference` from the tables of settings; defaults are those of
-[config/policy.yaml](../../config/policy.yaml). † is read-only: it can only be given at start-up. All others may be set while the
-node runs, and hold from the next tick or command on. A dot separates group and name, as `ros2 param set` takes it; in a file
-a group is nested.
+[config/policy.yaml](../../config/policy.yaml). † is read-only: it can only be given at start-up. All others may be set
+while the node runs, and hold from the next tick or command on. A dot separates group and name, as `ros2 param set`
+takes it; in a file a group is nested.
 
-*Who listens* says when a parameter has an effect. Setting one that nothing listens to is no error: the answer and the log say why
-it has none. {", ".join(f"`{name}`" for name in BUDGETS[:-1])} and `{BUDGETS[-1]}` count visual tokens: once a policy is configured
-they go as far as it has tokens, k1 and k2 together.
+*Who listens* says when a parameter has an effect. Setting one that nothing listens to is no error: the answer and the
+log say why it has none. {", ".join(f"`{name}`" for name in BUDGETS[:-1])} and `{BUDGETS[-1]}` count visual tokens: once
+a policy is configured they go as far as it has tokens, `k1` and `k2` together.
 """
 
 

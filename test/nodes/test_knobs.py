@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import DescribeParameters, GetParameters
-from rclpy.parameter import parameter_value_to_python
+from rclpy.parameter import Parameter, parameter_value_to_python
+from sensor_msgs.msg import Image
 
-from vla_entropy_ros.engine import Policy
+from vla_entropy_ros.engine import CheckpointError, Policy
 from vla_entropy_ros.engine.tunables import BUDGETS, MOST_TOKENS
+from vla_entropy_ros.nodes.common.messages import seconds
+from vla_entropy_ros.nodes.simulator.node import SimulatorNode
 
 from .robot import Robot
 
@@ -99,3 +105,68 @@ def test_what_can_be_run_is_left_alone(stage: Any, checkpoint: Path, capfd: pyte
     Robot(stage, checkpoint, taper_rows=4).activate()
     assert get(stage, "taper_rows") == 4
     assert "taper" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "argument"),
+    [
+        ("checkpoint", "/elsewhere", "folder"),
+        ("device", "auto", "device"),
+        ("dtype", "bfloat16", "dtype"),
+        ("quantisation", "int8", "quantisation"),
+        ("unnorm_key", "kitchen", "unnorm_key"),
+        ("preprocess", "centre_crop", "preprocess"),
+    ],
+)
+def test_what_a_policy_is_loaded_with(
+    stage: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, argument: str
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def load(folder: Path, **options: Any) -> Policy:
+        asked.update(options, folder=str(folder))
+        raise CheckpointError("enough")
+
+    monkeypatch.setattr(Policy, "load", load)
+    overrides = {"checkpoint": str(checkpoint), name: value}
+    robot = Robot(stage, overrides.pop("checkpoint"), **overrides)
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    assert asked[argument] == value
+
+
+def test_frame_and_reliability_are_those_of_the_start(stage: Any, checkpoint: Path) -> None:
+    robot = Robot(stage, checkpoint, **{"action_frame": "arm", "observation.reliability": "reliable"})
+    robot.activate()
+    assert robot.node._cameras[0].reliabilities == ("reliable", "reliable")  # nobody publishes: auto is best effort
+    assert robot.tick().header.frame_id == "arm"
+
+
+def test_how_long_a_silence_is_reported(robot: Robot) -> None:
+    robot.tick()
+    time.sleep(0.3)
+    for silence, level in ((0.1, DiagnosticStatus.STALE), (60.0, DiagnosticStatus.OK)):
+        assert robot.stage.set_parameter("policy", "warn.silence", silence).successful
+        robot.node._diagnostics.publish()
+        robot.stage.diagnostic("policy: observation", lambda status, level=level: status.level == level)
+
+
+def test_frames_and_size_of_the_simulator_are_those_of_the_start(stage: Any) -> None:
+    frames = {"action_frame": "world", "camera.frame": "eye"}
+    overrides = [Parameter(name, value=value) for name, value in {**frames, "camera.size": 32}.items()]
+    stage.add(SimulatorNode(parameter_overrides=overrides))
+    images, poses = stage.listen(Image, "image", reliable=False), stage.listen(PoseStamped, "current_pose")
+    stage.until(lambda: bool(images) and bool(poses), "an image and a pose", 20.0)
+    assert (images[0].header.frame_id, images[0].width, poses[0].header.frame_id) == ("eye", 32, "world")
+
+
+def test_the_simulators_camera_keeps_its_rate(stage: Any) -> None:
+    stage.add(SimulatorNode(parameter_overrides=[Parameter("camera.size", value=16)]))
+    images = stage.listen(Image, "image", reliable=False)
+
+    def rate(asked: float) -> float:
+        assert stage.set_parameter("simulator", "camera.rate", asked).successful
+        images.clear()
+        stage.until(lambda: len(images) > 5, "images", 20.0)
+        return 5 / (seconds(images[5].header.stamp) - seconds(images[0].header.stamp))
+
+    assert rate(5.0) < 6.0 < rate(25.0)  # a busy machine may be slower, not faster

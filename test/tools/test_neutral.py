@@ -72,7 +72,7 @@ def test_a_changed_result_changes_the_hash_and_nothing_else_does(
 @pytest.mark.parametrize("part", ["tokens", "actions", "decoder_passes", "decoder_rows", "tick"])
 def test_a_record_holds_what_must_not_change(result: Result, part: str) -> None:
     value: Any = getattr(result, part)
-    other = (*value, 1) if isinstance(value, tuple) else value + 1
+    other: Any = (*value, 1) if isinstance(value, tuple) else value + 1
     assert neutral.record(replace(result, **{part: other})) != neutral.record(result)
 
 

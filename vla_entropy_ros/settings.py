@@ -82,10 +82,10 @@ class Setting:
         return ", ".join(condition.who for condition in self.listens) or everyone
 
     def silence(self, values: Mapping[str, Any]) -> str | None:
-        """Why the setting has no effect under all `values` by name, in one line; None where it has one."""
+        """Where the setting has no effect, given all `values` by name ("in mode full: ..."); None where it has one."""
         for condition in self.listens:
             if not condition.holds(values):
-                return f"{self.name} has no effect {condition.otherwise.format_map(values)}"
+                return condition.otherwise.format_map(values)
         return None
 
     def check(self, value: Any) -> Any:

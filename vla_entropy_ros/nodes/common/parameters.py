@@ -64,10 +64,13 @@ class Parameters:
         return self._refusal(self._changed(self._convert(parameters)))
 
     def unheard(self, names: Iterable[str]) -> list[str]:
-        """Why those of `names` that have no effect now have none; each line is in the log once."""
+        """Which of `names` have no effect now, and why, a line for each cause; each line is in the log once."""
         now = {**self.values, **self._facts}
-        settings = [self._settings[name] for name in names if name in self._settings]
-        lines = [line for setting in settings if (line := setting.silence(now)) is not None]
+        causes: dict[str, list[str]] = {}
+        for name in names:
+            if name in self._settings and (cause := self._settings[name].silence(now)) is not None:
+                causes.setdefault(cause, []).append(name)
+        lines = [f"{', '.join(n)} {'have' if len(n) > 1 else 'has'} no effect {cause}" for cause, n in causes.items()]
         for line in lines:
             if line not in self._said:
                 self._said.add(line)

@@ -1,10 +1,11 @@
 """Start the simulated arm together with the policy; every argument of policy.launch.py may be given too."""
 
+import runpy
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -12,6 +13,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 PACKAGE = "vla_entropy_ros"
 SHARE = Path(get_package_share_directory(PACKAGE))
+POLICY = SHARE / "launch" / "policy.launch.py"
 
 # argument: (default, what it is for)
 ARGUMENTS = {
@@ -51,7 +53,8 @@ def generate_launch_description():
         parameters=[value["params_file"], episode],
     )
     passed = {name: value[name] for name in ("params_file", "instruction", "enabled", "action_scale", "namespace")}
-    policy = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(SHARE / "launch" / "policy.launch.py")), launch_arguments=passed.items()
-    )
-    return LaunchDescription([*arguments, simulator, policy])
+    policy = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(POLICY)), launch_arguments=passed.items())
+    included = runpy.run_path(str(POLICY))
+    known = tuple({**ARGUMENTS, **included["ARGUMENTS"]})
+    check = OpaqueFunction(function=included["check_arguments"], args=[__file__, known])
+    return LaunchDescription([check, *arguments, simulator, policy])

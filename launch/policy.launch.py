@@ -1,9 +1,13 @@
 """Start the policy node and the command node; configures and activates the policy.
 
-Every argument is optional: one that is left empty leaves the value of the parameter file as it is.
+Every argument is optional: one that is left empty leaves the value of the parameter file as it is. One that does not
+exist is refused by name.
 """
 
+import difflib
+import itertools
 import os
+import sys
 from pathlib import Path
 
 import lifecycle_msgs.msg
@@ -38,6 +42,9 @@ ARGUMENTS = {
     "dtype": ("", "float32, bfloat16 or float16"),
     "quantisation": ("", "none or int8: the decoder's weights in 8 bits"),
     "mode": ("", "full, vla_cache, visual_only, attention_only, static_union or info_entropy"),
+    "k1": ("", "smaller of the two token budgets"),
+    "k2": ("", "larger of the two token budgets"),
+    "T": ("", "ticks over which mode info_entropy moves its budget from image entropy to attention entropy"),
     "instruction": ("", "instruction to follow from the start on (otherwise the topic `instruction` gives it)"),
     "action_frame": ("", "frame in which actions and poses are expressed"),
     "image": ("image", "image topic; compressed images are read from <image>/compressed"),
@@ -59,6 +66,7 @@ POLICY_PARAMETERS = {  # launch argument: parameter of the policy node
     "instruction": "default_instruction",
     "action_frame": "action_frame",
 }
+COUNTS = ("k1", "k2", "T")  # launch arguments that are parameters of the policy node, as integers
 
 
 def nodes(context):
@@ -73,6 +81,7 @@ def nodes(context):
     }
     clock = {"use_sim_time": _flag(value, "use_sim_time")}
     given = {parameter: value[name] for name, parameter in POLICY_PARAMETERS.items() if value[name]}
+    given.update({name: _number(value, name, int, "whole numbers, such as 40") for name in COUNTS if value[name]})
     policy = LifecycleNode(
         **common,
         executable="policy_node",
@@ -93,18 +102,18 @@ def _command_parameters(value):
     """Return the parameters of the command node that arguments were given for."""
     given = {name: value[name] for name in ("action_frame", "command_type") if value[name]}
     if value["action_scale"]:
-        given["action_scale"] = _number(value, "action_scale")
+        given["action_scale"] = _number(value, "action_scale", float, "numbers, such as 0.2")
     if value["dry_run"]:
         given["dry_run"] = _flag(value, "dry_run")
     return {"enabled": _flag(value, "enabled"), **given}
 
 
-def _number(value, name):
-    """Return the argument `name` as a float; RuntimeError unless it is a number. Its range is the node's concern."""
+def _number(value, name, kind, valid):
+    """Return the argument `name` as a `kind`; RuntimeError unless it is one. Its range is the node's concern."""
     try:
-        return float(value[name])
+        return kind(value[name])
     except ValueError:
-        raise RuntimeError(f"{name}:={value[name]}: valid are numbers, such as 0.2") from None
+        raise RuntimeError(f"{name}:={value[name]}: valid are {valid}") from None
 
 
 def _flag(value, name):
@@ -153,6 +162,34 @@ def _give_up(context, reason):
     return [] if context.is_shutdown else [LogInfo(msg=reason), Shutdown(reason=reason)]
 
 
+def refuse_unknown(typed, known):
+    """Raise RuntimeError in one line for the first of the arguments `typed` (name:=value) that is not `known`."""
+    for argument in typed:
+        name = argument.partition(":=")[0]
+        if name not in known:
+            (nearest,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise RuntimeError(
+                f"{argument}: there is no argument {name}, the nearest is {nearest}; valid are {', '.join(known)}"
+            )
+
+
+def is_typed(file, command):
+    """Whether `command` (sys.argv of `ros2 launch`) names the launch file `file`, by its package or by its path.
+
+    Only then are the arguments typed there meant for `file`: who includes it has arguments of their own.
+    """
+    file = Path(file)
+    by_path = (Path(word) for word in command if Path(word).name == file.name)
+    by_package = (PACKAGE, file.name) in itertools.pairwise(command)
+    return by_package or any(word.exists() and word.samefile(file) for word in by_path)
+
+
+def check_arguments(context, file, known):
+    """Refuse what was typed on the command line and is not `known`, where the line is about the launch file `file`."""
+    if is_typed(file, sys.argv):
+        refuse_unknown(context.argv, known)
+
+
 def generate_launch_description():
     """Return the launch description."""
     arguments = [
@@ -160,4 +197,6 @@ def generate_launch_description():
         for name, (default, text) in ARGUMENTS.items()
     ]
     profile = os.environ.get(PROFILE) or str(SHARE / "config" / "fastdds.xml")
-    return LaunchDescription([*arguments, SetEnvironmentVariable(PROFILE, profile), OpaqueFunction(function=nodes)])
+    check = OpaqueFunction(function=check_arguments, args=[__file__, tuple(ARGUMENTS)])
+    environment = SetEnvironmentVariable(PROFILE, profile)
+    return LaunchDescription([check, *arguments, environment, OpaqueFunction(function=nodes)])

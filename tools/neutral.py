@@ -24,6 +24,7 @@ import torch
 
 from vla_entropy_ros.bags.bag import Bag
 from vla_entropy_ros.engine import Observation, Policy, Result, Tunables
+from vla_entropy_ros.engine.tunables import DEFAULT_TOKENS
 from vla_entropy_ros.evaluation.configurations import paper
 from vla_entropy_ros.resources import default_checkpoint, share_path
 
@@ -47,9 +48,9 @@ def observations() -> list[Observation]:
 
 def configurations(tokens: int) -> dict[str, Tunables]:
     """What is replayed: every mode, every kind of decoding, every layer schedule."""
-    ours, published = Tunables.default(tokens), paper(tokens)
+    ours, published = Tunables.default(), paper(DEFAULT_TOKENS)
     constant = replace(ours, taper_rows=0)
-    return {
+    made = {
         "default": ours,
         "full, plain decoding": replace(ours, mode="full", drafts="off"),
         "full, exact drafts": replace(ours, mode="full"),
@@ -65,6 +66,7 @@ def configurations(tokens: int) -> dict[str, Tunables]:
         "constant": constant,
         "fixed shapes": constant,
     }
+    return {name: tunables.in_proportion(tokens, DEFAULT_TOKENS) for name, tunables in made.items()}
 
 
 def replay(policy: Policy, tunables: Tunables, seen: list[Observation]) -> Iterator[Result]:

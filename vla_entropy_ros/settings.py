@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,18 +24,34 @@ def _is_a(value: object, kind: Kind) -> bool:
 
 
 @dataclass(frozen=True)
-class Listens:
-    """When a setting has an effect: while the setting `selector` has one of `values`."""
+class When:
+    """A condition on a setting's effect.
 
-    selector: str
-    values: tuple[str, ...]
+    who: what listens then, in a word or two; holds: whether it does, given all values by name; otherwise: when it does
+    not, with values by name in braces; selector: the setting that the condition asks for one of its choices.
+    """
+
+    who: str
+    holds: Callable[[Mapping[str, Any]], bool]
+    otherwise: str
+    selector: str | None = None
+
+
+def among(selector: str, listening: tuple[str, ...], choices: tuple[str, ...]) -> When:
+    """The condition that setting `selector`, which has `choices`, is one of `listening`."""
+    deaf = [choice for choice in choices if choice not in listening]
+    who = f"every {selector} but {deaf[0]}" if len(deaf) == 1 else " and ".join(listening)
+    verb = "listen" if len(deaf) > 1 < len(listening) else "listens"
+    return When(
+        who, lambda values: values[selector] in listening, f"in {selector} {{{selector}}}: {who} {verb}", selector
+    )
 
 
 @dataclass(frozen=True)
 class Setting:
     """Name, type and range of one setting; `choices` replaces a range where only some values make sense.
 
-    A dot in the name groups settings. listens: when it has an effect, None for always.
+    A dot in the name groups settings. listens: conditions that must all hold for it to have an effect.
     """
 
     name: str
@@ -45,29 +61,52 @@ class Setting:
     high: float | None = None
     choices: tuple[str, ...] = ()
     read_only: bool = False
-    listens: Listens | None = None
+    listens: tuple[When, ...] = ()
 
     @property
     def field(self) -> str:
         """Name as a Python identifier."""
         return self.name.replace(".", "_")
 
+    @property
+    def valid(self) -> str:
+        """What it can be, for a person."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.low is not None:
+            return f"{self.low:.10g} to {self.high:.10g}"
+        return "true, false" if self.kind == "bool" else "text"
+
+    def who(self, everyone: str) -> str:
+        """What listens to it, `everyone` where there is no condition."""
+        return ", ".join(condition.who for condition in self.listens) or everyone
+
+    def silence(self, values: Mapping[str, Any]) -> str | None:
+        """Where the setting has no effect, given all `values` by name ("in mode full: ..."); None where it has one."""
+        for condition in self.listens:
+            if not condition.holds(values):
+                return condition.otherwise.format_map(values)
+        return None
+
     def check(self, value: Any) -> Any:
         """Return `value`, an int as float where a float is due; raise SettingError naming what is valid."""
         if self.kind == "float" and _is_a(value, "int"):
             value = float(value)
+        only = f"; valid are {self.valid}" if self.choices or self.low is not None else ""
         if not _is_a(value, self.kind):
-            raise SettingError(f"{self.name}: {value!r} is not of type {self.kind}{self._valid()}")
+            raise SettingError(f"{self.name}: {value!r} is not of type {self.kind}{only}")
         if self.choices and value not in self.choices:
-            raise SettingError(f"{self.name}: {value!r} is not valid{self._valid()}")
+            raise SettingError(f"{self.name}: {value!r} is not valid{only}")
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
-            raise SettingError(f"{self.name}: {value} is out of range{self._valid()}")
+            raise SettingError(f"{self.name}: {value} is out of range{only}")
         return value
 
-    def _valid(self) -> str:
-        if self.choices:
-            return f"; valid are {', '.join(self.choices)}"
-        return "" if self.low is None else f"; valid are {self.low:g} to {self.high:g}"
+
+def everyone(settings: Iterable[Setting]) -> str:
+    """What listens to those of `settings` without a condition: "every mode" where others depend on the mode."""
+    selectors = (condition.selector for setting in settings for condition in setting.listens if condition.selector)
+    selector = next(selectors, None)
+    return f"every {selector}" if selector else "always"
 
 
 def default_settings(node: str, path: Path | None = None) -> dict[str, Any]:

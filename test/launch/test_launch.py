@@ -35,7 +35,7 @@ def policy_actions(monkeypatch: pytest.MonkeyPatch, **arguments: str) -> list[An
         module = load("policy")
         (description,) = module.generate_launch_description().args
         context = {a.args[0]: a.options["default_value"] for a in of(description, "DeclareLaunchArgument")}
-        (build,) = of(description, "OpaqueFunction")
+        _, build = of(description, "OpaqueFunction")
         return [*description, *build.options["function"]({**context, **arguments})]
 
 
@@ -79,9 +79,11 @@ def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> Non
     actions = policy_actions(
         monkeypatch, checkpoint="7b", instruction="pick up the red cube", image="/cam/rgb", action_frame="arm",
         enabled="True", namespace="left", command_type="twist_stamped", action_scale="0.5", dry_run="true",
+        k1="3", k2="5", T="7",
     )  # fmt: skip
     policy, command = node(actions, "policy"), node(actions, "command")
-    wanted = {"checkpoint": "7b", "default_instruction": "pick up the red cube", "action_frame": "arm"}
+    wanted: dict[str, Any] = {"checkpoint": "7b", "default_instruction": "pick up the red cube", "action_frame": "arm"}
+    wanted |= {"k1": 3, "k2": 5, "T": 7}
     assert parameters(policy) == {"use_sim_time": False, **wanted}
     assert parameters(command) == {
         "use_sim_time": False, "enabled": True, "action_frame": "arm", "command_type": "twist_stamped",
@@ -96,6 +98,67 @@ def test_an_argument_that_can_not_be_read_is_refused(monkeypatch: pytest.MonkeyP
         policy_actions(monkeypatch, enabled="yes")
     with pytest.raises(RuntimeError, match="action_scale:=much: valid are numbers"):
         policy_actions(monkeypatch, action_scale="much")
+    for name in ("k1", "k2", "T"):
+        with pytest.raises(RuntimeError, match=f"{name}:=2.5: valid are whole numbers"):
+            policy_actions(monkeypatch, **{name: "2.5"})
+
+
+@pytest.mark.parametrize(
+    ("file", "typed", "nearest"),
+    [
+        ("policy", "k_1:=3", "k1"),
+        ("policy", "unnormkey:=x", "unnorm_key"),
+        ("policy", "tsk:=pick_blue", ""),  # the demo's: none of these is near
+        ("demo", "tsk:=pick_blue", "task"),
+        ("demo", "comand_type:=chunk", "command_type"),
+    ],
+)
+def test_an_argument_that_does_not_exist_is_refused_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, file: str, typed: str, nearest: str
+) -> None:
+    name = typed.partition(":=")[0]
+    with pytest.raises(RuntimeError) as refusal:
+        check(monkeypatch, file, ["ros2", "launch", "vla_entropy_ros", f"{file}.launch.py"], ["mode:=full", typed])
+    said = str(refusal.value)
+    assert said.startswith(f"{typed}: there is no argument {name}, the nearest is ") and "\n" not in said
+    assert f"the nearest is {nearest}" in said
+    assert "valid are params_file, " in said
+
+
+def check(monkeypatch: pytest.MonkeyPatch, file: str, command: list[str], typed: list[str]) -> None:
+    """Let a launch file look at the arguments that were typed behind `command`."""
+    monkeypatch.setattr("sys.argv", [*command, *typed])
+    with standins(str(ROOT)):
+        (description,) = load(file).generate_launch_description().args
+    first = description[0]  # before anything is started
+    first.options["function"](SimpleNamespace(argv=typed), *first.options["args"])
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_arguments_of_those_who_include_a_launch_file_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str
+) -> None:
+    other = tmp_path / f"{file}.launch.py"
+    other.touch()
+    for command in (
+        ["ros2", "launch", "mine", "mine.launch.py"],
+        ["ros2", "launch", "mine", f"{file}.launch.py"],
+        ["ros2", "launch", str(other)],
+        ["ros2", "launch", f"missing/{file}.launch.py"],
+        ["python3", "-m", "pytest"],
+    ):
+        check(monkeypatch, file, command, ["speed:=3", f"instruction:={'word ' * 900}"])
+    with pytest.raises(RuntimeError, match="no argument speed"):
+        check(monkeypatch, file, ["ros2", "launch", str(ROOT / "launch" / f"{file}.launch.py")], ["speed:=3"])
+
+
+def test_the_demo_takes_its_own_arguments_and_the_policys(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standins(str(ROOT)):
+        names = [*load("demo").ARGUMENTS, *load("policy").ARGUMENTS]
+    assert {"k1", "k2", "T", "task"} <= set(names)
+    command = ["ros2", "launch", "-d", "vla_entropy_ros", "demo.launch.py"]
+    for file in FILES:  # the policy's file is included and looks, too
+        check(monkeypatch, file, command, [f"{name}:=1" for name in names])
 
 
 def happened(**event: Any) -> SimpleNamespace:
@@ -166,7 +229,7 @@ def test_executables_and_parameters_exist() -> None:
         assert os.access(ROOT / "scripts" / executable, os.X_OK), executable
     known = {setting.name for setting in (*POLICY_SETTINGS, *COMMAND_SETTINGS, *SIMULATOR_SETTINGS)}
     with standins(str(ROOT)):
-        given = set(load("policy").POLICY_PARAMETERS.values())
+        given = {*load("policy").POLICY_PARAMETERS.values(), *load("policy").COUNTS}
         given |= set(load("policy")._command_parameters({**dict.fromkeys(load("policy").ARGUMENTS, "1"), **FLAGS}))
     assert given | {"task", "seed"} <= known
 

@@ -32,6 +32,7 @@ class Robot:
         self.stage = stage
         # A slow machine must not fail these tests: how old an image may be is what another one is about.
         values = {"checkpoint": str(checkpoint), "observation.max_age": 10.0, "control_period": PERIOD}
+        values["warn.tick"] = 10.0
         values |= {"k1": 2, "k2": 3, "row_budget": 0, "taper_rows": 4, **overrides}  # for 16 visual tokens
         parameters = [Parameter(name, value=value) for name, value in values.items()]
         self.node: PolicyNode = stage.add(PolicyNode(parameter_overrides=parameters))

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
@@ -106,3 +108,21 @@ def test_every_number_has_a_slider(stage: Any) -> None:
             bounds = descriptor.floating_point_range[0]
             assert (bounds.from_value, bounds.to_value, bounds.step) == (setting.low, setting.high, 0.0)
     node.destroy_node()
+
+
+@pytest.mark.parametrize(("given", "pair"), [({"k1": 6}, (6, 3)), ({"k2": 1}, (2, 1))])
+def test_a_file_may_give_one_of_a_pair(
+    stage: Any, checkpoint: Path, tmp_path: Path, given: dict[str, int], pair: tuple[int, int]
+) -> None:
+    """The other keeps its default, on whichever side of it the given one lies."""
+    content = {**default_settings("policy"), "k1": 2, "k2": 3, "row_budget": 0, "taper_rows": 0}
+    content["checkpoint"] = str(checkpoint)
+    files = []
+    for name, values in (("defaults", content), ("given", given)):
+        files.append(tmp_path / f"{name}.yaml")
+        files[-1].write_text(yaml.safe_dump({"policy": {"ros__parameters": values}}))
+    arguments = [part for file in files for part in ("--params-file", str(file))]
+    node = stage.add(PolicyNode(cli_args=["--ros-args", *arguments]))
+    assert (node.get_parameter("k1").value, node.get_parameter("k2").value) == pair
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
+    assert stage.call(ChangeState, "/policy/change_state", request).success

@@ -6,24 +6,33 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rcl_interfaces.srv import DescribeParameters
+from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from vla_entropy_ros.nodes.common.parameters import Parameters, TunableNode
 from vla_entropy_ros.nodes.common.process import StartError
-from vla_entropy_ros.settings import Setting
+from vla_entropy_ros.settings import Setting, When, among, everyone
 
+HOW = ("full", "half", "off")
+HALF = among("mode", ("half",), HOW)
 TABLE = (
-    Setting("mode", "str", "how", choices=("full", "half", "off")),
+    Setting("mode", "str", "how", choices=HOW),
     Setting("low", "int", "lower one", 0, 100),
     Setting("high", "int", "upper one", 0, 100),
     Setting("share", "float", "how much", 0.0, 1.0),
     Setting("bins", "int", "how many", low=0, high=256),
     Setting("weighted", "bool", "whether"),
     Setting("device", "str", "where", read_only=True),
-)
-DEFAULTS = {"mode": "full", "low": 10, "high": 20, "share": 0.5, "bins": 64, "weighted": False, "device": "cpu"}
+    Setting("split", "int", "between the two", 0, 9, listens=(HALF, When(
+        "low unlike high", lambda values: values["low"] != values["high"], "while low and high are both {low}"))),
+    Setting("twist", "int", "how much more", 0, 9, listens=(HALF,)),
+    Setting("pace", "float", "how fast", 0.0, 1.0, listens=(among("mode", HOW[:2], HOW),)),
+    Setting("eyes", "int", "how many look", 0, 9, listens=(
+        When("several eyes", lambda values: values.get("there.are", 2) > 1, "with one eye"),)),
+)  # fmt: skip
+DEFAULTS = {"mode": "full", "low": 10, "high": 20, "share": 0.5, "bins": 64, "weighted": False, "device": "cpu",
+            "split": 3, "twist": 1, "pace": 0.5, "eyes": 2}  # fmt: skip
 
 
 class Subject(TunableNode):
@@ -133,7 +142,9 @@ def test_tools_see_ranges_and_choices(stage: Any) -> None:
     names = ["low", "share", "mode", "device"]
     answer = stage.call(DescribeParameters, "/subject/describe_parameters", DescribeParameters.Request(names=names))
     low, share, mode, device = answer.descriptors
-    assert (low.description, low.integer_range[0].from_value, low.integer_range[0].to_value) == ("lower one", 0, 100)
+    assert (low.description, low.integer_range[0].from_value, low.integer_range[0].to_value) == (
+        "every mode: lower one", 0, 100,
+    )  # fmt: skip
     assert (share.floating_point_range[0].to_value, share.floating_point_range[0].step) == (1.0, 0.0)
     assert mode.additional_constraints == "one of full, half, off"
     assert [descriptor.read_only for descriptor in answer.descriptors] == [False, False, False, True]
@@ -171,3 +182,100 @@ def test_a_setting_without_a_default_is_named() -> None:
     with pytest.raises(StartError, match="no default for mode of node bare"):
         Parameters(node, TABLE, {})
     node.destroy_node()
+
+
+def described(stage: Any, node: str, *names: str) -> list[Any]:
+    """What a node tells about its parameters."""
+    request = DescribeParameters.Request(names=names)
+    return list(stage.call(DescribeParameters, f"/{node}/describe_parameters", request).descriptors)
+
+
+def test_descriptions_begin_with_who_listens(stage: Any) -> None:
+    stage.add(Subject())
+    split, pace, eyes, mode = described(stage, "subject", "split", "pace", "eyes", "mode")
+    assert split.description == "half, low unlike high: between the two"
+    assert pace.description == "every mode but off: how fast"
+    assert eyes.description == "several eyes: how many look"
+    assert mode.description == "every mode: how"
+    assert everyone(TABLE[1:6]) == "always"  # where nothing depends on a choice
+
+
+@pytest.mark.parametrize(
+    ("before", "name", "value", "said"),
+    [
+        ({}, "split", 4, "split has no effect in mode full: half listens"),
+        ({"mode": "half", "low": 20}, "split", 4, "split has no effect while low and high are both 20"),
+        ({"mode": "half"}, "split", 4, ""),
+        ({"mode": "off"}, "pace", 0.25, "pace has no effect in mode off: every mode but off listens"),
+        ({"mode": "half"}, "pace", 0.25, ""),
+        ({}, "low", 11, ""),
+    ],
+)
+def test_a_value_without_effect_is_taken_and_the_answer_says_so(
+    stage: Any, capfd: pytest.CaptureFixture[str], before: dict[str, Any], name: str, value: Any, said: str
+) -> None:
+    subject = stage.add(Subject(**before))
+    for _ in range(2):
+        answer = stage.set_parameter("subject", name, value)
+        assert (answer.successful, answer.reason) == (True, said)
+    assert subject.settings.values[name] == value
+    log = capfd.readouterr().err
+    assert log.count("has no effect") == bool(said)  # once, however often it is set
+    assert said in log
+
+
+def test_the_values_that_are_set_together_decide_who_listens(stage: Any) -> None:
+    stage.add(Subject())
+    both = [Parameter("mode", value="half").to_parameter_msg(), Parameter("split", value=4).to_parameter_msg()]
+    request = SetParametersAtomically.Request(parameters=both)
+    answer = stage.call(SetParametersAtomically, "/subject/set_parameters_atomically", request).result
+    assert (answer.successful, answer.reason) == (True, "")
+    both[0] = Parameter("mode", value="off").to_parameter_msg()
+    both.append(Parameter("pace", value=0.25).to_parameter_msg())
+    request = SetParametersAtomically.Request(parameters=both)
+    reason = stage.call(SetParametersAtomically, "/subject/set_parameters_atomically", request).result.reason
+    assert reason == (
+        "split has no effect in mode off: half listens; pace has no effect in mode off: every mode but off listens"
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"split": 4}, ["split has no effect in mode full: half listens"]),
+        ({"split": 3, "pace": 0.5}, []),  # the defaults: nobody chose them
+        ({"split": 4, "pace": 0.25, "mode": "off"}, ["split has no effect in mode off", "pace has no effect in mode"]),
+        ({"split": 4, "mode": "half"}, []),
+        ({"split": 4, "twist": 8}, ["split, twist have no effect in mode full: half listens"]),
+    ],
+)
+def test_what_is_chosen_at_start_up_without_effect_is_named(
+    capfd: pytest.CaptureFixture[str], overrides: dict[str, Any], said: list[str]
+) -> None:
+    Subject(**overrides).destroy_node()
+    log = capfd.readouterr().err
+    assert log.count(" no effect ") == len(said)
+    assert all(line in log for line in said)
+
+
+def test_ranges_can_be_narrowed_and_widened_again(stage: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    subject = stage.add(Subject(eyes=3))
+    assert "no effect" not in capfd.readouterr().err
+    subject.settings.narrow({"low": 30, "high": 40}, {"there.are": 1})
+    assert "eyes has no effect with one eye" in capfd.readouterr().err
+    tops = [descriptor.integer_range[0].to_value for descriptor in described(stage, "subject", "low", "high", "bins")]
+    assert tops == [30, 40, 256]
+    assert stage.set_parameter("subject", "high", 40).successful
+    answer = stage.set_parameter("subject", "low", 31)
+    assert (answer.successful, answer.reason) == (False, "low: 31 is out of range; valid are 0 to 30")
+    assert stage.set_parameter("subject", "eyes", 4).reason == "eyes has no effect with one eye"
+    subject.settings.widen()
+    assert described(stage, "subject", "low")[0].integer_range[0].to_value == 100
+    assert stage.set_parameter("subject", "eyes", 5).reason == ""
+    assert stage.set_parameter("subject", "high", 90).successful
+
+
+def test_parameters_adopt_what_holds_already(subject: Subject) -> None:
+    subject.settings.adopt({"low": 0})
+    assert subject.get_parameter("low").value == 0
+    assert subject.settings.values == {**DEFAULTS, "low": 0}

@@ -139,14 +139,15 @@ class Policy:
     def check(self, tunables: Tunables) -> None:
         """Raise SettingError unless `tunables` fit this policy: its number of tokens, and what its passes can do."""
         tunables.check_budgets(self.info.visual_tokens)
-        if tunables.taper_rows and self.fixed_shapes:
-            raise SettingError(
-                f"taper_rows {tunables.taper_rows}: passes of fixed shapes compute every fresh token in all layers: "
-                "valid is 0"
-            )
+        if self.fitting(tunables) is not tunables:
+            cause = "passes of fixed shapes compute every fresh token in all layers"
+            raise SettingError(f"taper_rows {tunables.taper_rows}: {cause}: valid is 0")
 
     def fitting(self, tunables: Tunables) -> Tunables:
-        """The same without what this policy's passes cannot do: on a GPU a row costs next to nothing, so no taper."""
+        """Return `tunables` as this policy can run them, the same object where it can.
+
+        Passes of fixed shapes do not taper: on a GPU a row costs next to nothing.
+        """
         return replace(tunables, taper_rows=0) if tunables.taper_rows and self.fixed_shapes else tunables
 
     def reset(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ..settings import Listens, Setting, SettingError, default_settings
+from ..settings import Setting, SettingError, When, among, default_settings
 
 BUDGETS = ("k1", "k2", "row_budget", "taper_rows")
 DEFAULT_TOKENS = 256  # visual tokens that the budgets of config/policy.yaml are for: OpenVLA's and the small policy's
@@ -15,8 +15,11 @@ MOST_TOKENS = 2048  # 256 of each of eight cameras
 DRAFTS = ("off", "exact", "bounded", "anytime")
 QUANTISATIONS = ("none", "int8")
 MODES = ("full", "vla_cache", "visual_only", "attention_only", "static_union", "info_entropy")
-REUSING = Listens("mode", MODES[1:])
-SCHEDULED = Listens("mode", ("info_entropy",))
+REUSING = (among("mode", MODES[1:], MODES),)
+SCHEDULED = (
+    among("mode", ("info_entropy",), MODES),
+    When("k1 unlike k2", lambda values: values["k1"] != values["k2"], "while k1 and k2 are both {k1}"),
+)
 
 LOAD_SETTINGS: tuple[Setting, ...] = (
     Setting("checkpoint", "str", "folder of the checkpoint; empty: the small policy of this package", read_only=True),
@@ -31,7 +34,7 @@ LOAD_SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 TUNABLE_SETTINGS: tuple[Setting, ...] = (
-    Setting("mode", "str", "which visual tokens are computed afresh: " + ", ".join(MODES), choices=MODES),
+    Setting("mode", "str", "which visual tokens are computed afresh (docs/method.md)", choices=MODES),
     Setting("k1", "int", "smaller of the two token budgets (paper: 40 of 256)", 0, MOST_TOKENS, listens=REUSING),
     Setting("k2", "int", "larger of the two token budgets (paper: 60 of 256)", 0, MOST_TOKENS, listens=REUSING),
     Setting("T", "int", "ticks over which the budget moves from image entropy to attention entropy", 1, 1000,

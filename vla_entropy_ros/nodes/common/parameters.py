@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -11,7 +12,7 @@ from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ...settings import Setting
+from ...settings import Setting, everyone
 from .process import StartError, one_line
 
 Values = dict[str, Any]
@@ -24,7 +25,8 @@ class Parameters:
     """The node's settings; `values` is replaced as a whole, never changed in place, so any thread may read it.
 
     `check` sees all values as they would become and raises ValueError with one line to refuse them; `apply` sees them
-    once they hold. Raises StartError when a start-up value is refused.
+    once they hold. What was chosen at start-up and has no effect is said in the log. Raises StartError when a start-up
+    value is refused.
     """
 
     def __init__(
@@ -36,24 +38,71 @@ class Parameters:
         apply: Callable[[Values], object] = lambda values: None,
     ) -> None:
         self._settings = {setting.name: setting for setting in settings}
-        self._node = node
-        self._check = check
-        self._apply = apply
-        self.values: Values = {setting.name: _declare(node, setting, defaults) for setting in settings}
-        if reason := self._refusal(self.values):
+        self._narrowed: dict[str, Setting] = {}
+        self._everyone = everyone(settings)
+        self._node, self._defaults = node, defaults
+        self._check, self._apply = check, apply
+        self._facts: Values = {}
+        self._said: set[str] = set()
+        self.values: Values = {
+            setting.name: _declare(node, setting, _describe(setting, self._everyone), defaults) for setting in settings
+        }
+        if (reason := self._refusal(self.values)) is not None:
             raise StartError(reason)
+        self._say_unheard()
         node.add_pre_set_parameters_callback(self._convert)
         node.add_on_set_parameters_callback(self._validate)
-        node.add_post_set_parameters_callback(self._adopt)
+        node.add_post_set_parameters_callback(self._take)
 
-    def refusal(self, parameters: Sequence[Parameter[Any]]) -> str:
-        """Why `parameters` can't be set now, in one line with what is valid; empty when they can."""
+    def refusal(self, parameters: Sequence[Parameter[Any]]) -> str | None:
+        """Why `parameters` can't be set now, in one line with what is valid; None when they can."""
         for parameter in parameters:
             if not self._node.has_parameter(parameter.name):
                 return f"there is no parameter {parameter.name}; valid are {', '.join(self._settings)}"
             if self._node.describe_parameter(parameter.name).read_only:
                 return f"{parameter.name} is read-only: it can only be given at start-up"
         return self._refusal(self._changed(self._convert(parameters)))
+
+    def unheard(self, names: Iterable[str]) -> list[str]:
+        """Which of `names` have no effect now, and why, a line for each cause; each line is in the log once."""
+        now = {**self.values, **self._facts}
+        causes: dict[str, list[str]] = {}
+        for name in names:
+            if name in self._settings and (cause := self._settings[name].silence(now)) is not None:
+                causes.setdefault(cause, []).append(name)
+        lines = [f"{', '.join(n)} {'have' if len(n) > 1 else 'has'} no effect {cause}" for cause, n in causes.items()]
+        for line in lines:
+            if line not in self._said:
+                self._said.add(line)
+                self._node.get_logger().warning(line)
+        return lines
+
+    def narrow(self, highs: Mapping[str, int], facts: Mapping[str, Any]) -> None:
+        """Let integers go up to `highs` by name, for tools to show; `facts`: what conditions ask beside the values."""
+        self._narrowed = {name: replace(self._settings[name], high=high) for name, high in highs.items()}
+        self._show(self._narrowed)
+        self._facts = dict(facts)
+        self._say_unheard()
+
+    def widen(self) -> None:
+        """Undo `narrow`."""
+        self._show({name: self._settings[name] for name in self._narrowed})
+        self._narrowed, self._facts = {}, {}
+
+    def adopt(self, values: Mapping[str, Any]) -> None:
+        """Make the parameters tell `values`, which hold already."""
+        Node.set_parameters_atomically(self._node, [Parameter(name, value=value) for name, value in values.items()])
+
+    def _show(self, settings: Mapping[str, Setting]) -> None:
+        """Let tools see other ranges."""
+        for name, setting in settings.items():
+            descriptor = _describe(setting, self._everyone)
+            descriptor.type = self._node.describe_parameter(name).type
+            self._node.set_descriptor(name, descriptor)
+
+    def _say_unheard(self) -> None:
+        """Name in the log what differs from its default without effect."""
+        self.unheard(name for name, value in self.values.items() if value != self._defaults[name])
 
     def _convert(self, parameters: Sequence[Parameter[Any]]) -> list[Parameter[Any]]:
         """Numbers of the declared type."""
@@ -64,20 +113,19 @@ class Parameters:
         return {**self.values, **{p.name: p.value for p in parameters if p.name in self._settings}}
 
     def _validate(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
-        reason = self._refusal(self._changed(parameters))
-        return SetParametersResult(successful=not reason, reason=reason)
+        return _answer(self._refusal(self._changed(parameters)))
 
-    def _refusal(self, values: Values) -> str:
-        """Why `values` can't be taken, in one line; empty when they can."""
+    def _refusal(self, values: Values) -> str | None:
+        """Why `values` can't be taken, in one line; None when they can."""
         try:
-            for name, setting in self._settings.items():
-                setting.check(values[name])
-            self._check(values)
+            _check_each(self._settings, values)
+            self._check(values)  # before the narrowed ranges: it knows what they come from
+            _check_each(self._narrowed, values)
         except ValueError as error:
             return one_line(error)
-        return ""
+        return None
 
-    def _adopt(self, parameters: list[Parameter[Any]]) -> None:
+    def _take(self, parameters: list[Parameter[Any]]) -> None:
         values = self._changed(parameters)
         if values != self.values:
             self.values = values
@@ -90,14 +138,22 @@ class TunableNode(Node):
     _settings: Parameters  # made by the node itself, after rclpy's own parameters
 
     def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
-        """As rclpy's, but a read-only parameter may be set to what it is, so that a dump of all can be loaded."""
+        """As rclpy's, but a read-only parameter may be set to what it is, so that a dump of all can be loaded.
+
+        Where a value is taken and has no effect, the answer's reason says why.
+        """
         changes = [parameter for parameter in parameter_list if not self._stays(parameter)]
-        reason = self._settings.refusal(changes) if hasattr(self, "_settings") else ""
-        if reason:  # rqt_reconfigure goes on showing the value that was refused, and not the reason
+        if not hasattr(self, "_settings"):
+            return super().set_parameters_atomically(changes)
+        if (reason := self._settings.refusal(changes)) is not None:
+            # rqt_reconfigure goes on showing the value that was refused, and not the reason
             self.get_logger().warning(f"parameter refused: {reason}", throttle_duration_sec=LOG_PERIOD)
-        if reason or not changes:
-            return SetParametersResult(successful=not reason, reason=reason)
-        return super().set_parameters_atomically(changes)
+        if reason is not None or not changes:
+            return _answer(reason)
+        answer = super().set_parameters_atomically(changes)
+        if answer.successful:  # rclpy drops what a callback says of a success
+            answer.reason = "; ".join(self._settings.unheard(parameter.name for parameter in changes))
+        return answer
 
     def _stays(self, parameter: Parameter[Any]) -> bool:
         name = parameter.name
@@ -106,12 +162,20 @@ class TunableNode(Node):
         return bool(self.get_parameter(name).value == parameter.value)
 
 
-def _declare(node: Node, setting: Setting, defaults: Mapping[str, Any]) -> Any:
+def _check_each(settings: Mapping[str, Setting], values: Values) -> None:
+    for name, setting in settings.items():
+        setting.check(values[name])
+
+
+def _answer(refusal: str | None) -> SetParametersResult:
+    return SetParametersResult(successful=refusal is None, reason=refusal or "")
+
+
+def _declare(node: Node, setting: Setting, descriptor: ParameterDescriptor, defaults: Mapping[str, Any]) -> Any:
     """Declare one parameter and return its value; StartError in one line when a start-up override is refused."""
     if setting.name not in defaults:
         raise StartError(f"config/policy.yaml: no default for {setting.name} of node {node.get_name()}")
     default = setting.check(defaults[setting.name])
-    descriptor = _describe(setting)
     try:
         return node.declare_parameter(setting.name, default, descriptor).value
     except InvalidParameterTypeException:  # at start-up no callback converts an integer to a float
@@ -129,11 +193,12 @@ def _override(node: Node, name: str) -> Parameter[Any]:
     return parameter
 
 
-def _describe(setting: Setting) -> ParameterDescriptor:
-    """The descriptor that tools show; a range makes rqt draw a slider."""
-    descriptor = ParameterDescriptor(description=setting.description, read_only=setting.read_only)
+def _describe(setting: Setting, everyone: str) -> ParameterDescriptor:
+    """The descriptor that tools show: who listens, what for; a range makes rqt draw a slider."""
+    text = f"{setting.who(everyone)}: {setting.description}"
+    descriptor = ParameterDescriptor(description=text, read_only=setting.read_only)
     if setting.choices:
-        descriptor.additional_constraints = f"one of {', '.join(map(str, setting.choices))}"
+        descriptor.additional_constraints = f"one of {setting.valid}"
     if setting.low is not None and setting.high is not None:
         if setting.kind == "int":
             descriptor.integer_range = [IntegerRange(from_value=int(setting.low), to_value=int(setting.high), step=1)]

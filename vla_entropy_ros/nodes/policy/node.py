@@ -18,8 +18,8 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from ...engine import EngineError, Policy
-from ...engine.tunables import Tunables
-from ...settings import default_settings
+from ...engine.tunables import BUDGETS, Tunables
+from ...settings import SettingError, default_settings
 from ..common.diagnostics import ERROR, OK, Diagnostics, Report
 from ..common.messages import chunk_message, stop_message
 from ..common.parameters import Parameters, TunableNode, Values
@@ -27,7 +27,7 @@ from ..common.process import Stop, one_line, run
 from .camera import Camera, topics
 from .inference import LOG_PERIOD, Inference, Options, Tick
 from .reports import Bounds, cache_report, inference_report, observation_report
-from .settings import POLICY_SETTINGS, resolve_checkpoint
+from .settings import CAMERAS, POLICY_SETTINGS, STATES, resolve_checkpoint
 from .telemetry import Telemetry
 
 MATCH_PERIOD = 0.5  # seconds between two looks at what the cameras' publishers offer
@@ -94,6 +94,7 @@ class PolicyNode(TunableNode, LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._failure = ""
         self._inference, self._policy = inference, policy
+        self._adopt(policy)
         self._subscribe(inference, policy)
         info = policy.info
         self.get_logger().info(
@@ -134,15 +135,30 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._release()
 
     def _load(self, values: Values) -> Policy:
-        return Policy.load(
+        policy = Policy.load(
             resolve_checkpoint(values["checkpoint"]),
             device=values["device"],
             dtype=values["dtype"],
             quantisation=values["quantisation"],
             unnorm_key=values["unnorm_key"] or None,
             preprocess=values["preprocess"],
-            tunables=options_of(values).tunables,
         )
+        policy.set_tunables(options_of(values).tunables)
+        return policy
+
+    def _adopt(self, policy: Policy) -> None:
+        """Let the parameters tell what this policy runs, and how far they go with it."""
+        wanted = Tunables.of(self._settings.values)
+        try:
+            policy.check(wanted)
+        except SettingError as error:
+            fitting = policy.fitting(wanted).parameters.items()
+            runs = {name: value for name, value in fitting if value != wanted.parameters[name]}
+            told = ", ".join(f"{name} {value}" for name, value in runs.items())
+            self.get_logger().warning(f"{one_line(error)}; this policy runs with {told}")
+            self._settings.adopt(runs)
+        facts = {CAMERAS: policy.info.cameras, STATES: len(policy.info.state_names)}
+        self._settings.narrow(dict.fromkeys(BUDGETS, policy.info.visual_tokens), facts)
 
     def _subscribe(self, inference: Inference, policy: Policy) -> None:
         asked = self._settings.values["observation.reliability"]
@@ -180,6 +196,7 @@ class PolicyNode(TunableNode, LifecycleNode):
         if self._inference is not None and not self._inference.close():
             self.get_logger().error("the inference thread is still busy; its result will not be published")
         self._inference = self._policy = None
+        self._settings.widen()
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9

@@ -6,24 +6,30 @@ from pathlib import Path
 
 from ... import resources
 from ...engine.tunables import LOAD_SETTINGS, TUNABLE_SETTINGS
-from ...settings import Setting
+from ...settings import Setting, When
 from ..common.parameters import ACTION_FRAME
 
+CAMERAS, STATES = "policy.cameras", "policy.states"  # facts about the loaded policy, beside the values
 RELIABILITIES = ("auto", "best_effort", "reliable")
+# What the values alone do not tell: known once a policy is loaded, and until then all listen.
+SEVERAL_CAMERAS = (When("several cameras", lambda values: values.get(CAMERAS, 2) > 1, "with a policy of one camera"),)
+STATE = (When("a policy with a state", lambda values: values.get(STATES, 1) > 0, "with a policy without a state"),)
 
 POLICY_SETTINGS: tuple[Setting, ...] = (
     *LOAD_SETTINGS,
     *TUNABLE_SETTINGS,
     Setting("control_period", "float", "time between two ticks, and time one action lasts [s]", 0.01, 2.0),
     ACTION_FRAME,
-    Setting("default_instruction", "str", "instruction to follow from activation on; empty: wait for one"),
+    Setting("default_instruction", "str", "instruction to follow from activation on, until the topic gives another; "
+            "empty: wait for one"),
     Setting("observation.max_age", "float", "age of an image [s] above which no action is computed", 0.01, 10.0),
     Setting("observation.reliability", "str", "reliability the image subscriptions ask for; auto: that of the "
             "publisher, best_effort hears every camera", choices=RELIABILITIES, read_only=True),
     Setting("observation.slop", "float", "longest time between the images of several cameras [s] that count as one "
-            "observation", 0.0, 1.0),
+            "observation", 0.0, 1.0, listens=SEVERAL_CAMERAS),
     Setting("state.names", "str", "joints of joint_states, or x, y, z, roll, pitch, yaw of current_pose, in the order "
-            "of the policy's state, comma-separated; empty: as the checkpoint names them", read_only=True),
+            "of the policy's state, comma-separated; empty: as the checkpoint names them", read_only=True,
+            listens=STATE),
     Setting("max_action_entropy", "float", "entropy of an action token (0 certain, 1 even) above which the arm is held "
             "instead; 1: never", 0.0, 1.0),
     Setting("warn.silence", "float", "time without an image, or inside one tick [s], that is reported", 0.1, 60.0),

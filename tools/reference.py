@@ -1,4 +1,4 @@
-"""Write docs/reference/parameters.md from the tables of settings: python -m tools.reference"""
+"""Write docs/reference/parameters.md from the tables of settings: `python -m tools.reference`."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from .decoding.runner import EagerRunner, Endpoints
 from .device import Placement, find_device, find_dtype
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
-from .model.checkpoint import Progress
+from .model.checkpoint import Progress, no_progress
 from .model.prompt import Encoder, Prompt
 from .model.quantise import check_quantisation
 from .observation import Observation, State, check_observation, state_vector
@@ -104,7 +104,7 @@ class Policy:
         encoder: Encoder | None = None,
         graphs: bool | None = None,
         quantisation: str = "none",
-        progress: Progress = lambda done, total: None,
+        progress: Progress = no_progress,
     ) -> Policy:
         """Load a folder of any family; raises CheckpointError, DeviceError or SettingError: one line, valid choices.
 

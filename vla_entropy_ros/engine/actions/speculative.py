@@ -104,8 +104,7 @@ def greedy_decode(extend: Extend, first: Scored, count: int) -> Decoded:
 def speculative_decode(
     extend: Extend, now: Scored, prompt: int, drafter: Drafter, draft: Draft, rules: Rules
 ) -> Decoded:
-    """Decode the tokens of `greedy_decode` in fewer passes: the rows of a pass verify drafts, the first wrong one is
-    corrected.
+    """Decode the tokens of `greedy_decode` in fewer passes, whose rows verify drafts; the first wrong one is corrected.
 
     now: what the prompt's pass put out, its last row and the drafts that rode behind it; prompt: id of that row.
     Row i puts out token i + 1 given that drafts 1 to i are right.

@@ -21,8 +21,9 @@ class TokenHead:
     """A `Head` that decodes `count` action tokens, one per dimension of one action."""
 
     def __init__(self, space: ActionSpace, count: int, logits: Callable[[Tensor], Tensor], guarded: bool) -> None:
-        """logits: states [R, D] -> [R, V]; guarded: near ties are looked at again alone, since a row's sum depends on
-        the rows beside it.
+        """Keep what decoding needs: logits: states [R, D] -> [R, V]; guarded: near ties are looked at again alone.
+
+        A row's sum depends on the rows beside it, in fewer bits visibly so.
         """
         self._space, self._count, self._logits, self._guarded = space, count, logits, guarded
         self._drafter = Drafter(count, space.first_id, space.last_id)

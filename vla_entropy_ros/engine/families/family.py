@@ -13,7 +13,7 @@ from ..decoding.runner import Network
 from ..decoding.sequence import Layout
 from ..device import Placement
 from ..errors import CheckpointError
-from ..model.checkpoint import Progress
+from ..model.checkpoint import Progress, no_progress
 from ..model.preprocess import Preprocessor
 from ..model.prompt import Encoder, Prompt
 
@@ -32,7 +32,7 @@ class LoadOptions:
     unnorm_key: str = ""
     preprocess: str = "resize"
     encoder: Encoder | None = None
-    progress: Progress = lambda done, total: None
+    progress: Progress = no_progress
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 def fill(
     network: nn.Module, llama: LlamaConfig, cameras: int, stored: StoredTensors, unused: set[str], where: Placement,
     progress: Progress,

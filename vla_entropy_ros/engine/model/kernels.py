@@ -21,7 +21,9 @@ def _configurations() -> list[triton.Config]:
 
 @triton.autotune(configs=_configurations(), key=["many", "N", "K"])  # type: ignore[untyped-decorator]
 @triton.jit  # type: ignore[untyped-decorator]
-def _int8_product(x, weight, scale, out, M, N, K, many, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _int8_product(  # type: ignore[no-untyped-def]
+    x, weight, scale, out, M, N, K, many, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr  # noqa: ARG001 (a key)
+):  # fmt: skip
     """One tile [BM, BN] of out [M, N] = x [M, K] @ weight [N, K]^T * scale [N]."""
     m = tl.program_id(0) * BM + tl.arange(0, BM)  # neighbours share their weights through the L2 cache
     n = tl.program_id(1) * BN + tl.arange(0, BN)

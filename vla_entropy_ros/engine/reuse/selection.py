@@ -84,8 +84,9 @@ def all_fresh(count: int, static: Mask | None = None) -> Selection:
 
 
 def influence(drift: Scores, mass: Scores) -> Scores:
-    """How much a stale token may matter [N]: squared change of its embedding since its keys and values were computed,
-    times the attention it received. All alike where nothing was attended to yet.
+    """Estimate how much each stale token matters [N]: squared change of its embedding, times its attention.
+
+    The change is since its keys and values were computed. All alike where nothing was attended to yet.
     """
     return drift * (mass if mass.any() else 1.0)
 

@@ -34,8 +34,8 @@ class Parameters:
         node: Node,
         settings: Sequence[Setting],
         defaults: Mapping[str, Any],
-        check: Callable[[Values], object] = lambda values: None,
-        apply: Callable[[Values], object] = lambda values: None,
+        check: Callable[[Values], object] = lambda _: None,
+        apply: Callable[[Values], object] = lambda _: None,
     ) -> None:
         self._settings = {setting.name: setting for setting in settings}
         self._narrowed: dict[str, Setting] = {}

@@ -49,7 +49,7 @@ class Worker:
     """
 
     def __init__(
-        self, name: str, turn: Callable[[], float | None], on_failure: Callable[[Exception], None] = lambda error: None
+        self, name: str, turn: Callable[[], float | None], on_failure: Callable[[Exception], None] = lambda _: None
     ) -> None:
         self._turn = turn
         self._on_failure = on_failure

@@ -77,7 +77,7 @@ def bench(
     import torch
     from rich.console import Console
 
-    from ..bench import configurations, measure, recording, tables
+    from ..bench import configurations, measure, recording
     from ..engine import EngineError, Policy
     from ..resources import default_checkpoint
     from ..sim import RenderError
@@ -96,7 +96,16 @@ def bench(
         planned = (configurations.search if tune else configurations.configurations)(policy.info.visual_tokens)
         with bar(console, "replaying", len(recordings) * len(planned)) as (shown, task):
             runs = measure.measure(policy, recordings, planned, lambda: shown.advance(task))
-    content = _content(policy, recordings, runs) | {"seed": seed, "threads": 1}
+    _report(_content(policy, recordings, runs) | {"seed": seed, "threads": 1}, policy, folder, tune, as_json)
+
+
+def _report(content: dict[str, Any], policy: Policy, folder: Path, tune: bool, as_json: bool) -> None:
+    """Write bench.json and bench.png into `folder`; print the table, of a search the best trade-offs alone."""
+    from rich.console import Console
+
+    from ..bench import tables
+
+    console = Console(stderr=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.json").write_text(json.dumps(content, indent=2) + "\n")
     title = f"{content['images']} images, {policy.info.visual_tokens} visual tokens, {policy.info.device}"

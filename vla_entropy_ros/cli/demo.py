@@ -22,17 +22,9 @@ from . import options
 @click.option("--domain-id", type=click.IntRange(0, 101), help="DDS domain. Default: one of its own.")
 @options.as_json
 def demo(
-    episodes: int,
-    mode: str,
-    tasks: tuple[str, ...],
-    suites: tuple[str, ...],
-    seed: int,
-    limit: float | None,
-    checkpoint: Path | None,
-    output: Path | None,
-    domain_id: int | None,
-    as_json: bool,
-) -> None:
+    episodes: int, mode: str, tasks: tuple[str, ...], suites: tuple[str, ...], seed: int, limit: float | None,
+    checkpoint: Path | None, output: Path | None, domain_id: int | None, as_json: bool,
+) -> None:  # fmt: skip
     """Run a simulated arm under the policy node, over real DDS, and film it.
 
     Starts simulator, policy and command node as processes of their own, shows each tick live, and writes demo.mp4,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import State
+if TYPE_CHECKING:
+    from ..engine import State
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,24 @@ def test_the_default_instruction_serves_until_another_comes(bench: Bench) -> Non
     assert [observation.instruction for observation in bench.policy.observations] == ["wait", "go"]
 
 
+def test_an_instruction_that_comes_while_an_image_is_considered_serves_the_next_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consider = bench.inference._consider
+
+    def overtaken(*arguments: Any) -> None:
+        """The orders to work by are fixed already when the instruction arrives."""
+        bench.inference.instruct("go")
+        consider(*arguments)
+
+    monkeypatch.setattr(bench.inference, "_consider", overtaken)
+    bench.inference.start()
+    bench.tick(NOW)
+    assert bench.policy.observations == []
+    bench.tick(NOW + 1)
+    assert [observation.instruction for observation in bench.policy.observations] == ["go"]
+
+
 def test_the_newest_image_wins(bench: Bench) -> None:
     bench.run()
     bench.policy.go_on.clear()

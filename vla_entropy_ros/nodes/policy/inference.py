@@ -62,6 +62,11 @@ class _Orders:
     epoch: int = 0
     episode: int = 0
 
+    @property
+    def followed(self) -> str | None:
+        """The instruction that is followed; None where there is none."""
+        return (self.options.default_instruction if self.instruction is None else self.instruction) or None
+
 
 class Counters:
     """Totals since configure; each is written by one thread."""
@@ -117,10 +122,9 @@ class Inference:
         return self._orders
 
     @property
-    def instruction(self) -> str:
-        """The instruction that is followed; empty when there is none."""
-        orders = self._orders
-        return orders.options.default_instruction if orders.instruction is None else orders.instruction
+    def instruction(self) -> str | None:
+        """The instruction that is followed now; None where there is none."""
+        return self._orders.followed
 
     def load(self, make: Callable[[], Policy], given_up: Callable[[], bool] = lambda: False) -> Policy:
         """Load the policy on the thread that will run it, check that it looks at the image, and warm it up.
@@ -169,7 +173,7 @@ class Inference:
 
     def instruct(self, text: str) -> None:
         """Follow `text` from the next tick on; empty: follow nothing, not even the default instruction."""
-        if text != self.instruction:
+        if (text or None) != self.instruction:
             self._new_epoch(instruction=text)
 
     def offer(self, message: ImageMessage, camera: int = 0) -> None:
@@ -228,7 +232,7 @@ class Inference:
 
     def _consider(self, messages: tuple[ImageMessage, ...], policy: Policy, orders: _Orders) -> None:
         """Make a tick of the images if it is due, fresh enough and there is something to do."""
-        if not orders.active or not self.instruction:
+        if not orders.active or orders.followed is None:
             return
         if orders.episode != self._episode:
             self._episode = orders.episode
@@ -248,14 +252,16 @@ class Inference:
         else:
             if verdict is Verdict.JUMP:
                 self._begin_episode(policy)
-            self._tick(messages, policy, orders, age)
+            self._tick(messages, policy, orders, orders.followed, age)
 
     def _begin_episode(self, policy: Policy) -> None:
         policy.reset()
         self._pacer.forget()
         self.counters.resets += 1
 
-    def _tick(self, messages: tuple[ImageMessage, ...], policy: Policy, orders: _Orders, age: float) -> None:
+    def _tick(
+        self, messages: tuple[ImageMessage, ...], policy: Policy, orders: _Orders, instruction: str, age: float
+    ) -> None:
         """Images to action, published at once; the bookkeeping for the next tick comes after."""
         images = tuple(decode(message) for message in messages)
         stamp = oldest(messages).header.stamp
@@ -263,7 +269,6 @@ class Inference:
         if orders.options.tunables is not self._applied:
             policy.set_tunables(orders.options.tunables)
             self._applied = orders.options.tunables
-        instruction = orders.options.default_instruction if orders.instruction is None else orders.instruction
         result = policy.infer(Observation(images, instruction, seconds(stamp)))
         if not np.isfinite(result.actions).all():
             raise ActionError("the policy's action is not a finite number")

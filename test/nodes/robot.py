@@ -20,6 +20,7 @@ from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.nodes.common.messages import image_message
 from vla_entropy_ros.nodes.policy.inference import Inference
 from vla_entropy_ros.nodes.policy.node import PolicyNode
+from vla_entropy_ros.nodes.policy.statistics import Statistics
 
 PERIOD = 0.01  # seconds between ticks
 INSTRUCTION = "pick up the red cube"
@@ -44,6 +45,11 @@ class Robot:
         """The configured node's inference."""
         assert self.node._inference is not None
         return self.node._inference
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the node says of itself."""
+        return self.inference.statistics()
 
     @property
     def policy(self) -> Policy:

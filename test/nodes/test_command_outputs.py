@@ -155,4 +155,6 @@ def test_the_gripper_speaks_its_own_unit(stage: Any) -> None:
     for opening, expected in ((0.0, -0.02), (1.0, 0.08), (0.5, 0.03)):
         arm.offer([(0, 0, 0, 0, 0, 0, opening)])
         stage.until(lambda: arm.state() == "tracking", "motion")
-        stage.until(lambda e=expected: openings[-1].data == pytest.approx(e), f"an opening of {opening}")
+        stage.until(
+            lambda e=expected: bool(openings) and openings[-1].data == pytest.approx(e), f"an opening of {opening}"
+        )

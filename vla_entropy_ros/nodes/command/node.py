@@ -253,7 +253,7 @@ class CommandNode(TunableNode):
             "dry run": self._output.muted,
             "command type": self._settings.values["command_type"],
             "action scale": self._settings.values["action_scale"],
-            "commands [Hz]": f"{self._sent.rate:.1f}",
+            "commands [Hz]": f"{self._sent.look().rate:.1f}",
             "chunks accepted": self._accepted,
             "chunks refused": self._refused,
             "stops ordered": self._stops,

@@ -17,7 +17,7 @@ from ...control import Pose
 from ...settings import default_settings
 from ...sim import TASKS, Environment, find_task
 from ..common.diagnostics import OK, WARN, Diagnostics, Report, RollingWindow
-from ..common.messages import image_message, jpeg_message, pose_from, pose_message, seconds
+from ..common.messages import image_message, jpeg_message, pose_in, pose_message, seconds
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, one_line, run
 from ..common.worker import Mailbox, Worker, WorkerError
@@ -104,9 +104,7 @@ class SimulatorNode(TunableNode):
 
     def _on_target(self, message: PoseStamped) -> None:
         try:
-            if message.header.frame_id != self._frame:
-                raise ValueError(f"target_pose is in frame '{message.header.frame_id}', expected '{self._frame}'")
-            self._target.put((seconds(message.header.stamp), pose_from(message)))
+            self._target.put((seconds(message.header.stamp), pose_in(self._frame, message, "target_pose")))
         except ValueError as error:
             self.get_logger().error(one_line(error), throttle_duration_sec=LOG_PERIOD)
 
@@ -195,7 +193,8 @@ class SimulatorNode(TunableNode):
 
     def _report(self) -> Report:
         """Does simulated time keep up with real time?"""
-        factor = float(self._steps.recent().sum()) / self._steps.span
+        steps = self._steps.look()
+        factor = float(steps.numbers.sum()) / steps.span
         values: dict[str, object] = {
             "task": self._environment.task.name,
             "real-time factor": f"{factor:.2f}",

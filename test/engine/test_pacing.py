@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_entropy_ros.engine.pacing import Pacer, Verdict
+from vla_entropy_ros.engine.observation import Pacer, Verdict
 
 PERIOD = 0.1
 
@@ -42,13 +42,14 @@ def test_a_slow_camera_gives_a_tick_per_image() -> None:
     assert len(ticks(np.arange(10) * 0.5)) == 10
 
 
-def test_late_images_are_left_out_and_a_jump_back_begins_anew() -> None:
+def test_late_images_are_left_out_and_one_of_a_time_that_has_gone_back_is_due() -> None:
     pacer = Pacer()
     assert pacer.judge(100.0, PERIOD) is Verdict.TICK
     assert pacer.judge(99.95, PERIOD) is Verdict.LATE
     assert pacer.judge(100.05, PERIOD) is Verdict.EARLY
     assert pacer.judge(100.0, PERIOD) is Verdict.EARLY  # the same image, compressed
-    assert pacer.judge(50.0, PERIOD) is Verdict.JUMP
+    assert pacer.judge(50.0, PERIOD) is Verdict.TICK
+    assert pacer.judge(50.05, PERIOD) is Verdict.EARLY
     assert pacer.judge(50.1, PERIOD) is Verdict.TICK
 
 

@@ -23,7 +23,7 @@ LEVEL_NAMES = {OK: "OK", WARN: "WARN", ERROR: "ERROR", STALE: "STALE"}
 
 @dataclass(frozen=True)
 class Report:
-    """What one task says: level (OK, WARN, ERROR, STALE), one line, and values to show beside it."""
+    """State of one task: level (OK, WARN, ERROR, STALE), one line, and values to show beside it."""
 
     level: bytes
     message: str
@@ -75,7 +75,7 @@ class RollingWindow:
 
 
 class Diagnostics:
-    """Asks each task for its report once a second, publishes them, and logs a change of level once."""
+    """Publishes the report of each task once a second, and logs a change of level once."""
 
     def __init__(self, node: Node, hardware_id: str, tasks: Mapping[str, Callable[[], Report]]) -> None:
         self._node = node

@@ -193,7 +193,7 @@ class Inference:
         return Answer(first.message.header.stamp, age, images, result, options.control_period, hold)
 
     def _record(self, answer: Answer) -> None:
-        """Keep the books of a published answer, and show it."""
+        """Count a published answer, and show it."""
         reuse = answer.result.reuse
         self._monitor.count("ticks")
         self._monitor.count("held", answer.hold is not None)

@@ -157,7 +157,7 @@ class Intake:
             self._ready()
 
     def miss(self, count: int) -> None:
-        """Take note of `count` images that were lost on the way."""
+        """Count images that were lost on the way."""
         self._monitor.count("lost", count)
         for _ in range(min(count, MISSED)):
             self._monitor.add(losses=1.0)

@@ -1,4 +1,4 @@
-"""What the policy node says about itself on /diagnostics: inference, observation, cache."""
+"""The policy node's tasks on /diagnostics: inference, observation, cache."""
 
 from __future__ import annotations
 

@@ -99,13 +99,15 @@ class RobotState:
         Raises ObservationError that names the joint or field which is missing, not finite, or more than MAX_STATE_AGE
         away in time, and what to check.
         """
+        topics = ((JOINTS, self._joints), (POSE, self._pose))
         with self._lock:
-            samples = {name: history.nearest(stamp) for name, history in (self._joints | self._pose).items()}
-            for topic, histories in ((JOINTS, self._joints), (POSE, self._pose)):
-                mine = {name: samples[name] for name in histories}
-                if missing := [name for name, sample in mine.items() if sample is None]:
+            samples = {name: history.nearest(stamp) for _, mine in topics for name, history in mine.items()}
+            for topic, mine in topics:
+                if missing := [name for name in mine if samples[name] is None]:
                     raise ObservationError(self._missing(topic, missing))
-                if problem := self._problem(topic, {name: sample for name, sample in mine.items() if sample}, stamp):
+            for topic, mine in topics:
+                told = {name: sample for name in mine if (sample := samples[name]) is not None}
+                if (problem := self._problem(topic, told, stamp)) is not None:
                     raise ObservationError(problem)
         found = [sample for source in self._sources if (sample := samples[source]) is not None]
         farthest = max((time for time, _ in found), key=lambda time: abs(time - stamp))

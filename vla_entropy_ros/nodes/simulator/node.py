@@ -32,7 +32,7 @@ LOG_PERIOD = 5.0  # seconds between two lines about the same refusal
 
 
 class SimulatorNode(TunableNode):
-    """One thread owns the environment, steps it in real time and publishes; callbacks leave notes for it."""
+    """One thread owns the environment, steps it in real time and publishes; callbacks leave commands in mailboxes."""
 
     def __init__(self, stop: Stop | None = None, **node_options: Any) -> None:
         super().__init__("simulator", **node_options)
@@ -128,7 +128,7 @@ class SimulatorNode(TunableNode):
         self.get_logger().info(f"new episode: {values['task']}, seed {values['seed']}")
 
     def _publish_instruction(self) -> None:
-        """Say what the running goal asks for, once: a task may have several goals."""
+        """Publish what the running goal asks for, once: a task may have several goals."""
         if self._environment.instruction != self._asked:
             self._asked = self._environment.instruction
             self._instruction.publish(String(data=self._asked))
@@ -151,7 +151,7 @@ class SimulatorNode(TunableNode):
         return self._due
 
     def _follow(self) -> None:
-        """Hand the newest command to the arm."""
+        """Set the arm's target from the newest command."""
         target, opening = self._target.take(), self._opening.take()
         if target is not None and target[0] >= self._not_before:
             self._goal = target[1]
@@ -174,7 +174,7 @@ class SimulatorNode(TunableNode):
         self._poses.publish(pose_message(environment.pose, stamp, self._frame))
 
     def _publish_image(self) -> None:
-        """Draw the scene as it is now, for whoever listens."""
+        """Render the scene as it is now, for whoever subscribes."""
         self._success.publish(Bool(data=bool(self._environment.success)))
         self._publish_instruction()
         raw, jpeg = self._images.get_subscription_count(), self._jpegs.get_subscription_count()

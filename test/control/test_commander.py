@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from vla_entropy_ros.control import ActionChunk, ChunkError, Commander, Limits, Pose, Rules
+from vla_entropy_ros.control import ActionChunk, ChunkError, Commander, Limits, Motion, Pose, Rules
 
 DOWN = np.array([1.0, 0.0, 0.0, 0.0])
 START = Pose(np.array([0.45, 0.0, 0.2]), DOWN)
@@ -28,7 +28,7 @@ def commander(rules: Rules | None = None) -> Commander:
 
 def test_idle_commander_holds_the_measured_pose() -> None:
     command = commander().command(10.0, START)
-    assert command.state == "idle"
+    assert command.state is Motion.IDLE
     assert command.opening is None
     np.testing.assert_array_equal(command.pose.position, START.position)
 
@@ -74,9 +74,9 @@ def test_motion_stops_when_chunks_cease() -> None:
     arm.offer(chunk([0.03, 0, 0, 0, 0, 0, 1]), now=10.0)
     arm.command(10.1, START)
     moved = Pose(START.position + np.array([0.025, 0, 0]), DOWN)
-    assert arm.command(10.0 + 2 * PERIOD - 0.01, moved).state == "tracking"
+    assert arm.command(10.0 + 2 * PERIOD - 0.01, moved).state is Motion.TRACKING
     command = arm.command(10.0 + 2 * PERIOD + 0.01, moved)
-    assert (command.state, command.reason) == ("holding", "chunks are stale: none for 2 control periods")
+    assert (command.state, command.reason) == (Motion.HOLDING, "chunks are stale: none for 2 control periods")
     np.testing.assert_array_equal(command.pose.position, moved.position)
 
 
@@ -97,7 +97,7 @@ def test_malformed_chunk_stops_the_arm_and_says_why(bad: ActionChunk, says: str)
     with pytest.raises(ChunkError, match=says):
         arm.offer(bad, now=10.0)
     command = arm.command(10.05, START)
-    assert command.state == "holding"
+    assert command.state is Motion.HOLDING
     np.testing.assert_array_equal(command.pose.position, START.position)
 
 
@@ -112,7 +112,7 @@ def test_further_orders_to_stop_do_not_let_a_held_arm_creep() -> None:
         arm.stop("again")
         command = arm.command(10.2 + number, sagging)
         np.testing.assert_array_equal(command.pose.position, held)
-    assert (command.state, command.reason) == ("holding", "again")
+    assert (command.state, command.reason) == (Motion.HOLDING, "again")
 
 
 def test_old_chunks_are_refused_and_what_runs_goes_on() -> None:
@@ -134,10 +134,11 @@ def test_a_late_chunk_moves_the_arm_no_longer_than_its_observation_allows(late: 
     arm.offer(chunk(*[[0.02, 0, 0, 0, 0, 0, 1]] * actions), now=end - PERIOD + late)
     times = np.arange(end - PERIOD + late, end + 1.0, 0.01)
     commands = [arm.command(now, START) for now in times]
-    moved = [t for t, a, b in zip(times[1:], commands, commands[1:], strict=False) if a.state == b.state == "tracking"]
+    pairs = zip(times[1:], commands, commands[1:], strict=False)
+    moved = [t for t, a, b in pairs if a.state is b.state is Motion.TRACKING]
     assert max(moved, default=0.0) <= end + Rules().expired_after
-    assert commands[-1].state == "holding"
-    assert "stale" in commands[-1].reason
+    assert commands[-1].state is Motion.HOLDING
+    assert "stale" in (commands[-1].reason or "")
     np.testing.assert_array_equal(commands[-1].pose.position, START.position)
 
 
@@ -174,8 +175,8 @@ def test_a_long_chunk_is_not_run_out_once_chunks_cease() -> None:
     arm = commander()
     arm.offer(chunk(*[[0.01, 0, 0, 0, 0, 0, 1]] * 8), now=10.0)
     for now in np.arange(10.0, 10.2, 0.02):
-        assert arm.command(float(now), START).state == "tracking"
-    assert arm.command(10.21, START).state == "holding"
+        assert arm.command(float(now), START).state is Motion.TRACKING
+    assert arm.command(10.21, START).state is Motion.HOLDING
     patient = commander(Rules(stale_after=8.0))
     patient.offer(chunk(*[[0.002, 0, 0, 0, 0, 0, 1]] * 8), now=10.0)
     for now in np.arange(10.0, 10.8, 0.02):

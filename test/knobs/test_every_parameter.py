@@ -18,6 +18,7 @@ LOADED = "nodes/test_knobs.py::test_what_a_policy_is_loaded_with"
 FRAMES = "nodes/test_knobs.py::test_frame_and_reliability_are_those_of_the_start"
 SIMULATED = "nodes/test_knobs.py::test_frames_and_size_of_the_simulator_are_those_of_the_start"
 CAMERAS = "nodes/test_inference.py::test_several_cameras_make_one_observation_of_the_age_of_its_oldest_image"
+STATE = "nodes/test_robot_state.py::test_two_publishers_may_own_different_joints_and_the_pose_is_in_fixed_axes"
 EPISODE = "nodes/test_simulator_node.py::test_a_task_service_begins_its_episode_and_the_seed_decides_it"
 
 # Parameters with a table of cases of their own, and every other one by the test that shows its effect.
@@ -31,6 +32,7 @@ SHOWN: dict[str, dict[str, str]] = {
         "observation.max_age": "nodes/test_policy_faults.py::test_an_old_image_gives_a_warning",
         "observation.reliability": FRAMES,
         "observation.slop": CAMERAS,
+        "state.names": STATE,
         "max_action_entropy": "nodes/test_policy_faults.py::test_an_uncertain_policy_orders_a_stop",
         "warn.silence": "nodes/test_knobs.py::test_how_long_a_silence_is_reported",
         "warn.loss": "nodes/test_policy_faults.py::test_lost_images_are_counted_and_the_profile_is_named",
@@ -58,12 +60,7 @@ WORDS = {  # that the test has in place of the parameter's name
     "pose_timeout": "more than 5 s old",
     "command_type": "sent_freely(command_type)",
 }
-UNREAD = pytest.mark.xfail(strict=True, reason="the policy node reads no state yet")
-ALL = [
-    pytest.param(node, setting.name, marks=[UNREAD] if setting.name == "state.names" else [])
-    for node, settings in TABLES.items()
-    for setting in settings
-]
+ALL = [(node, setting.name) for node, settings in TABLES.items() for setting in settings]
 
 
 @cache

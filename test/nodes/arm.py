@@ -15,7 +15,7 @@ from std_msgs.msg import Float64, String
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_entropy_ros.control import Pose
+from vla_entropy_ros.control import Motion, Pose
 from vla_entropy_ros.control.chunk import ACTION_NAMES
 from vla_entropy_ros.nodes.command.node import CommandNode
 from vla_entropy_ros.nodes.common.messages import chunk_message, pose_from, pose_message
@@ -97,9 +97,9 @@ class Arm(Wires):
         assert self.enable().success
         return self
 
-    def state(self) -> str:
+    def state(self) -> Motion | None:
         """State of the last command."""
-        return self.node._command.state if self.node._command else ""
+        return self.node._command.state if self.node._command else None
 
     def safety(self, level: bytes, said: str) -> None:
         """Wait for a diagnostic."""

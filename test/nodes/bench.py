@@ -14,8 +14,10 @@ from builtin_interfaces.msg import Time
 from rclpy.logging import get_logger
 from sensor_msgs.msg import Image
 
-from vla_entropy_ros.engine import Observation, Tunables
-from vla_entropy_ros.nodes.policy.inference import Inference, Options, Tick
+from vla_entropy_ros.engine import Observation, State, Tunables
+from vla_entropy_ros.nodes.policy.inference import Inference
+from vla_entropy_ros.nodes.policy.orders import Answer, Options
+from vla_entropy_ros.nodes.policy.statistics import Statistics
 
 PATIENCE = 5.0
 NOW = 1000.0  # seconds, on a clock that the tests set
@@ -23,19 +25,13 @@ OPTIONS = Options(Tunables.default(), control_period=0.1, max_observation_age=0.
 
 
 @dataclass
-class Timings:
-    """Only what the thread itself looks at."""
-
-    total: float = 0.01
-
-
-@dataclass
-class Answer:
-    """A result whose action says which tick it belongs to."""
+class Outcome:
+    """A result whose action says which tick it belongs to: only what the thread itself looks at."""
 
     actions: np.ndarray
-    timings: Timings = field(default_factory=Timings)
-    token_entropy: np.ndarray = field(default_factory=lambda: np.full(7, 0.25))
+    uncertainty: float | None = 0.25
+    timings: Any = field(default_factory=lambda: SimpleNamespace(total=0.01))
+    reuse: Any = field(default_factory=lambda: SimpleNamespace(fresh=1, reused=0, age=np.zeros(1)))
 
 
 class Scripted:
@@ -52,6 +48,7 @@ class Scripted:
         self.inside = threading.Event()
         self.fault: Exception | None = None
         self.value = 0.5
+        self.uncertainty: float | None = 0.25
 
     def _note(self, call: str) -> None:
         self.calls.append(call)
@@ -73,14 +70,14 @@ class Scripted:
         self._note("set_tunables")
         self.tunables.append(tunables)
 
-    def infer(self, observation: Observation) -> Answer:
+    def infer(self, observation: Observation) -> Outcome:
         self._note("infer")
         self.observations.append(observation)
         self.inside.set()
         assert self.go_on.wait(PATIENCE)
         if self.fault is not None:
             raise self.fault
-        return Answer(np.full((1, 7), self.value))
+        return Outcome(np.full((1, 7), self.value), self.uncertainty)
 
 
 class Bench:
@@ -89,15 +86,24 @@ class Bench:
     def __init__(self, cameras: int = 1) -> None:
         self.policy = Scripted(cameras)
         self.now = NOW
-        self.published: list[Tick] = []
-        self.observed: list[Tick] = []
+        self.published: list[Answer] = []
+        self.observed: list[Answer] = []
         logger: Any = get_logger("bench")
-        self.inference = Inference(OPTIONS, lambda: self.now, self._publish, self.observed.append, logger)
+        self.inference = Inference(OPTIONS, lambda: self.now, self.sense, self._publish, self.observed.append, logger)
         self.inference.load(lambda: self.policy)  # type: ignore[arg-type, return-value]
 
-    def _publish(self, tick: Tick) -> None:
+    @property
+    def statistics(self) -> Statistics:
+        """What the inference says of itself."""
+        return self.inference.statistics()
+
+    def sense(self, stamp: float) -> State | None:
+        """The robot's state."""
+        return None
+
+    def _publish(self, answer: Answer) -> None:
         self.policy.calls.append("publish")
-        self.published.append(tick)
+        self.published.append(answer)
 
     def run(self, instruction: str = "pick up the red cube") -> None:
         """Activate and instruct."""
@@ -112,12 +118,12 @@ class Bench:
         message = Image(height=size, width=size, step=size, encoding=encoding, data=array.array("B", [value] * size**2))
         message.header.stamp = Time(sec=int(stamp), nanosec=round(stamp % 1 * 1e9))
         message.header.frame_id = frame
-        self.inference.offer(message, camera)
+        self.inference.intake.offer(message, camera)
 
     def settle(self) -> None:
         """Wait until the thread has nothing left to do."""
         end = time.monotonic() + PATIENCE
-        while (self.inference._slot._item is not None or self.inference.busy_since) and time.monotonic() < end:
+        while (self.inference.intake._newest._item or self.statistics.busy_since) and time.monotonic() < end:
             time.sleep(0.001)
         self.inference._worker.call(lambda: None, PATIENCE)
 

@@ -20,6 +20,7 @@ from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.nodes.common.messages import image_message
 from vla_entropy_ros.nodes.policy.inference import Inference
 from vla_entropy_ros.nodes.policy.node import PolicyNode
+from vla_entropy_ros.nodes.policy.statistics import Statistics
 
 PERIOD = 0.01  # seconds between ticks
 INSTRUCTION = "pick up the red cube"
@@ -30,9 +31,9 @@ class Robot:
 
     def __init__(self, stage: Any, checkpoint: Path | str, **overrides: Any) -> None:
         self.stage = stage
-        # A slow machine must not fail these tests: how old an image may be is what another one is about.
-        values = {"checkpoint": str(checkpoint), "observation.max_age": 10.0, "control_period": PERIOD}
-        values["warn.tick"] = 10.0
+        # A slow machine must not fail these tests: how old an image, how slow a tick may be is what others are about.
+        values = {"checkpoint": str(checkpoint), "observation.max_age": 10.0, "warn.tick": 10.0}
+        values |= {"control_period": PERIOD}
         values |= {"k1": 2, "k2": 3, "row_budget": 0, "taper_rows": 4, **overrides}  # for 16 visual tokens
         parameters = [Parameter(name, value=value) for name, value in values.items()]
         self.node: PolicyNode = stage.add(PolicyNode(parameter_overrides=parameters))
@@ -44,6 +45,11 @@ class Robot:
         """The configured node's inference."""
         assert self.node._inference is not None
         return self.node._inference
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the node says of itself."""
+        return self.inference.statistics()
 
     @property
     def policy(self) -> Policy:
@@ -74,7 +80,7 @@ class Robot:
     def instruct(self, text: str) -> None:
         """Publish an instruction and wait until it has arrived."""
         self.instructions.publish(String(data=text))
-        self.stage.until(lambda: self.inference.instruction == text.strip(), f"instruction '{text}'")
+        self.stage.until(lambda: self.inference.instruction == (text.strip() or None), f"instruction '{text}'")
 
     def image(self, size: int = 56) -> Image:
         """A random image of now."""

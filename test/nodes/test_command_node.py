@@ -11,7 +11,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 
-from vla_entropy_ros.control import Pose
+from vla_entropy_ros.control import Motion, Pose
 from vla_entropy_ros.nodes.common.messages import pose_from, seconds
 
 from .arm import FORWARD, HOME, PAUSE, PERIOD, Arm, farthest, last_away
@@ -56,7 +56,7 @@ def test_a_chunk_moves_the_target_by_its_action_and_then_it_holds(stage: Any) ->
     assert pose_from(arm.targets[-1]).position == pytest.approx([0.47, 0.0, 0.2], abs=1e-6)
     assert arm.openings[-1].data == pytest.approx(0.25)
     arm.safety(OK, "tracking")
-    stage.until(lambda: arm.state() == "holding", "a hold")
+    stage.until(lambda: arm.state() is Motion.HOLDING, "a hold")
     arm.safety(WARN, "chunks are stale")
     assert pose_from(arm.targets[-1]).position == pytest.approx(HOME.position)  # where the arm is
 
@@ -65,8 +65,8 @@ def test_a_stale_chunk_is_held_within_two_periods(stage: Any) -> None:
     arm = Arm(stage, {"chunk.stale_after": 1.0}).ready()
     began = seconds(arm.time())
     arm.offer()
-    stage.until(lambda: arm.state() == "tracking", "motion")
-    stage.until(lambda: arm.state() == "holding", "a hold")
+    stage.until(lambda: arm.state() is Motion.TRACKING, "motion")
+    stage.until(lambda: arm.state() is Motion.HOLDING, "a hold")
     stage.until(lambda: last_away(arm) < 1e-9, "the hold on the wire")
     moving = [seconds(t.header.stamp) for t in arm.targets if farthest([t]) > 1e-9]
     assert moving[-1] - began < 2 * PERIOD + 0.25  # 0.25: the chunk's way on a busy machine
@@ -83,14 +83,14 @@ def test_a_stale_chunk_is_held_within_two_periods(stage: Any) -> None:
 def test_a_malformed_chunk_stops_the_arm(stage: Any, chunk: dict[str, Any], said: str) -> None:
     arm = Arm(stage, {"chunk.stale_after": 50.0}).ready()
     arm.offer()
-    stage.until(lambda: arm.state() == "tracking", "motion")
+    stage.until(lambda: arm.state() is Motion.TRACKING, "motion")
     time.sleep(0.01)
     arm.offer(**chunk)
-    stage.until(lambda: arm.state() == "holding", "a hold")
+    stage.until(lambda: arm.state() is Motion.HOLDING, "a hold")
     stage.until(lambda: last_away(arm) < 1e-9, "the hold on the wire")
     arm.safety(ERROR, said)
     arm.offer()
-    stage.until(lambda: arm.state() == "tracking", "motion")
+    stage.until(lambda: arm.state() is Motion.TRACKING, "motion")
     arm.safety(OK, "tracking")
 
 
@@ -100,7 +100,7 @@ def test_a_chunk_from_before_it_was_enabled_is_refused(stage: Any) -> None:
     stage.until(lambda: arm.node._refused == 1, "a refusal")
     stage.until(lambda: len(arm.targets) > 3, "targets")
     assert farthest(arm.targets) < 1e-9
-    assert arm.state() == "idle"
+    assert arm.state() is Motion.IDLE
 
 
 def test_steps_and_workspace_are_limited_live(stage: Any) -> None:

@@ -13,6 +13,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, String
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_entropy_ros.control import Motion
 from vla_entropy_ros.nodes.command.arm import JointArm
 from vla_entropy_ros.nodes.command.node import CommandNode
 from vla_entropy_ros.nodes.common.messages import chunk_from
@@ -154,5 +155,7 @@ def test_the_gripper_speaks_its_own_unit(stage: Any) -> None:
     arm = Arm(stage, {"gripper.open": 0.08, "gripper.closed": -0.02}).ready()
     for opening, expected in ((0.0, -0.02), (1.0, 0.08), (0.5, 0.03)):
         arm.offer([(0, 0, 0, 0, 0, 0, opening)])
-        stage.until(lambda: arm.state() == "tracking", "motion")
-        stage.until(lambda e=expected: openings[-1].data == pytest.approx(e), f"an opening of {opening}")
+        stage.until(lambda: arm.state() is Motion.TRACKING, "motion")
+        stage.until(
+            lambda e=expected: bool(openings) and openings[-1].data == pytest.approx(e), f"an opening of {opening}"
+        )

@@ -14,6 +14,7 @@ from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from vla_entropy_ros.control import Motion
 from vla_entropy_ros.evaluation.processes import Processes
 from vla_entropy_ros.nodes.common.messages import stop_message
 
@@ -26,7 +27,7 @@ def moving(stage: Any, **overrides: Any) -> Arm:
     """An arm in motion, on a chunk that would go on for long."""
     arm = Arm(stage, {"chunk.stale_after": 50.0, **overrides}).ready()
     arm.offer()
-    stage.until(lambda: arm.state() == "tracking", "motion")
+    stage.until(lambda: arm.state() is Motion.TRACKING, "motion")
     return arm
 
 
@@ -69,7 +70,7 @@ def test_an_emergency_stop_before_the_arm_is_enabled_sends_nothing_but_latches(s
 def test_the_policys_stop_order_holds_the_arm_at_once(stage: Any) -> None:
     arm = moving(stage)
     arm.chunks.publish(stop_message(arm.time(), "base_link"))
-    stage.until(lambda: arm.state() == "holding", "a hold")
+    stage.until(lambda: arm.state() is Motion.HOLDING, "a hold")
     stage.until(lambda: last_away(arm) < 1e-9, "the hold on the wire")
     arm.safety(WARN, "the policy says stop")
 

@@ -20,16 +20,16 @@ def test_samples_forget_what_is_older_than_the_window(monkeypatch: pytest.Monkey
     time.sleep(0.06)
     samples.add(2.0)
     samples.add(3.0)
-    assert samples.recent().tolist() == [2.0, 3.0]
-    assert samples.rate == pytest.approx(2 / 0.05)
+    assert samples.look().numbers.tolist() == [2.0, 3.0]
+    assert samples.look().rate == pytest.approx(2 / 0.05)
 
 
 def test_a_summary_shows_median_tail_and_maximum() -> None:
     samples = RollingWindow()
-    assert samples.summary("tick", "ms") == {"tick p50 / p95 / max [ms]": "-"}
+    assert samples.look().summary("tick", "ms") == {"tick p50 / p95 / max [ms]": "-"}
     for value in np.linspace(0.0, 0.1, 101):
         samples.add(value)
-    assert samples.summary("tick", "ms", 1e3) == {"tick p50 / p95 / max [ms]": "50.0 / 95.0 / 100.0"}
+    assert samples.look().summary("tick", "ms", 1e3) == {"tick p50 / p95 / max [ms]": "50.0 / 95.0 / 100.0"}
 
 
 class Patient(Node):

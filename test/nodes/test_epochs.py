@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .bench import NOW, PATIENCE, Answer, Bench, Scripted
+from .bench import NOW, PATIENCE, Bench, Outcome, Scripted
 
 CUTS = ("reset", "restart", "frame", "size", "back")  # what ends an episode
 INSTRUCTIONS = ("pick up the red cube", "put it down")
@@ -26,7 +26,7 @@ class History(Bench):
         self.inferred = 0
         infer, reset = self.policy.infer, self.policy.reset
 
-        def watched(observation: Any) -> Answer:
+        def watched(observation: Any) -> Outcome:
             assert not self.cut, "a tick on what was cached before a cut"
             assert observation.instruction == INSTRUCTIONS[self.asked]
             self.began = self.count
@@ -96,8 +96,8 @@ def test_no_result_and_no_cache_outlives_its_epoch(happened: list[str]) -> None:
     history.do("release")
     history.do("see")
     assert history.published  # whatever happened, the next image gets its action
-    assert history.inference.fault == ""
-    assert history.inferred == len(history.published) + history.inference.counters.dropped
+    assert history.statistics.fault is None
+    assert history.inferred == len(history.published) + history.statistics.dropped
     assert history.inference.close()
 
 
@@ -108,6 +108,6 @@ def test_the_property_can_fail() -> None:
     history.inference.reset = lambda: None  # type: ignore[method-assign]
     for event in ("see", "reset", "see"):
         history.do(event)
-    assert "a tick on what was cached before a cut" in history.inference.fault
+    assert "a tick on what was cached before a cut" in (history.statistics.fault or "")
     assert history.inference.close()
     assert isinstance(history.policy, Scripted)

@@ -38,9 +38,9 @@ def test_the_action_is_out_before_the_policy_settles(bench: Bench) -> None:
     bench.run()
     bench.tick(NOW)
     assert bench.policy.calls[-3:] == ["infer", "publish", "settle"]
-    (tick,) = bench.published
-    assert (tick.stamp.sec, tick.stamp.nanosec, tick.period) == (1000, 0, 0.1)
-    assert bench.observed == [tick]
+    (answer,) = bench.published
+    assert (answer.stamp.sec, answer.stamp.nanosec, answer.period) == (1000, 0, 0.1)
+    assert bench.observed == [answer]
 
 
 def test_without_activation_nothing_is_inferred(bench: Bench) -> None:
@@ -70,6 +70,24 @@ def test_the_default_instruction_serves_until_another_comes(bench: Bench) -> Non
     assert [observation.instruction for observation in bench.policy.observations] == ["wait", "go"]
 
 
+def test_an_instruction_that_comes_while_an_image_is_considered_serves_the_next_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consider = bench.inference._consider
+
+    def overtaken(*arguments: Any) -> None:
+        """The orders to work by are fixed already when the instruction arrives."""
+        bench.inference.instruct("go")
+        consider(*arguments)
+
+    monkeypatch.setattr(bench.inference, "_consider", overtaken)
+    bench.inference.start()
+    bench.tick(NOW)
+    assert bench.policy.observations == []
+    bench.tick(NOW + 1)
+    assert [observation.instruction for observation in bench.policy.observations] == ["go"]
+
+
 def test_the_newest_image_wins(bench: Bench) -> None:
     bench.run()
     bench.policy.go_on.clear()
@@ -80,7 +98,7 @@ def test_the_newest_image_wins(bench: Bench) -> None:
     bench.policy.go_on.set()
     bench.settle()
     assert [observation.images[0][0, 0, 0] for observation in bench.policy.observations] == [1, 5]
-    assert bench.inference.counters.displaced == 3
+    assert bench.statistics.displaced == 3
     assert len(bench.published) == 2
 
 
@@ -104,7 +122,7 @@ def test_a_result_that_was_overtaken_is_dropped(bench: Bench, event: Callable[[I
     bench.settle()
     assert bench.published == []
     assert bench.observed == []
-    assert bench.inference.counters.dropped == 1
+    assert bench.statistics.dropped == 1
 
 
 def test_a_change_takes_effect_at_the_next_tick_never_inside_one(bench: Bench) -> None:
@@ -119,7 +137,7 @@ def test_a_change_takes_effect_at_the_next_tick_never_inside_one(bench: Bench) -
     bench.settle()
     bench.tick(NOW + 1)
     assert bench.policy.tunables == [OPTIONS.tunables, changed.tunables]
-    assert [tick.period for tick in bench.published] == [0.1, 0.2]
+    assert [answer.period for answer in bench.published] == [0.1, 0.2]
 
 
 def test_an_old_image_gives_no_action(bench: Bench) -> None:
@@ -130,11 +148,11 @@ def test_an_old_image_gives_no_action(bench: Bench) -> None:
     message = Image(height=1, width=1, step=1, encoding="mono8", data=array.array("B", [0]))
     for stamp in (NOW + 1, NOW + 3):  # too old, and from a clock that is ahead
         message.header.stamp = Time(sec=int(stamp))
-        bench.inference.offer(message)
+        bench.inference.intake.offer(message)
         bench.settle()
     assert len(bench.published) == 1
-    assert bench.inference.counters.too_old == 2
-    assert "valid up to 0.5" in bench.inference.observation_fault
+    assert bench.statistics.too_old == 2
+    assert "valid up to 0.5" in (bench.statistics.observation_fault or "")
 
 
 def test_time_that_jumps_back_begins_a_new_episode(bench: Bench) -> None:
@@ -160,14 +178,15 @@ def test_a_failing_tick_publishes_nothing_and_the_next_one_is_fresh(bench: Bench
     bench.policy.fault, bench.policy.value = fault, float("nan")
     bench.tick(NOW)
     assert bench.published == []
-    assert bench.inference.fault.startswith("no action: ")
-    assert "\n" not in bench.inference.fault
+    said = bench.statistics.fault or ""
+    assert said.startswith("no action: ")
+    assert "\n" not in said
     assert bench.policy.calls[-1] == "reset"
     bench.policy.fault, bench.policy.value = None, 0.0
     bench.tick(NOW + 1)
     assert len(bench.published) == 1
-    assert bench.inference.fault == ""
-    assert bench.inference.counters.faults == 1
+    assert bench.statistics.fault is None
+    assert bench.statistics.faults == 1
 
 
 def test_an_unusable_image_leaves_the_cache_alone(bench: Bench) -> None:
@@ -178,8 +197,8 @@ def test_an_unusable_image_leaves_the_cache_alone(bench: Bench) -> None:
     bench.policy.fault = ObservationError("image too small")
     bench.tick(NOW + 2)
     assert len(bench.published) == 1
-    assert bench.inference.observation_fault == "image too small"
-    assert bench.inference.counters.refused == 2
+    assert bench.statistics.observation_fault == "image too small"
+    assert bench.statistics.refused == 2
     assert bench.policy.calls.count("reset") == resets
 
 
@@ -188,18 +207,18 @@ def test_a_compressed_twin_is_left_aside_while_raw_images_come(bench: Bench) -> 
 
     bench.run()
     bench.tick(NOW)
-    bench.inference.offer(CompressedImage(format="jpeg"))
+    bench.inference.intake.offer(CompressedImage(format="jpeg"))
     bench.settle()
-    assert bench.inference.counters.received == 1
-    bench.inference._views[0]._last_raw -= 10.0
-    bench.inference.offer(CompressedImage(format="jpeg"))
+    assert bench.statistics.received == 1
+    bench.inference.intake._views[0]._last_raw -= 10.0
+    bench.inference.intake.offer(CompressedImage(format="jpeg"))
     bench.settle()
-    assert bench.inference.counters.received == 2
+    assert bench.statistics.received == 2
 
 
 def test_a_policy_that_fails_its_test_is_not_kept() -> None:
     logger: Any = get_logger("bench")
-    inference = Inference(OPTIONS, lambda: NOW, lambda tick: None, lambda tick: None, logger)
+    inference = Inference(OPTIONS, lambda: NOW, lambda stamp: None, lambda answer: None, lambda answer: None, logger)
     policy = Scripted()
     policy.self_test = lambda: (_ for _ in ()).throw(ActionError("blind"))  # type: ignore[method-assign]
     with pytest.raises(ActionError, match="blind"):
@@ -223,7 +242,7 @@ def test_another_camera_drops_the_running_result_and_the_cache(bench: Bench, cha
     bench.see(**{"stamp": NOW + 0.1, **change})
     bench.policy.go_on.set()
     bench.settle()
-    assert bench.inference.counters.dropped == bench.inference.counters.changes == 1
+    assert bench.statistics.dropped == bench.statistics.interruptions == 1
     assert bench.policy.calls[-4:] == ["reset", "infer", "publish", "settle"]
     assert len(bench.published) == 2
 
@@ -235,8 +254,10 @@ def test_an_uncertain_action_is_marked_not_to_be_done(bench: Bench) -> None:
     bench.tick(NOW + 1)
     bench.inference.set_options(replace(OPTIONS, max_action_entropy=0.3))
     bench.tick(NOW + 2)
-    assert [tick.hold for tick in bench.published] == ["", "action entropy 0.25 is above max_action_entropy 0.2", ""]
-    assert bench.inference.counters.held == 1
+    assert [answer.hold for answer in bench.published] == [
+        None, "action entropy 0.25 is above max_action_entropy 0.2", None
+    ]  # fmt: skip
+    assert bench.statistics.held == 1
 
 
 def test_several_cameras_make_one_observation_of_the_age_of_its_oldest_image() -> None:
@@ -250,5 +271,5 @@ def test_several_cameras_make_one_observation_of_the_age_of_its_oldest_image() -
     assert [int(image[0, 0, 0]) for image in observation.images] == [3, 2]
     assert bench.published[0].capture_age == pytest.approx(0.02, abs=1e-6)
     assert observation.stamp == pytest.approx(NOW + 0.2)
-    assert bench.inference.unmatched == 1
+    assert bench.statistics.unmatched == 1
     assert bench.inference.close()

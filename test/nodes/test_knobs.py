@@ -75,7 +75,7 @@ def test_a_value_that_nobody_listens_to_says_so(
     assert stage.set_parameter("policy", "T", 8).reason == ""
     assert stage.set_parameter("policy", "k1", 3).successful
     assert stage.set_parameter("policy", "T", 9).reason == "T has no effect while k1 and k2 are both 3"
-    assert robot.inference.orders.options.tunables.T == 9
+    assert robot.inference._orders.options.tunables.T == 9
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_what_runs_is_what_param_get_tells(stage: Any, checkpoint: Path, capfd: 
         f"{FIXED}; this policy runs with taper_rows 0"
     ]
     assert get(stage, "taper_rows") == 0
-    assert robot.inference.orders.options.tunables.taper_rows == 0
+    assert robot.inference._orders.options.tunables.taper_rows == 0
     answer = stage.set_parameter("policy", "taper_rows", 4)
     assert (answer.successful, answer.reason) == (False, FIXED)
     assert stage.set_parameter("policy", "k1", 1).successful  # the others can still be set

@@ -100,7 +100,7 @@ def test_a_budget_above_the_policys_tokens_is_refused_live(robot: Robot, name: s
 
 def test_an_unusable_image_gives_a_diagnostic_and_no_action(robot: Robot) -> None:
     def refused(said: str) -> bool:
-        return said in robot.inference.observation_fault
+        return said in (robot.statistics.observation_fault or "")
 
     def error(said: str, status: DiagnosticStatus) -> bool:
         return status.level == ERROR and said in status.message
@@ -125,9 +125,9 @@ def test_an_empty_instruction_stops_the_action(robot: Robot, capfd: pytest.Captu
     robot.tick()
     robot.instruct("  ")
     assert "empty instruction refused" in capfd.readouterr().err
-    received = robot.inference.counters.received
+    received = robot.statistics.received
     robot.see()
-    robot.quiet(lambda: robot.inference.counters.received > received, "an image")
+    robot.quiet(lambda: robot.statistics.received > received, "an image")
     robot.node._diagnostics.publish()
     status = robot.stage.diagnostic("policy: inference", lambda status: status.level == WARN)
     assert "no instruction" in status.message
@@ -146,7 +146,7 @@ def test_an_action_that_is_no_number_is_not_published(robot: Robot, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(Policy, "infer", broken)
         robot.see()
-        robot.quiet(lambda: robot.inference.fault != "", "a fault")
+        robot.quiet(lambda: robot.statistics.fault is not None, "a fault")
         robot.node._diagnostics.publish()
         status = robot.stage.diagnostic("policy: inference", lambda status: status.level == ERROR)
         assert "not a finite number" in status.message
@@ -162,7 +162,7 @@ def test_an_old_image_gives_a_warning(robot: Robot) -> None:
     old = robot.image()
     old.header.stamp.sec -= 3
     robot.see(old)
-    robot.quiet(lambda: robot.inference.counters.too_old == 1, "an old image")
+    robot.quiet(lambda: robot.statistics.too_old == 1, "an old image")
     robot.node._diagnostics.publish()
     status = robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
     assert "s old, valid up to 0.5" in status.message
@@ -213,7 +213,7 @@ def test_lost_images_are_counted_and_the_profile_is_named(
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", profile)
     assert robot.stage.set_parameter("policy", "warn.silence", 60.0).successful
     robot.tick()
-    robot.node._on_lost(3)
+    robot.inference.intake.miss(3)
     robot.node._diagnostics.publish()
     status = robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
     assert "75% of the images lost in transport" in status.message

@@ -43,7 +43,7 @@ def test_the_lifecycle_goes_round_and_only_an_active_node_acts(stage: Any, check
     robot.quiet(lambda: robot.state == State.PRIMARY_STATE_INACTIVE, "the inactive state")
     assert robot.change(Transition.TRANSITION_ACTIVATE)
     robot.see()
-    robot.quiet(lambda: robot.inference.counters.received == 2, "an image")
+    robot.quiet(lambda: robot.statistics.received == 2, "an image")
     robot.instruct(INSTRUCTION)  # the one before was forgotten
     robot.tick()
     assert robot.change(Transition.TRANSITION_DEACTIVATE)

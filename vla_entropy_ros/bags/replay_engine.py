@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import ActionError, Observation, ObservationError, Policy, Result, State
-from ..engine.pacing import Pacer, Verdict
+from ..engine.observation import Pacer, Verdict
 from ..evaluation.stages import milliseconds
 from ..evaluation.statistics import percentiles
 from ..images import ImageError
@@ -67,11 +67,8 @@ def replay_bag(bag: Bag, policy: Policy, instruction: str, period: float) -> Rep
     refused: dict[str, int] = {}
     for frame in bag.frames():
         images += 1
-        verdict = pacer.judge(frame.stamp, period)
-        if verdict in (Verdict.EARLY, Verdict.LATE):
+        if pacer.judge(frame.stamp, period) is not Verdict.TICK:
             continue
-        if verdict is Verdict.JUMP:
-            policy.reset()
         try:
             result = policy.infer(Observation((frame.pixels(),), instruction, frame.stamp, _state(frame)))
         except (ImageError, ObservationError, ActionError) as error:

@@ -1,7 +1,7 @@
 """Action chunks to commands inside limits; pure functions and small states, no ROS."""
 
 from .chunk import ActionChunk, ChunkError, check_chunk
-from .commander import Command, Commander, Rules
+from .commander import Command, Commander, Motion, Rules
 from .guard import Guard
 from .kinematics import Kinematics, UnreachableError
 from .pose import Limits, Pose, Velocity, clamp_workspace, integrate, limit_lead
@@ -18,6 +18,7 @@ __all__ = [
     "Guard",
     "Kinematics",
     "Limits",
+    "Motion",
     "Pose",
     "Rules",
     "UnreachableError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -32,17 +33,25 @@ class Rules:
     tool: bool = False
 
 
+class Motion(Enum):
+    """What an arm under control does: wait for a first chunk, follow chunks, or stay where it was stopped."""
+
+    IDLE = "idle"
+    TRACKING = "tracking"
+    HOLDING = "holding"
+
+
 @dataclass(frozen=True)
 class Command:
-    """What the arm is told now; state is 'idle', 'tracking' or 'holding', reason says why when it is not tracking.
+    """What the arm is told now, and why it is not tracking; None when it is.
 
     opening is the gripper's opening [0..1], or None as long as no action has said anything about it.
     """
 
     pose: Pose
     opening: float | None
-    state: str
-    reason: str = ""
+    state: Motion
+    reason: str | None = None
 
 
 class Commander:
@@ -67,10 +76,10 @@ class Commander:
         self._pending: list[np.ndarray] = []
         self._opening: float | None = None
         self._deadline: float | None = None
-        self._overdue = ""  # why the arm is held from then on
+        self._overdue: str | None = None  # why the arm is held from then on
         self._last_stamp: float | None = None
         self._not_before = -np.inf
-        self._reason = NO_CHUNK
+        self._reason: str | None = NO_CHUNK  # why no chunk is followed
 
     @property
     def moving(self) -> bool:
@@ -119,7 +128,7 @@ class Commander:
         stale, expired = now + chunk.period * self.rules.stale_after, chunk.end + self.rules.expired_after
         self._deadline = min(stale, expired)
         self._overdue = f"none for {self.rules.stale_after:g} control periods" if stale <= expired else OVERDUE
-        self._reason = ""
+        self._reason = None
 
     def _check_time(self, chunk: ActionChunk, now: float) -> None:
         if chunk.stamp < self._not_before or (self._last_stamp is not None and chunk.stamp <= self._last_stamp):
@@ -148,8 +157,13 @@ class Commander:
             pose = slow(self._last, pose, now - self._last_time, self.limits)
         pose = limit_lead(pose, measured, self.limits)
         self._last, self._last_time = pose, now
-        state = "tracking" if self.moving else "idle" if self._reason == NO_CHUNK else "holding"
-        return Command(pose, self._opening, state, self._reason)
+        return Command(pose, self._opening, self._state, self._reason)
+
+    @property
+    def _state(self) -> Motion:
+        if self.moving:
+            return Motion.TRACKING
+        return Motion.IDLE if self._reason == NO_CHUNK else Motion.HOLDING
 
     def _begin(self, action: np.ndarray, measured: Pose) -> None:
         """Start one action from wherever the target stands; it ends where it leads from the end of the one before."""

@@ -16,10 +16,10 @@ class Guard:
         """Whether commands are sent: to move, or to hold an arm that was stopped while it was under control."""
         return self.enabled or (self.latched and self._was_enabled)
 
-    def switch_on(self, problem: str) -> str:
-        """Let the arm move unless it is latched or there is a `problem`; returns what speaks against it."""
+    def switch_on(self, problem: str | None) -> str | None:
+        """Let the arm move unless it is latched or there is a `problem`; returns why not, None when it may."""
         reason = "the emergency stop is latched: call ~/release first" if self.latched else problem
-        self.enabled = not reason
+        self.enabled = reason is None
         return reason
 
     def switch_off(self) -> None:
@@ -33,5 +33,5 @@ class Guard:
         self.enabled, self.latched = False, True
 
     def release(self) -> None:
-        """Undo the latch; the arm stays switched off."""
+        """Release the latch; the arm stays switched off."""
         self.latched = self._was_enabled = False

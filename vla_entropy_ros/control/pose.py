@@ -24,6 +24,11 @@ class Pose:
         """The orientation as a rotation."""
         return Rotation.from_quat(self.quaternion)
 
+    @property
+    def roll_pitch_yaw(self) -> Vector:
+        """The orientation [3] in rad, as turns about the fixed axes (REP-103)."""
+        return self.rotation.as_euler("xyz")
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -1,8 +1,10 @@
-"""What a policy sees at one instant, and whether it can be acted on."""
+"""What a policy sees at one instant: whether it can be acted on, continues what was seen before, and is due."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 from .errors import ObservationError
 
 MAX_STATE_AGE = 0.2  # seconds between an observation's images and its state
+LATE = 1.0  # seconds: what is older than the last by less has only come late; by more, time has gone back
+TOLERANCE = 0.25  # of the period: covers the jitter of a camera at the control rate
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,72 @@ def state_vector(observation: Observation, names: tuple[str, ...]) -> NDArray[np
     if not abs(age) <= MAX_STATE_AGE:
         raise ObservationError(f"the state is {age:.2f} s older than the images, valid is up to {MAX_STATE_AGE:g} s")
     return chosen
+
+
+@dataclass(frozen=True)
+class View:
+    """What tells whether an observation continues the one before: time [s], size of each image, frame of each camera.
+
+    frames: empty where nobody told them.
+    """
+
+    stamp: float
+    sizes: tuple[tuple[int, ...], ...]
+    frames: tuple[str, ...] = ()
+
+
+def view_of(observation: Observation) -> View:
+    """The view of an observation."""
+    return View(observation.stamp, tuple(image.shape for image in observation.images))
+
+
+def interruption(before: View, now: View, max_gap: float = math.inf) -> str | None:
+    """Why `now` does not continue `before`, None where it does; max_gap: longest time between the two [s].
+
+    Nothing cached may outlive an interruption. Whoever can leave out what only comes late asks `is_late` first.
+    """
+    if now.frames != before.frames:
+        return f"the camera changed from '{', '.join(before.frames)}' to '{', '.join(now.frames)}'"
+    if now.sizes != before.sizes:
+        return "image size changed"
+    if now.stamp < before.stamp:
+        return "time went backwards"
+    return "time jumped" if now.stamp - before.stamp > max_gap else None
+
+
+def is_late(before: float, stamp: float) -> bool:
+    """Whether what was seen at `stamp` [s] only comes late: older than `before`, but time has not gone back."""
+    return -LATE < stamp - before < 0
+
+
+class Verdict(Enum):
+    """What to do with an image."""
+
+    TICK = "tick"
+    EARLY = "early"
+    LATE = "late"
+
+
+class Pacer:
+    """Picks the images that become ticks, at most one per control period; remembers the last tick's and image's time.
+
+    An image of a time that has gone back is due at once.
+    """
+
+    def __init__(self) -> None:
+        self._last = self._seen = -math.inf
+
+    def judge(self, stamp: float, period: float) -> Verdict:
+        """Verdict on an image of time `stamp` [s]; TICK makes it the last one."""
+        if is_late(self._last, stamp):
+            return Verdict.LATE
+        interval = max(0.0, stamp - self._seen)  # of the camera
+        self._seen = stamp
+        if 0 <= stamp - self._last < period - min(TOLERANCE * period, interval / 2):  # the next comes closer to it
+            return Verdict.EARLY
+        self._last = stamp
+        return Verdict.TICK
+
+    def forget(self) -> None:
+        """The next image is due whatever its stamp."""
+        self._last = self._seen = -math.inf

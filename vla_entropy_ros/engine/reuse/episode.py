@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..observation import Observation
+from ..observation import Observation, View, interruption, view_of
 
 NEW_EPISODE = "new episode"
 
@@ -18,27 +18,20 @@ class Episode:
         self.reason: str | None = reason
         self.tick = 0
         self.t = 0  # the paper's t: restarts with each instruction
-        self._last: tuple[float, list[tuple[int, ...]], str] | None = None
+        self._last: tuple[View, str] | None = None  # what was seen and asked
 
     def interruption(self, observation: Observation, max_gap: float) -> str | None:
         """Why `observation` cannot continue the episode, or None; max_gap: longest time between two of them [s]."""
-        if self._last is None:
-            return None
-        stamp, size, _ = self._last
-        if _sizes(observation) != size:
-            return "image size changed"
-        if observation.stamp < stamp:
-            return "time went backwards"
-        return "time jumped" if observation.stamp - stamp > max_gap else None
+        return None if self._last is None else interruption(self._last[0], view_of(observation), max_gap)
 
     def follow(self, observation: Observation) -> bool:
         """Take note of an observation that continues the episode; True for a new instruction, which restarts the
         schedule.
         """
-        instructed = self._last is not None and observation.instruction != self._last[2]
+        instructed = self._last is not None and observation.instruction != self._last[1]
         if instructed:
             self.restart_schedule()
-        self._last = (observation.stamp, _sizes(observation), observation.instruction)
+        self._last = (view_of(observation), observation.instruction)
         return instructed
 
     def restart_schedule(self) -> None:
@@ -50,7 +43,3 @@ class Episode:
         self.tick += 1
         self.t += 1
         self.reason = None
-
-
-def _sizes(observation: Observation) -> list[tuple[int, ...]]:
-    return [image.shape for image in observation.images]

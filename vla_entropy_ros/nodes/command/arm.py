@@ -13,19 +13,19 @@ from std_msgs.msg import String
 
 from ...control import DescriptionError, Kinematics, Pose, read_chain
 from ...control.kinematics import Joints
-from ..common.messages import joints_from, pose_from, seconds
+from ..common.messages import joints_from, pose_in, seconds
 
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears every publisher
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every publisher
 LOG_PERIOD = 5.0  # seconds between two lines about the same fault
 
 
 class Arm(Protocol):
-    """What a command needs to know about the arm."""
+    """Measured state of the arm that a command starts from."""
 
     pose: Pose | None
 
-    def problem(self, now: float, timeout: float) -> str:
-        """Why the measured pose can't be relied on at time `now` [s]; empty when it can."""
+    def problem(self, now: float, timeout: float) -> str | None:
+        """Why the measured pose can't be relied on at time `now` [s]; None when it can."""
 
 
 class Measurement:
@@ -35,20 +35,20 @@ class Measurement:
         self._topic = topic
         self.pose: Pose | None = None
         self._time = -math.inf
-        self._fault = f"no {topic} yet"
+        self._fault: str | None = f"no {topic} yet"
 
-    def problem(self, now: float, timeout: float) -> str:
-        """Why the measured pose can't be relied on at time `now` [s]; empty when it can."""
-        if self.pose is None or self._fault:
+    def problem(self, now: float, timeout: float) -> str | None:
+        """Why the measured pose can't be relied on at time `now` [s]; None when it can."""
+        if self._fault is not None:
             return self._fault
-        return f"{self._topic} is more than {timeout:g} s old" if abs(now - self._time) > timeout else ""
+        return f"{self._topic} is more than {timeout:g} s old" if abs(now - self._time) > timeout else None
 
     def _take(self, pose: Pose, time: float) -> None:
-        self.pose, self._time, self._fault = pose, time, ""
+        self.pose, self._time, self._fault = pose, time, None
 
 
 class PoseArm(Measurement):
-    """An arm that tells its pose on `current_pose`."""
+    """Measures the arm by `current_pose`, which must be in `frame`."""
 
     def __init__(self, node: Node, frame: str) -> None:
         super().__init__("current_pose")
@@ -56,17 +56,14 @@ class PoseArm(Measurement):
         node.create_subscription(PoseStamped, "current_pose", self._on_pose, NEWEST)
 
     def _on_pose(self, message: PoseStamped) -> None:
-        if message.header.frame_id != self._frame:
-            self._fault = f"current_pose is in frame '{message.header.frame_id}', expected '{self._frame}'"
-            return
         try:
-            self._take(pose_from(message), seconds(message.header.stamp))
+            self._take(pose_in(self._frame, message, self._topic), seconds(message.header.stamp))
         except ValueError as error:
-            self._fault = f"current_pose: {error}"
+            self._fault = str(error)
 
 
 class JointArm(Measurement):
-    """An arm that tells its joints on `joint_states`, and its shape on `robot_description` (URDF)."""
+    """Measures the arm by `joint_states`, through the chain of `robot_description` (URDF) from frame to tool."""
 
     def __init__(self, node: Node, frame: str, tool_frame: str) -> None:
         super().__init__("joint_states")

@@ -14,7 +14,7 @@ from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from ...control import ChunkError, Command, Commander, Guard, Pose, UnreachableError, limits_of, rules_of
+from ...control import ChunkError, Command, Commander, Guard, Motion, Pose, UnreachableError, limits_of, rules_of
 from ...settings import default_settings
 from ..common.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Report, RollingWindow
 from ..common.messages import chunk_from, is_stop, pose_message
@@ -48,12 +48,12 @@ class CommandNode(TunableNode):
         self._commander = Commander(limits_of(values), self._frame, rules_of(values))
         self._guard = Guard(values["enabled"])
         self._anchored = False
-        self._refusal = ""  # why the last chunk was refused; empty once one is accepted
+        self._refusal: str | None = None  # why the last chunk was refused; None once one is accepted
         self._accepted = self._refused = self._stops = 0
         self._sent = RollingWindow()
         self._last_time = -math.inf
         self._command: Command | None = None
-        self._said = ""
+        self._said: str | None = None  # what was published on ~/state last
         joints = values["command_type"] == "joint_trajectory"
         self._arm = JointArm(self, self._frame, values["tool_frame"]) if joints else PoseArm(self, self._frame)
         self._output = make_output(values["command_type"], self, self._frame, limits_of(values), values["rate"])
@@ -72,7 +72,7 @@ class CommandNode(TunableNode):
         self._say()
 
     def close(self) -> None:
-        """Say farewell: the last thing on the wire brings the arm to rest."""
+        """Bring the arm to rest, as the last thing on the wire."""
         if self._guard.commanding:
             self._hold("the node is going")
             self._output.flush(FAREWELL)
@@ -80,8 +80,8 @@ class CommandNode(TunableNode):
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
 
-    def _problem(self, now: float) -> str:
-        """Why the measured pose can't be relied on; empty when it can."""
+    def _problem(self, now: float) -> str | None:
+        """Why the measured pose can't be relied on; None when it can."""
         return self._arm.problem(now, self._settings.values["pose_timeout"])
 
     def _apply(self, values: Values) -> None:
@@ -111,8 +111,8 @@ class CommandNode(TunableNode):
             self._refuse(error)
             return
         self._accepted += 1
-        self._refusal = ""
-        if self._arm.pose is not None and not self._problem(now):
+        self._refusal = None
+        if self._arm.pose is not None and self._problem(now) is None:
             actions = self._commander.limited(chunk, self._arm.pose)
             self._output.forward(actions, chunk.period, message.header.stamp)
 
@@ -139,7 +139,7 @@ class CommandNode(TunableNode):
         self._last_time = now
         if not self._guard.commanding:
             return
-        if problem := self._problem(now):
+        if (problem := self._problem(now)) is not None:
             self._rest(problem)
             return
         assert self._arm.pose is not None
@@ -175,7 +175,7 @@ class CommandNode(TunableNode):
             self._openings.publish(Float64(data=float(closed + command.opening * (opened - closed))))
 
     def _rest(self, reason: str) -> None:
-        """Without a measured pose: bring the arm to rest once, then fall silent."""
+        """Without a measured pose: bring the arm to rest once, then publish nothing."""
         self._commander.stop(reason)
         self._anchored = False  # where the arm is later must be seen anew
         if self._command is not None:
@@ -187,19 +187,19 @@ class CommandNode(TunableNode):
         """Drop what runs and bring the arm to rest now, where it is measured if that can be relied on."""
         self._commander.stop(reason)
         now = self._now()
-        if self._arm.pose is not None and not self._problem(now):
+        if self._arm.pose is not None and self._problem(now) is None:
             self._send(self._arm.pose, now)
         else:
             self._rest(reason)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Start from where the arm is, with chunks observed from now on; or hold it there and fall silent."""
+        """Start from where the arm is, with chunks observed from now on; or hold it there and publish nothing more."""
         now = self._now()
         if request.data:
             reason = self._guard.switch_on(self._problem(now))
-            response.success, response.message = not reason, f"not enabled: {reason}" if reason else ""
-            self._refusal, self._anchored = "", False
-            if not reason and self._arm.pose is not None:
+            response.success, response.message = reason is None, "" if reason is None else f"not enabled: {reason}"
+            self._refusal, self._anchored = None, False
+            if reason is None and self._arm.pose is not None:
                 self._anchor(self._arm.pose, now)
         else:
             response.success = True
@@ -211,7 +211,7 @@ class CommandNode(TunableNode):
         return response
 
     def _on_release(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Undo the emergency stop; the arm moves after the next ~/enable, on chunks observed from then on."""
+        """Release the emergency stop; the arm moves after the next ~/enable, on chunks observed from then on."""
         response.success = True
         response.message = "released; call ~/enable to let the arm move"
         if not self._guard.latched:
@@ -236,13 +236,13 @@ class CommandNode(TunableNode):
             return ERROR, f"holding: {EMERGENCY}"
         if not self._guard.enabled:
             return OK, "disabled"
-        if problem := self._problem(self._now()):
+        if (problem := self._problem(self._now())) is not None:
             return STALE, f"no commands: {problem}"
-        if self._command is None or self._command.state == "idle":
+        if self._command is None or self._command.state is Motion.IDLE:
             return OK, "waiting for a chunk"
-        if self._command.state == "holding":
-            return ERROR if self._refusal else WARN, f"holding: {self._command.reason}"
-        return OK, "tracking"
+        if self._command.state is Motion.HOLDING:
+            return WARN if self._refusal is None else ERROR, f"holding: {self._command.reason}"
+        return OK, self._command.state.value
 
     def _report(self) -> Report:
         """Is the arm under control, and if it is held, why?"""
@@ -253,7 +253,7 @@ class CommandNode(TunableNode):
             "dry run": self._output.muted,
             "command type": self._settings.values["command_type"],
             "action scale": self._settings.values["action_scale"],
-            "commands [Hz]": f"{self._sent.rate:.1f}",
+            "commands [Hz]": f"{self._sent.look().rate:.1f}",
             "chunks accepted": self._accepted,
             "chunks refused": self._refused,
             "stops ordered": self._stops,

@@ -1,4 +1,4 @@
-"""The ways of telling an arm where to go: target poses, velocities, joint positions, or checked chunks."""
+"""Command types: target poses, velocities, joint positions, or checked chunks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from trajectory_msgs.msg import JointTrajectory
 
-from ...control import Command, Limits, Pose, Velocity
+from ...control import Command, Limits, Motion, Pose, Velocity
 from ...control.chunk import ACTION_NAMES
 from ...control.kinematics import Joints, slow_joints
 from ...control.pose import AT_REST, velocity
@@ -45,7 +45,7 @@ class Output(ABC):
         """Bring the arm to rest without knowing where it is."""
 
     def forward(self, actions: NDArray[np.float64], period: float, stamp: Time) -> None:  # noqa: B027
-        """Hear of the actions [H, 7], inside the limits, of a new chunk; most kinds have no use for them."""
+        """Pass on the actions [H, 7], inside the limits, of a new chunk; most kinds have no use for them."""
 
     def flush(self, patience: float) -> None:
         """Wait until what was sent has arrived, at most `patience` seconds."""
@@ -84,10 +84,10 @@ class TwistOutput(Output):
     def move(self, command: Command, arm: Arm, now: float) -> None:
         """Send the velocity of the target since the command before; zero at rest."""
         speed = AT_REST
-        if command.state == "tracking" and self._last is not None and arm.pose is not None:
+        if command.state is Motion.TRACKING and self._last is not None and arm.pose is not None:
             before, then = self._last
             speed = velocity(before, command.pose, now - then, arm.pose, self.limits)
-        self._last = (command.pose, now) if command.state == "tracking" else None
+        self._last = (command.pose, now) if command.state is Motion.TRACKING else None
         self._twist(speed)
 
     def rest(self) -> None:
@@ -115,7 +115,7 @@ class JointOutput(Output):
         """Send joint positions for the target; at rest those measured. Raises UnreachableError."""
         assert isinstance(arm, JointArm) and arm.kinematics is not None and arm.joints is not None
         self._names = arm.kinematics.names
-        if command.state != "tracking":
+        if command.state is not Motion.TRACKING:
             if self._held is None:
                 self._held = arm.joints
             self._last = None
@@ -146,7 +146,7 @@ class ChunkOutput(Output):
 
     def move(self, command: Command, arm: Arm, now: float) -> None:
         """Nothing while chunks come; the motionless chunk once they cease."""
-        if command.state == "tracking":
+        if command.state is Motion.TRACKING:
             self._resting = False
         elif not self._resting:
             self.rest()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
@@ -22,55 +23,59 @@ LEVEL_NAMES = {OK: "OK", WARN: "WARN", ERROR: "ERROR", STALE: "STALE"}
 
 @dataclass(frozen=True)
 class Report:
-    """What one task says: level (OK, WARN, ERROR, STALE), one line, and values to show beside it."""
+    """State of one task: level (OK, WARN, ERROR, STALE), one line, and values to show beside it."""
 
     level: bytes
     message: str
     values: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Window:
+    """The numbers of the last `span` seconds."""
+
+    numbers: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    span: float = WINDOW
+
+    @property
+    def rate(self) -> float:
+        """Numbers per second."""
+        return len(self.numbers) / self.span
+
+    def summary(self, name: str, unit: str, scale: float = 1.0) -> dict[str, str]:
+        """Median, 95th percentile and maximum as text, in units of 1 / scale."""
+        values = self.numbers * scale
+        if not len(values):
+            return {f"{name} p50 / p95 / max [{unit}]": "-"}
+        middle, high = np.percentile(values, (50, 95))
+        return {f"{name} p50 / p95 / max [{unit}]": f"{middle:.1f} / {high:.1f} / {values.max():.1f}"}
+
+
 class RollingWindow:
-    """Numbers of the last WINDOW seconds; one thread adds while another looks."""
+    """Keeps the numbers of the last WINDOW seconds; one thread adds while another looks."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._samples: deque[tuple[float, float]] = deque(maxlen=4096)
         self._began = time.monotonic()
 
-    def add(self, value: float) -> None:
+    def add(self, number: float) -> None:
         """Add one number."""
         with self._lock:
-            self._samples.append((time.monotonic(), value))
+            self._samples.append((time.monotonic(), number))
 
-    def recent(self) -> np.ndarray:
-        """The numbers of the last WINDOW seconds."""
+    def look(self) -> Window:
+        """The numbers of the last WINDOW seconds; fewer seconds where this began later."""
         with self._lock:
-            horizon = time.monotonic() - WINDOW
-            while self._samples and self._samples[0][0] < horizon:
+            now = time.monotonic()
+            while self._samples and self._samples[0][0] < now - WINDOW:
                 self._samples.popleft()
-            return np.array([value for _, value in self._samples])
-
-    def summary(self, name: str, unit: str, scale: float = 1.0) -> dict[str, str]:
-        """Median, 95th percentile and maximum as text, in units of 1 / scale."""
-        values = self.recent() * scale
-        if not len(values):
-            return {f"{name} p50 / p95 / max [{unit}]": "-"}
-        middle, high = np.percentile(values, (50, 95))
-        return {f"{name} p50 / p95 / max [{unit}]": f"{middle:.1f} / {high:.1f} / {values.max():.1f}"}
-
-    @property
-    def span(self) -> float:
-        """Time [s] that `recent` covers: WINDOW, less when this began later."""
-        return min(WINDOW, max(time.monotonic() - self._began, 1e-3))
-
-    @property
-    def rate(self) -> float:
-        """Numbers per second."""
-        return len(self.recent()) / self.span
+            numbers = np.array([number for _, number in self._samples], np.float64)
+        return Window(numbers, min(WINDOW, max(now - self._began, 1e-3)))
 
 
 class Diagnostics:
-    """Asks each task for its report once a second, publishes them, and logs a change of level once."""
+    """Publishes the report of each task once a second, and logs a change of level once."""
 
     def __init__(self, node: Node, hardware_id: str, tasks: Mapping[str, Callable[[], Report]]) -> None:
         self._node = node

@@ -139,3 +139,13 @@ def pose_from(message: PoseStamped) -> Pose:
     if not (np.isfinite(position).all() and np.isfinite(length) and length > 0.5):
         raise ValueError("pose refused: not finite, or its quaternion has no length")
     return Pose(position, quaternion / length)
+
+
+def pose_in(frame: str, message: PoseStamped, topic: str) -> Pose:
+    """Pose of a message on `topic`, which must be in `frame`; ValueError in one line when it is not, or is no pose."""
+    if message.header.frame_id != frame:
+        raise ValueError(f"{topic} is in frame '{message.header.frame_id}', expected '{frame}'")
+    try:
+        return pose_from(message)
+    except ValueError as error:
+        raise ValueError(f"{topic}: {error}") from None

@@ -1,4 +1,4 @@
-"""One thread that owns something other threads must not touch, and the slot that feeds it."""
+"""One thread that owns something other threads must not touch, and the mailbox that feeds it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Mailbox(Generic[T]):
         return displaced
 
     def take(self) -> T | None:
-        """Empty the slot and return what was in it."""
+        """Empty the mailbox and return what was in it."""
         with self._lock:
             item, self._item = self._item, None
         return item

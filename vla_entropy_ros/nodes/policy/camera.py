@@ -41,7 +41,7 @@ class _Stream:
 
 
 class Camera:
-    """Hears one camera; `match` is called now and then, since publishers come and go.
+    """Subscribes to one camera; call `match` now and then, since publishers come and go.
 
     `offer` gets the images, `lost` the number of those that were lost on the way.
     """
@@ -79,7 +79,7 @@ class Camera:
             )
 
     def close(self) -> None:
-        """Hear nothing any more."""
+        """End the subscriptions."""
         for stream in self._streams:
             self._end(stream)
 

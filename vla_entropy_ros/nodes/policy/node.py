@@ -15,35 +15,25 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.subscription import Subscription
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory
 
-from ...engine import EngineError, Policy
+from ...engine import EngineError, Policy, State
 from ...engine.tunables import BUDGETS, Tunables
 from ...settings import SettingError, default_settings
 from ..common.diagnostics import ERROR, OK, Diagnostics, Report
-from ..common.messages import chunk_message, stop_message
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, one_line, run
 from .camera import Camera, topics
-from .inference import LOG_PERIOD, Inference, Options, Tick
+from .chunks import ActionPublisher
+from .inference import LOG_PERIOD, Inference
+from .orders import Answer, options_of
 from .reports import Bounds, cache_report, inference_report, observation_report
+from .robot_state import RobotState, sources_of
 from .settings import CAMERAS, POLICY_SETTINGS, STATES, resolve_checkpoint
+from .statistics import Statistics
 from .telemetry import Telemetry
 
 MATCH_PERIOD = 0.5  # seconds between two looks at what the cameras' publishers offer
 FAREWELL = 0.3  # seconds the stop order has to arrive
-
-
-def options_of(values: Values) -> Options:
-    """Live options of all parameter values; ValueError in one line when they do not fit together."""
-    return Options(
-        Tunables.of(values),
-        control_period=values["control_period"],
-        max_observation_age=values["observation.max_age"],
-        default_instruction=values["default_instruction"].strip(),
-        camera_slop=values["observation.slop"],
-        max_action_entropy=values["max_action_entropy"],
-    )
 
 
 class PolicyNode(TunableNode, LifecycleNode):
@@ -54,11 +44,12 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._stop = stop or Stop()
         self._inference: Inference | None = None
         self._policy: Policy | None = None
-        self._failure = ""
+        self._failure: str | None = None  # why the last configure failed
         self._cameras: list[Camera] = []
+        self._robot_state: RobotState | None = None  # of a policy that needs one
         self._settings = Parameters(self, POLICY_SETTINGS, default_settings("policy"), self._check, self._apply)
         values = self._settings.values
-        self._chunks = self.create_lifecycle_publisher(JointTrajectory, "action_chunk", 1)
+        self._actions = ActionPublisher(self, values["action_frame"])
         self._instructions: Subscription[String] | None = None
         self.create_timer(MATCH_PERIOD, self._match_cameras, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._telemetry = Telemetry(self)
@@ -67,20 +58,20 @@ class PolicyNode(TunableNode, LifecycleNode):
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._on_time_jump,
         )
-        tasks = {
-            "inference": lambda: self._report(inference_report),
-            "observation": lambda: self._report(observation_report),
-            "cache": lambda: self._report(lambda inference, _: cache_report(inference, self._telemetry.reuse)),
-        }
+        reports = {"inference": inference_report, "observation": observation_report, "cache": cache_report}
+        tasks = {name: partial(self._report, report) for name, report in reports.items()}
         self._diagnostics = Diagnostics(self, values["checkpoint"] or "small_policy", tasks)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the checkpoint, see that it looks at the image, warm up; FAILURE with one line if any of it fails."""
         values = self._settings.values
         began = time.monotonic()
-        inference = Inference(options_of(values), self._now, self._publish, self._observe, self.get_logger())
+        inference = Inference(
+            options_of(values), self._now, self._sense, self._publish, self._observe, self.get_logger()
+        )
         try:
             policy = inference.load(lambda: self._load(values), lambda: self._stop.requested)
+            sources = sources_of(values["state.names"], policy.info.state_names)
         except Exception as error:  # noqa: BLE001  (FAILURE, not ERROR: the next configure may succeed)
             if self._stop.requested:  # nothing was sent yet, so nothing keeps the process from ending now
                 inference.close(patience=0.0)
@@ -92,10 +83,10 @@ class PolicyNode(TunableNode, LifecycleNode):
             self.get_logger().error(self._failure)
             self.get_logger().debug(traceback.format_exc())
             return TransitionCallbackReturn.FAILURE
-        self._failure = ""
+        self._failure = None
         self._inference, self._policy = inference, policy
         self._adopt(policy)
-        self._subscribe(inference, policy)
+        self._subscribe(inference, policy, sources)
         info = policy.info
         self.get_logger().info(
             f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens, "
@@ -143,7 +134,7 @@ class PolicyNode(TunableNode, LifecycleNode):
             unnorm_key=values["unnorm_key"] or None,
             preprocess=values["preprocess"],
         )
-        policy.set_tunables(options_of(values).tunables)
+        policy.set_tunables(policy.fitting(options_of(values).tunables))
         return policy
 
     def _adopt(self, policy: Policy) -> None:
@@ -160,12 +151,15 @@ class PolicyNode(TunableNode, LifecycleNode):
         facts = {CAMERAS: policy.info.cameras, STATES: len(policy.info.state_names)}
         self._settings.narrow(dict.fromkeys(BUDGETS, policy.info.visual_tokens), facts)
 
-    def _subscribe(self, inference: Inference, policy: Policy) -> None:
-        asked = self._settings.values["observation.reliability"]
+    def _subscribe(self, inference: Inference, policy: Policy, sources: Sequence[str]) -> None:
+        """Subscribe to the cameras, the instruction, and the robot's state where the policy needs it."""
+        values, intake = self._settings.values, inference.intake
         self._cameras = [
-            Camera(self, topic, asked, partial(inference.offer, camera=number), self._on_lost)
+            Camera(self, topic, values["observation.reliability"], partial(intake.offer, camera=number), intake.miss)
             for number, topic in enumerate(topics(policy.info.cameras))
         ]
+        if sources:
+            self._robot_state = RobotState(self, policy.info.state_names, sources, values["action_frame"])
         self._instructions = self.create_subscription(String, "instruction", self._on_instruction, 1)
 
     def _match_cameras(self) -> None:
@@ -176,14 +170,11 @@ class PolicyNode(TunableNode, LifecycleNode):
         """Nothing stale follows; where there was an action before, the last chunk on the wire is the order to stop."""
         if self._inference is None:
             return
-        active = self._inference.orders.active
+        active = self._inference.active
         self._inference.pause()
         if active:
-            self._order_stop()
-            self._chunks.wait_for_all_acked(Duration(nanoseconds=round(FAREWELL * 1e9)))
-
-    def _order_stop(self) -> None:
-        self._chunks.publish(stop_message(self.get_clock().now().to_msg(), self._settings.values["action_frame"]))
+            self._actions.stop()
+            self._actions.flush(FAREWELL)
 
     def _release(self) -> None:
         for camera in self._cameras:
@@ -197,6 +188,9 @@ class PolicyNode(TunableNode, LifecycleNode):
             self.get_logger().error("the inference thread is still busy; its result will not be published")
         self._inference = self._policy = None
         self._settings.widen()
+        if self._robot_state is not None:
+            self._robot_state.close()
+            self._robot_state = None
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
@@ -210,21 +204,20 @@ class PolicyNode(TunableNode, LifecycleNode):
         if self._inference is not None:
             self._inference.set_options(options_of(values))
 
-    def _publish(self, tick: Tick) -> None:
+    def _sense(self, stamp: float) -> State | None:
+        """Called on the inference thread, for the state at the time `stamp` [s] of an observation."""
+        state = self._robot_state
+        return None if state is None else state.at(stamp)
+
+    def _publish(self, answer: Answer) -> None:
         """Called on the inference thread, as soon as the action is known."""
         assert self._policy is not None
-        if tick.hold:
-            self._order_stop()
-            return
-        frame = self._settings.values["action_frame"]
-        self._chunks.publish(
-            chunk_message(tick.result.actions, self._policy.info.action_names, tick.period, tick.stamp, frame)
-        )
+        self._actions.publish(answer, self._policy.info.action_names)
 
-    def _observe(self, tick: Tick) -> None:
+    def _observe(self, answer: Answer) -> None:
         """Called on the inference thread, off the critical path."""
         assert self._policy is not None
-        self._telemetry.publish(tick, columns=self._policy.info.grid[1])
+        self._telemetry.publish(answer, columns=self._policy.info.grid[1])
 
     def _on_instruction(self, message: String) -> None:
         assert self._inference is not None
@@ -234,14 +227,10 @@ class PolicyNode(TunableNode, LifecycleNode):
             self.get_logger().warning(
                 "empty instruction refused: no action until a valid one arrives", throttle_duration_sec=LOG_PERIOD
             )
-            if before and self._inference.orders.active:
-                self._order_stop()
+            if before is not None and self._inference.active:
+                self._actions.stop()
         elif text != before:
             self.get_logger().info(f"instruction: {text}", throttle_duration_sec=LOG_PERIOD)
-
-    def _on_lost(self, count: int) -> None:
-        if self._inference is not None:
-            self._inference.miss(count)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._inference is not None
@@ -255,12 +244,12 @@ class PolicyNode(TunableNode, LifecycleNode):
             self.get_logger().warning("time jumped: everything is fresh at the next tick")
             self._inference.reset()
 
-    def _report(self, report: Callable[[Inference, Bounds], Report]) -> Report:
+    def _report(self, report: Callable[[Statistics, Bounds], Report]) -> Report:
         if self._inference is None:
-            return Report(ERROR, self._failure) if self._failure else Report(OK, "unconfigured")
+            return Report(OK, "unconfigured") if self._failure is None else Report(ERROR, self._failure)
         values = self._settings.values
         bounds = Bounds(values["warn.silence"], values["warn.loss"], values["warn.tick"] or values["control_period"])
-        return report(self._inference, bounds)
+        return report(self._inference.statistics(), bounds)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -8,33 +8,17 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float64, Int32
 
 from ...draw import overlay
-from ...engine import Result
-from ..common.diagnostics import RollingWindow
 from ..common.messages import image_message
-from .inference import Tick
+from .orders import Answer
 
 STAGES = ("capture_age", "preprocess", "vision", "select", "prefill", "decode", "total")
 DEPTH = 10
-
-
-class ReuseWindows:
-    """Reuse of the last ticks, for the diagnostics."""
-
-    def __init__(self) -> None:
-        self.reused, self.fresh, self.oldest = RollingWindow(), RollingWindow(), RollingWindow()
-
-    def add(self, result: Result) -> None:
-        """Add one tick."""
-        self.reused.add(result.reuse.reused)
-        self.fresh.add(result.reuse.fresh)
-        self.oldest.add(float(result.reuse.age.max()))
 
 
 class Telemetry:
     """Publishes latencies [ms], token counts and the selection of a tick."""
 
     def __init__(self, node: Node) -> None:
-        self.reuse = ReuseWindows()
         self._latency = {stage: node.create_publisher(Float64, f"~/latency/{stage}", DEPTH) for stage in STAGES}
         self._fresh = node.create_publisher(Int32, "~/tokens/fresh", DEPTH)
         self._reused = node.create_publisher(Int32, "~/tokens/reused", DEPTH)
@@ -42,19 +26,18 @@ class Telemetry:
         self._selection = node.create_publisher(Image, "~/selection", DEPTH)
         self._overlay = node.create_publisher(Image, "~/overlay", 1)
 
-    def publish(self, tick: Tick, columns: int) -> None:
-        """Publish one tick; `columns`: visual tokens in a row of the image."""
-        result = tick.result
-        self.reuse.add(result)
+    def publish(self, answer: Answer, columns: int) -> None:
+        """Publish one tick's numbers; `columns`: visual tokens in a row of the image."""
+        result = answer.result
         for stage, publisher in self._latency.items():
-            value = tick.capture_age if stage == "capture_age" else getattr(result.timings, stage)
+            value = answer.capture_age if stage == "capture_age" else getattr(result.timings, stage)
             publisher.publish(Float64(data=float(value * 1e3)))
         self._fresh.publish(Int32(data=int(result.reuse.fresh)))
         self._reused.publish(Int32(data=int(result.reuse.reused)))
         self._passes.publish(Int32(data=int(result.decoder_passes)))
         codes = result.reuse.codes.reshape(-1, columns)
-        self._selection.publish(image_message(codes, tick.stamp, ""))
+        self._selection.publish(image_message(codes, answer.stamp, ""))
         if self._overlay.get_subscription_count() > 0:  # drawing takes longer than a small policy's tick
-            cameras = np.split(codes, len(tick.images))
-            drawn = [overlay(image, part) for image, part in zip(tick.images, cameras, strict=True)]
-            self._overlay.publish(image_message(np.vstack(drawn), tick.stamp, ""))
+            cameras = np.split(codes, len(answer.images))
+            drawn = [overlay(image, part) for image, part in zip(answer.images, cameras, strict=True)]
+            self._overlay.publish(image_message(np.vstack(drawn), answer.stamp, ""))

@@ -17,7 +17,7 @@ from ...control import Pose
 from ...settings import default_settings
 from ...sim import TASKS, Environment, find_task
 from ..common.diagnostics import OK, WARN, Diagnostics, Report, RollingWindow
-from ..common.messages import image_message, jpeg_message, pose_from, pose_message, seconds
+from ..common.messages import image_message, jpeg_message, pose_in, pose_message, seconds
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, one_line, run
 from ..common.worker import Mailbox, Worker, WorkerError
@@ -32,7 +32,7 @@ LOG_PERIOD = 5.0  # seconds between two lines about the same refusal
 
 
 class SimulatorNode(TunableNode):
-    """One thread owns the environment, steps it in real time and publishes; callbacks leave notes for it."""
+    """One thread owns the environment, steps it in real time and publishes; callbacks leave commands in mailboxes."""
 
     def __init__(self, stop: Stop | None = None, **node_options: Any) -> None:
         super().__init__("simulator", **node_options)
@@ -104,9 +104,7 @@ class SimulatorNode(TunableNode):
 
     def _on_target(self, message: PoseStamped) -> None:
         try:
-            if message.header.frame_id != self._frame:
-                raise ValueError(f"target_pose is in frame '{message.header.frame_id}', expected '{self._frame}'")
-            self._target.put((seconds(message.header.stamp), pose_from(message)))
+            self._target.put((seconds(message.header.stamp), pose_in(self._frame, message, "target_pose")))
         except ValueError as error:
             self.get_logger().error(one_line(error), throttle_duration_sec=LOG_PERIOD)
 
@@ -130,7 +128,7 @@ class SimulatorNode(TunableNode):
         self.get_logger().info(f"new episode: {values['task']}, seed {values['seed']}")
 
     def _publish_instruction(self) -> None:
-        """Say what the running goal asks for, once: a task may have several goals."""
+        """Publish what the running goal asks for, once: a task may have several goals."""
         if self._environment.instruction != self._asked:
             self._asked = self._environment.instruction
             self._instruction.publish(String(data=self._asked))
@@ -153,7 +151,7 @@ class SimulatorNode(TunableNode):
         return self._due
 
     def _follow(self) -> None:
-        """Hand the newest command to the arm."""
+        """Set the arm's target from the newest command."""
         target, opening = self._target.take(), self._opening.take()
         if target is not None and target[0] >= self._not_before:
             self._goal = target[1]
@@ -176,7 +174,7 @@ class SimulatorNode(TunableNode):
         self._poses.publish(pose_message(environment.pose, stamp, self._frame))
 
     def _publish_image(self) -> None:
-        """Draw the scene as it is now, for whoever listens."""
+        """Render the scene as it is now, for whoever subscribes."""
         self._success.publish(Bool(data=bool(self._environment.success)))
         self._publish_instruction()
         raw, jpeg = self._images.get_subscription_count(), self._jpegs.get_subscription_count()
@@ -195,7 +193,8 @@ class SimulatorNode(TunableNode):
 
     def _report(self) -> Report:
         """Does simulated time keep up with real time?"""
-        factor = float(self._steps.recent().sum()) / self._steps.span
+        steps = self._steps.look()
+        factor = float(steps.numbers.sum()) / steps.span
         values: dict[str, object] = {
             "task": self._environment.task.name,
             "real-time factor": f"{factor:.2f}",

@@ -1,11 +1,11 @@
-"""Which images become ticks."""
+"""Which images become ticks, and which observation continues the one before."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from vla_entropy_ros.engine.pacing import Pacer, Verdict
+from vla_entropy_ros.engine.observation import LATE, Pacer, Verdict, View, interruption, is_late
 
 PERIOD = 0.1
 
@@ -42,13 +42,14 @@ def test_a_slow_camera_gives_a_tick_per_image() -> None:
     assert len(ticks(np.arange(10) * 0.5)) == 10
 
 
-def test_late_images_are_left_out_and_a_jump_back_begins_anew() -> None:
+def test_late_images_are_left_out_and_one_of_a_time_that_has_gone_back_is_due() -> None:
     pacer = Pacer()
     assert pacer.judge(100.0, PERIOD) is Verdict.TICK
     assert pacer.judge(99.95, PERIOD) is Verdict.LATE
     assert pacer.judge(100.05, PERIOD) is Verdict.EARLY
     assert pacer.judge(100.0, PERIOD) is Verdict.EARLY  # the same image, compressed
-    assert pacer.judge(50.0, PERIOD) is Verdict.JUMP
+    assert pacer.judge(50.0, PERIOD) is Verdict.TICK
+    assert pacer.judge(50.05, PERIOD) is Verdict.EARLY
     assert pacer.judge(50.1, PERIOD) is Verdict.TICK
 
 
@@ -57,3 +58,24 @@ def test_after_forgetting_any_image_is_due() -> None:
     pacer.judge(100.0, PERIOD)
     pacer.forget()
     assert pacer.judge(99.99, PERIOD) is Verdict.TICK
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (View(10.1, ((3, 4),), ("front",)), None),
+        (View(10.0, ((3, 4),), ("front",)), None),
+        (View(9.9, ((3, 4),), ("front",)), "time went backwards"),
+        (View(12.1, ((3, 4),), ("front",)), "time jumped"),
+        (View(10.1, ((3, 5),), ("front",)), "image size changed"),
+        (View(10.1, ((3, 4),), ("wrist",)), "the camera changed from 'front' to 'wrist'"),
+    ],
+)
+def test_what_does_not_continue_what_was_seen(now: View, said: str | None) -> None:
+    assert interruption(View(10.0, ((3, 4),), ("front",)), now, max_gap=2.0) == said
+
+
+def test_one_bound_tells_what_only_comes_late() -> None:
+    assert [is_late(10.0, stamp) for stamp in (10.0, 9.99, 10.0 - LATE + 0.01, 10.0 - LATE, 0.0, 11.0)] == [
+        False, True, True, False, False, False
+    ]  # fmt: skip

@@ -1,0 +1,69 @@
+"""What the inference thread works by, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+
+from ...engine import Result, Tunables
+from ..common.parameters import Values
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may change between two ticks: the engine's settings and the node's, times in seconds."""
+
+    tunables: Tunables
+    control_period: float
+    max_observation_age: float
+    default_instruction: str
+    camera_slop: float = 0.0
+    max_action_entropy: float = 1.0
+
+
+def options_of(values: Values) -> Options:
+    """Options of all parameter values; ValueError in one line when they do not fit together."""
+    return Options(
+        Tunables.of(values),
+        control_period=values["control_period"],
+        max_observation_age=values["observation.max_age"],
+        default_instruction=values["default_instruction"].strip(),
+        camera_slop=values["observation.slop"],
+        max_action_entropy=values["max_action_entropy"],
+    )
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the thread works by; replaced as a whole. A result of another `epoch` is dropped, not published.
+
+    given: the instruction that was given, None for the default one, empty for none at all.
+    """
+
+    options: Options
+    active: bool = False
+    given: str | None = None
+    epoch: int = 0
+    episode: int = 0
+
+    @property
+    def instruction(self) -> str | None:
+        """The instruction to follow; None where there is none."""
+        return (self.options.default_instruction if self.given is None else self.given) or None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answered observation: its stamp, its age when the tick began [s], the image [H, W, 3] of each camera, the
+    result and the control period [s]; hold: why the action must not be done, None when it may.
+    """
+
+    stamp: Time
+    capture_age: float
+    images: tuple[NDArray[np.uint8], ...]
+    result: Result
+    period: float
+    hold: str | None = None

@@ -1,0 +1,159 @@
+"""The robot's state for a policy that needs one: joints and fields of the pose, measured nearest to an image's time."""
+
+from __future__ import annotations
+
+import math
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
+
+from ...engine import ObservationError, SettingError, State
+from ...engine.observation import LATE, MAX_STATE_AGE
+from ..common.messages import pose_in, seconds
+
+JOINTS, POSE = "joint_states", "current_pose"
+POSE_FIELDS = ("x", "y", "z", "roll", "pitch", "yaw")
+KEPT = 12.0  # seconds: longer than the largest observation.max_age
+SPARE = 200  # samples beyond these that may wait to be dropped together
+EVERY_SAMPLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)  # of every publisher; one joint each
+
+
+def sources_of(given: str, needed: Sequence[str]) -> tuple[str, ...]:
+    """Joint or pose field behind each name of the policy's state, `needed`; none where it needs no state.
+
+    given: the parameter `state.names`. Raises SettingError when its names are of another number.
+    """
+    names = tuple(name.strip() for name in given.split(",") if name.strip())
+    if names and needed and len(names) != len(needed):
+        raise SettingError(
+            f"state.names has {len(names)} names ({', '.join(names)}), "
+            f"the policy's state has {len(needed)} ({', '.join(needed)})"
+        )
+    return names if names and needed else tuple(needed)
+
+
+class History:
+    """What one joint or field was measured to be of late."""
+
+    def __init__(self) -> None:
+        self._stamps: list[float] = []
+        self._values: list[float] = []
+
+    def add(self, stamp: float, value: float) -> None:
+        """Add a sample of time `stamp` [s]."""
+        stamps, values = self._stamps, self._values
+        if stamps and stamp <= stamps[-1] - LATE:  # time has gone back
+            stamps.clear()
+            values.clear()
+        place = bisect_right(stamps, stamp)
+        stamps.insert(place, stamp)
+        values.insert(place, value)
+        old = bisect_left(stamps, stamps[-1] - KEPT)
+        if old > SPARE:
+            del stamps[:old], values[:old]
+
+    def nearest(self, stamp: float) -> tuple[float, float] | None:
+        """Time [s] and value of the sample nearest to `stamp`; None without any."""
+        place = bisect_left(self._stamps, stamp)
+        around = range(max(place - 1, 0), min(place + 1, len(self._stamps)))
+        best = min(around, key=lambda number: abs(self._stamps[number] - stamp), default=None)
+        return None if best is None else (self._stamps[best], self._values[best])
+
+
+class RobotState:
+    """Subscribes to what the policy's state is made of: x, y, z, roll, pitch, yaw are those of `current_pose`, every
+    other name is a joint of `joint_states`, whose messages may each tell some of the joints.
+
+    names: of the policy's state; sources: the joint or field behind each; frame: that of the pose. Messages come on the
+    node's thread, `at` is for any.
+    """
+
+    def __init__(self, node: Node, names: Sequence[str], sources: Sequence[str], frame: str) -> None:
+        self._node, self._names, self._sources, self._frame = node, tuple(names), tuple(sources), frame
+        self._lock = threading.Lock()
+        self._joints = {source: History() for source in sources if source not in POSE_FIELDS}
+        self._pose = {source: History() for source in sources if source in POSE_FIELDS}
+        self._seen: set[str] = set()  # joints that were told, the policy's or not
+        self._faults: dict[str, str | None] = {JOINTS: None, POSE: None}  # why the last message was of no use
+        self._subscriptions = []
+        if self._joints:
+            self._subscriptions += [node.create_subscription(JointState, JOINTS, self._on_joints, EVERY_SAMPLE)]
+        if self._pose:
+            self._subscriptions += [node.create_subscription(PoseStamped, POSE, self._on_pose, EVERY_SAMPLE)]
+
+    def close(self) -> None:
+        """End the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def at(self, stamp: float) -> State:
+        """The state measured nearest to `stamp` [s] so far, as old as its farthest part.
+
+        Raises ObservationError that names the joint or field which is missing, not finite, or more than MAX_STATE_AGE
+        away in time, and what to check.
+        """
+        topics = ((JOINTS, self._joints), (POSE, self._pose))
+        with self._lock:
+            samples = {name: history.nearest(stamp) for _, mine in topics for name, history in mine.items()}
+            for topic, mine in topics:
+                if missing := [name for name in mine if samples[name] is None]:
+                    raise ObservationError(self._missing(topic, missing))
+            for topic, mine in topics:
+                told = {name: sample for name in mine if (sample := samples[name]) is not None}
+                if (problem := self._problem(topic, told, stamp)) is not None:
+                    raise ObservationError(problem)
+        found = [sample for source in self._sources if (sample := samples[source]) is not None]
+        farthest = max((time for time, _ in found), key=lambda time: abs(time - stamp))
+        return State(self._names, np.array([value for _, value in found]), farthest)
+
+    def _missing(self, topic: str, missing: Sequence[str]) -> str:
+        if fault := self._faults[topic]:
+            return f"the state lacks {', '.join(missing)}: {fault}"
+        needs = f"the policy needs {', '.join(self._sources)}"
+        if topic == POSE or not self._seen:
+            return f"the state lacks {', '.join(missing)}: no {topic} yet; {needs}: is it published, and remapped here?"
+        has = ", ".join(sorted(self._seen))
+        return f"the state lacks {', '.join(missing)}: {needs}, {topic} has {has}: check state.names and the drivers"
+
+    def _problem(self, topic: str, samples: dict[str, tuple[float, float]], stamp: float) -> str | None:
+        """Why samples of `topic`, time [s] and value by name, can't serve at time `stamp`; None when they can."""
+        ages = {name: stamp - time for name, (time, _) in samples.items()}
+        if old := [name for name, age in ages.items() if not abs(age) <= MAX_STATE_AGE]:
+            worst = max((ages[name] for name in old), key=abs)
+            said = f"{abs(worst):.2f} s {'older' if worst > 0 else 'newer'} than the image"
+            why = self._faults[topic] or f"check the rate and the clock of {topic}"
+            return f"the state's {', '.join(old)} is {said}, valid is up to {MAX_STATE_AGE:g}: {why}"
+        if wrong := [name for name, (_, value) in samples.items() if not math.isfinite(value)]:
+            return f"the state's {', '.join(wrong)} is not a finite number on {topic}: check the driver"
+        return None
+
+    def _on_joints(self, message: JointState) -> None:
+        with self._lock:
+            self._seen.update(message.name)
+            told, given = len(message.name), len(message.position)
+            self._faults[JOINTS] = None if told == given else f"{JOINTS} refused: {told} names, {given} positions"
+            if told != given:
+                return
+            stamp = seconds(message.header.stamp)
+            for name, value in zip(message.name, message.position, strict=True):
+                if name in self._joints:
+                    self._joints[name].add(stamp, value)
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        with self._lock:
+            try:
+                pose = pose_in(self._frame, message, POSE)
+            except ValueError as error:
+                self._faults[POSE] = str(error)
+                return
+            self._faults[POSE] = None
+            fields = dict(zip(POSE_FIELDS, (*pose.position, *pose.roll_pitch_yaw), strict=True))
+            for name, history in self._pose.items():
+                history.add(seconds(message.header.stamp), float(fields[name]))

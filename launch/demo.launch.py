@@ -27,7 +27,7 @@ ARGUMENTS = {
 }
 
 
-def _after_exit(event, context):
+def _after_exit(_event, context):
     """Shut all down with the simulator, unless that is what ended it: launch fails when it is told a second time."""
     return None if context.is_shutdown else Shutdown(reason="the simulator has ended")
 

@@ -24,7 +24,8 @@ def description(model: mujoco.MjModel) -> str:
         joints = range(model.body(body).jntadr[0], model.body(body).jntadr[0] + model.body(body).jntnum[0])
         lines.append(f'<link name="{name}"/>')
         for number in joints:
-            assert number < JOINTS and not model.joint(number).pos.any()
+            assert number < JOINTS
+            assert not model.joint(number).pos.any()
             low, high = model.jnt_range[number]
             axis = " ".join(map(repr, map(float, model.joint(number).axis)))
             lines.append(

@@ -22,7 +22,8 @@ FLAGS = {"enabled": "true", "dry_run": "true"}
 
 def load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"{name}_launch", ROOT / "launch" / f"{name}.launch.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -120,7 +121,8 @@ def test_an_argument_that_does_not_exist_is_refused_with_the_nearest(
     with pytest.raises(RuntimeError) as refusal:
         check(monkeypatch, file, ["ros2", "launch", "vla_entropy_ros", f"{file}.launch.py"], ["mode:=full", typed])
     said = str(refusal.value)
-    assert said.startswith(f"{typed}: there is no argument {name}, the nearest is ") and "\n" not in said
+    assert said.startswith(f"{typed}: there is no argument {name}, the nearest is ")
+    assert "\n" not in said
     assert f"the nearest is {nearest}" in said
     assert "valid are params_file, " in said
 

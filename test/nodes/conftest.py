@@ -138,6 +138,6 @@ def stage() -> Iterator[Stage]:
 
 
 @pytest.fixture
-def robot(stage: Any, checkpoint: Path) -> Iterator[Robot]:
+def robot(stage: Any, checkpoint: Path) -> Robot:
     """A robot that acts."""
-    yield Robot(stage, checkpoint, k1=2, k2=3, row_budget=0).activate()
+    return Robot(stage, checkpoint, k1=2, k2=3, row_budget=0).activate()

@@ -83,7 +83,8 @@ def test_every_refusal_says_why(stage: Any) -> None:
     for setting in POLICY_SETTINGS:
         answer = stage.set_parameter("policy", setting.name, wrong(setting))
         assert not answer.successful, setting.name
-        assert answer.reason and "\n" not in answer.reason, setting.name
+        assert answer.reason, setting.name
+        assert "\n" not in answer.reason, setting.name
 
 
 def wrong(setting: Setting) -> Any:

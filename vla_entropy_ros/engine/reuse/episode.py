@@ -25,8 +25,9 @@ class Episode:
         return None if self._last is None else interruption(self._last[0], view_of(observation), max_gap)
 
     def follow(self, observation: Observation) -> bool:
-        """Take note of an observation that continues the episode; True for a new instruction, which restarts the
-        schedule.
+        """Take note of an observation that continues the episode; True for a new instruction.
+
+        That restarts the schedule.
         """
         instructed = self._last is not None and observation.instruction != self._last[1]
         if instructed:

@@ -113,7 +113,9 @@ class JointOutput(Output):
 
     def move(self, command: Command, arm: Arm, now: float) -> None:
         """Send joint positions for the target; at rest those measured. Raises UnreachableError."""
-        assert isinstance(arm, JointArm) and arm.kinematics is not None and arm.joints is not None
+        assert isinstance(arm, JointArm)
+        assert arm.kinematics is not None
+        assert arm.joints is not None
         self._names = arm.kinematics.names
         if command.state is not Motion.TRACKING:
             if self._held is None:

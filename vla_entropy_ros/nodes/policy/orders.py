@@ -57,8 +57,10 @@ class Orders:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answered observation: its stamp, its age when the tick began [s], the image [H, W, 3] of each camera, the
-    result and the control period [s]; hold: why the action must not be done, None when it may.
+    """One answered observation.
+
+    Its stamp, its age when the tick began [s], the image [H, W, 3] of each camera, the result and the control period
+    [s]; hold: why the action must not be done, None when it may.
     """
 
     stamp: Time

@@ -67,9 +67,10 @@ class History:
 
 
 class RobotState:
-    """Subscribes to what the policy's state is made of: x, y, z, roll, pitch, yaw are those of `current_pose`, every
-    other name is a joint of `joint_states`, whose messages may each tell some of the joints.
+    """Subscribes to what the policy's state is made of.
 
+    x, y, z, roll, pitch, yaw are those of `current_pose`, every other name is a joint of `joint_states`, whose messages
+    may each tell some of the joints.
     names: of the policy's state; sources: the joint or field behind each; frame: that of the pose. Messages come on the
     node's thread, `at` is for any.
     """

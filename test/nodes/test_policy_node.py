@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,27 @@ def test_parameters_answer_while_a_tick_runs(robot: Robot, monkeypatch: pytest.M
     assert "a tick has been running for" in status.message or "no tick" in status.message
     go_on.set()
     robot.stage.until(lambda: len(robot.chunks) == 1, "a chunk")
+
+
+def test_a_head_without_tokens_may_answer_several_actions(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    infer = Policy.infer
+
+    def regressed(policy: Policy, observation: Any) -> Result:
+        result = infer(policy, observation)
+        actions = np.concatenate([result.actions * factor for factor in (1.0, 0.5, 0.0)])
+        return replace(result, actions=actions, tokens=result.tokens[:0], token_entropy=result.token_entropy[:0])
+
+    monkeypatch.setattr(Policy, "infer", regressed)
+    assert robot.stage.set_parameter("policy", "max_action_entropy", 0.5).successful
+    chunk = chunk_from(robot.tick())
+    assert chunk.actions.shape == (3, 7)
+    assert chunk.end - chunk.stamp == pytest.approx(3 * PERIOD)
+    robot.node._diagnostics.publish()
+    status = robot.stage.diagnostic("policy: inference", lambda status: status.level == OK and "Hz" in status.message)
+    assert not {"certified tokens", "drafts accepted"} & {value.key for value in status.values}
+    assert "max_action_entropy has no effect" in capfd.readouterr().err
 
 
 def test_reset_makes_everything_fresh(robot: Robot) -> None:

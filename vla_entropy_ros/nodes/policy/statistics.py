@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..common.diagnostics import RollingWindow, Window
@@ -67,19 +67,18 @@ class Monitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._now = Statistics()
+        self._facts: dict[str, Any] = {field.name: field.default for field in fields(Statistics)}
         self._windows = {name: RollingWindow() for name in WINDOWS}
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a total."""
         with self._lock:
-            total: Any = {name: getattr(self._now, name) + by}
-            self._now = replace(self._now, **total)
+            self._facts[name] += by
 
     def note(self, **facts: Any) -> None:
         """Replace facts; None for what holds no longer."""
         with self._lock:
-            self._now = replace(self._now, **facts)
+            self._facts.update(facts)
 
     def add(self, **numbers: float) -> None:
         """Add a number to each of the windows."""
@@ -88,6 +87,6 @@ class Monitor:
 
     def look(self) -> Statistics:
         """The statistics as they are now."""
-        windows: dict[str, Any] = {name: window.look() for name, window in self._windows.items()}
+        windows = {name: window.look() for name, window in self._windows.items()}
         with self._lock:
-            return replace(self._now, taken=time.monotonic(), **windows)
+            return Statistics(**(self._facts | windows | {"taken": time.monotonic()}))

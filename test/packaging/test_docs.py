@@ -144,6 +144,29 @@ def test_messages_of_the_diagnostics_are_described(node: str) -> None:
     assert [message for message in sorted(messages) if message not in page] == []
 
 
+def stands_on(page: str, text: str) -> bool:
+    """Whether a line of the page has the text, whatever stands there for the parts that vary."""
+    return re.search(".+".join(map(re.escape, text.split("..."))), page) is not None
+
+
+@pytest.mark.parametrize("node", ["policy", "command", "simulator", "common"])
+def test_lines_of_the_log_are_described(node: str) -> None:
+    page = (ROOT / "docs" / "reference" / "diagnostics.md").read_text(encoding="utf-8")
+    logged = [call for call in calls(node) if name_of(call) in ("warning", "error", "fatal")]
+    lines = {text for call in logged for argument in call.args[:1] if (text := text_of(argument))}
+    assert logged
+    assert [line for line in sorted(lines) if not stands_on(page, line)] == []
+
+
+def test_what_can_be_wrong_with_the_state_is_described() -> None:
+    page = (ROOT / "docs" / "reference" / "diagnostics.md").read_text(encoding="utf-8")
+    module = ast.parse((PACKAGE / "nodes" / "policy" / "robot_state.py").read_text())
+    returned = [node.value for node in ast.walk(module) if isinstance(node, ast.Return) and node.value is not None]
+    messages = {text for value in returned if (text := text_of(value))}
+    assert len(messages) > 3
+    assert [message for message in sorted(messages) if not stands_on(page, message)] == []
+
+
 @pytest.mark.parametrize("node", ["policy", "command", "simulator", "common"])
 def test_values_of_the_diagnostics_are_described(node: str) -> None:
     page = (ROOT / "docs" / "reference" / "diagnostics.md").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,25 @@ def test_the_changelog_tells_how_to_mend_a_parameter_file() -> None:
     for node, old, _, new in rows:
         assert old not in default_settings(node), old
         assert not new or new in default_settings(node), new
+
+
+def test_the_changelog_tells_where_python_names_have_gone() -> None:
+    rows = re.findall(r"^\| `(vla_entropy_ros\.\S+)` \| (.*) \|$", _changelog(), re.MULTILINE)
+    assert len(rows) > 10
+    for old, new in rows:
+        assert not _resolves(old), old
+        named = re.findall(r"`(vla_entropy_ros\.[\w.]+)`", new)
+        assert named
+        assert [name for name in named if not _resolves(name)] == []
+
+
+def _resolves(name: str) -> bool:
+    """Whether a module, or something in one, has that name."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
 
 
 def _changelog() -> str:

@@ -137,7 +137,8 @@ def test_the_state_is_part_of_what_is_seen(policy: Policy) -> None:
         (State(STATE_NAMES, np.zeros(2), 0.1), r"the state has 3 names and values of shape \[2\]"),
         (State(STATE_NAMES, np.array([0.0, math.nan, math.inf]), 0.1), "not a finite number in elbow, finger"),
         (State(STATE_NAMES, np.zeros(3), -0.4), "the state is 0.50 s older than the images, valid is up to 0.2 s"),
-        (State(STATE_NAMES, np.zeros(3), math.nan), "older than the images"),
+        (State(STATE_NAMES, np.zeros(3), 0.5), "the state is 0.40 s newer than the images"),
+        (State(STATE_NAMES, np.zeros(3), math.nan), "the state is nan s older than the images"),
     ],
 )
 def test_a_state_that_can_not_be_used_is_no_action_and_names_what_is_wrong(

@@ -18,7 +18,7 @@ from .bag import Bag, Frame
 
 @dataclass(frozen=True)
 class Step:
-    """One tick: time of its image [s], actions [H, 7], stage latencies [ms], visual tokens computed and reused.
+    """One tick: time of its image [s], actions [H, A], stage latencies [ms], visual tokens computed and reused.
 
     Actions are in metres, radians and opening.
     """

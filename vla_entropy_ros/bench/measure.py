@@ -24,15 +24,27 @@ from .recording import Recording
 from .ticks import Sample, actions, drafted, times
 
 TURN = 7  # configurations by which the order is turned from recording to recording
-DIMENSIONS = ("x_m", "y_m", "z_m", "roll_rad", "pitch_rad", "yaw_rad", "gripper")
+UNITS = {**dict.fromkeys(("x", "y", "z"), "m"), **dict.fromkeys(("roll", "pitch", "yaw"), "rad")}
 
 
 @dataclass(frozen=True)
 class CostShape:
-    """What costs depend on: shape of the decoder, operations of vision."""
+    """What costs depend on: shape of the decoder, operations of vision; and the names of an action's dimensions."""
 
     llama: LlamaConfig
     vision_flops: int
+    action_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, policy: Policy) -> CostShape:
+        """That of a policy."""
+        model = policy.model
+        return cls(model.network.language_model.config, model.vision_flops, model.action_names)
+
+    @property
+    def dimensions(self) -> list[str]:
+        """Names of an action's dimensions with their unit, where it is known: x_m, roll_rad, gripper."""
+        return [f"{name}_{UNITS[name]}" if name in UNITS else name for name in self.action_names]
 
 
 @dataclass
@@ -140,7 +152,7 @@ def _record(run: Run, reference: Run, shape: CostShape) -> dict[str, Any]:
         "age_max": max(sample.age_max for sample in samples),
         "equal_share": round(float(equal.mean()), 4),
         "equal_tokens": round(float((run.tokens() == reference.tokens()).mean()), 4),
-        "deviation": dict(zip(DIMENSIONS, off.mean(0).round(6).tolist(), strict=True)),
+        "deviation": dict(zip(shape.dimensions, off.mean(0).round(6).tolist(), strict=True)),
         "openvla_7b": openvla.costs(samples),
     }
 

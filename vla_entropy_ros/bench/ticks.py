@@ -14,7 +14,7 @@ from ..engine.result import Drafts, Timings
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One tick in plain numbers; fields as in `Result` and `Reuse`, action: the first [7], age: of visual tokens.
+    """One tick in plain numbers; fields as in `Result` and `Reuse`, action: the first [A], age: of visual tokens.
 
     No arrays: small ones that stay, between large ones that come and go, let a process grow by 0.2 MB per tick.
     """

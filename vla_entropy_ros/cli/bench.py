@@ -141,9 +141,7 @@ def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> di
     from ..evaluation.statistics import percentiles
 
     by_name = {run.configuration.name: run.samples for run in runs}
-    records = measure.summarise(
-        runs, measure.CostShape(policy.model.network.language_model.config, policy.model.vision_flops)
-    )
+    records = measure.summarise(runs, measure.CostShape.of(policy))
     default = by_name["default"]
     return {
         "about": about(),

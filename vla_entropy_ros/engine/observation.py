@@ -78,7 +78,8 @@ def state_vector(observation: Observation, names: tuple[str, ...]) -> NDArray[np
         raise ObservationError(f"the state is not a finite number in {', '.join(wrong)}")
     age = observation.stamp - state.stamp
     if not abs(age) <= MAX_STATE_AGE:
-        raise ObservationError(f"the state is {age:.2f} s older than the images, valid is up to {MAX_STATE_AGE:g} s")
+        said = f"{abs(age):.2f} s {'newer' if age < 0 else 'older'} than the images"
+        raise ObservationError(f"the state is {said}, valid is up to {MAX_STATE_AGE:g} s")
     return chosen
 
 

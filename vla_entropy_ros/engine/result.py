@@ -65,7 +65,7 @@ class Reuse:
 class Drafts:
     """How a tick's drafts fared: tried, right, sources of the right ones, tokens that are those of plain decoding.
 
-    certified is less than 7 only where a deadline cut decoding short. tried_sources: of all that were tried; those
+    certified is less than all only where a deadline cut decoding short. tried_sources: of all that were tried; those
     behind the first wrong one of a pass were tried in vain.
     """
 
@@ -78,7 +78,7 @@ class Drafts:
 
 @dataclass(frozen=True)
 class Result:
-    """One tick: actions [chunk, 7] (m, rad, gripper opening), token ids [7], entropy of each [7] (0 certain to 1 even).
+    """One tick: actions [chunk, A] in SI units, token ids [K], entropy of each [K] (0 certain to 1 even).
 
     decoder_rows: rows of each decoder pass, the prefill first; text_rows: those of the instruction; unknown_words:
     words of it that the tokenizer does not know; tick: ticks since the episode began.

@@ -33,7 +33,7 @@ class ClosedLoop:
         return Observation((env.render(),), env.instruction, env.time, State(names, values, env.time))
 
     def advance(self, actions: NDArray[np.float64] | None, late: int) -> None:
-        """Let one control period pass; `actions` [H, 7], if any, arrive `late` commands after it began."""
+        """Let one control period pass; `actions` [H, A], if any, arrive `late` commands after it began."""
         stamp = self.env.time
         for step in range(self.steps):
             if actions is not None and step == late:

@@ -92,7 +92,7 @@ class CUDAGraphRunner:
         self._prefills = {size: Graph(self._pass(size, True), pool) for size in reversed(sizes)}
         self._extensions = {size: Graph(self._pass(size, False), pool) for size in ends.extensions}
         self._probes = {
-            size: Graph(self._probe(size), pool) for size in PROBES if layout.causal and size <= layout.text
+            size: Graph(self._probe(size), pool) for size in PROBES if layout.nothing_ahead and size <= layout.text
         }
 
     def embed_images(self, frames: NDArray[np.uint8], state: NDArray[np.float64]) -> Embedded:

@@ -114,10 +114,10 @@ class Decoder:
         """Cosine and sine [R, 1, hd] and the mask [R, slots] of rows at `position`; no mask where a row sees all."""
         cos, sin = self._cos.index_select(0, position), self._sin.index_select(0, position)
         if isinstance(end, int):
-            all_seen = len(position) == 1 or not self.layout.causal
-            return cos, sin, None if all_seen else self._mask.index_select(0, position)[:, :end]
+            unmasked = len(position) == 1 or self.layout.all_seen
+            return cos, sin, None if unmasked else self._mask.index_select(0, position)[:, :end]
         mask = self._mask.index_select(0, position)
-        return cos, sin, mask if self.layout.causal else mask.masked_fill(self._slots >= end, -math.inf)
+        return cos, sin, mask if self.layout.nothing_ahead else mask.masked_fill(self._slots >= end, -math.inf)
 
     @staticmethod
     def _first(rows: int, tail: int) -> int:

@@ -91,6 +91,16 @@ class Layout:
         """Block of each position [count], ascending: row q sees slot k if and only if block[k] <= block[q]."""
         return np.arange(self.count) if self.causal else np.zeros(self.count, np.int64)
 
+    @cached_property
+    def all_seen(self) -> bool:
+        """Whether every row sees every slot."""
+        return bool(self.block[0] == self.block[-1])
+
+    @cached_property
+    def nothing_ahead(self) -> bool:
+        """Whether no row sees a slot behind its own."""
+        return bool((np.diff(self.block) > 0).all())
+
     @property
     def text_touches_visual(self) -> bool:
         """Whether keys and values of visual tokens depend on the text: a new instruction then makes them stale."""

@@ -28,6 +28,16 @@ def test_a_recording_moves_and_survives_its_file(recordings: list[Recording], tm
     np.testing.assert_array_equal(read.images, one.images)
     np.testing.assert_array_equal(read.stamps, one.stamps)
     assert read.instructions == one.instructions == ("pick up the red cube",) * 12
+    assert one.states is not None
+    assert read.states is not None
+    np.testing.assert_array_equal(read.states, one.states)
+    assert read.state_names == one.state_names
+    third = list(read.part([1, 4, 7]).observations())[2]
+    assert third.state is not None
+    assert third.state.stamp == third.stamp == one.stamps[7]
+    assert (
+        dict(zip(third.state.names, third.state.values, strict=True))["z"] == one.states[7][one.state_names.index("z")]
+    )
     assert recordings[1].told == ["pick up the green cube"]
 
 
@@ -116,6 +126,10 @@ def test_an_unusable_file_is_refused_in_one_line(recordings: list[Recording], tm
         load(path)
     np.savez(path, images=recordings[0].images, stamps=recordings[0].stamps, instructions=["go"] * 3)
     with pytest.raises(RecordingError, match="instructions must be 12 texts"):
+        load(path)
+    parts = {"images": recordings[0].images, "stamps": recordings[0].stamps, "instructions": ["go"] * 12}
+    np.savez(path, **parts, state_names=["elbow"], states=np.zeros((11, 1)))  # type: ignore[arg-type]
+    with pytest.raises(RecordingError, match=r"states are float64 \[11, 1\], expected float64 \[12, 1\]"):
         load(path)
     two = np.stack((recordings[0].images,) * 2, axis=1)  # of two cameras
     np.savez(path, images=two, stamps=recordings[0].stamps, instructions=recordings[0].instructions)

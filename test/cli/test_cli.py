@@ -103,10 +103,10 @@ def test_evaluate_measures_in_closed_loop_and_goes_on_where_it_stopped(tmp_path:
 
 
 def test_sweep_runs_every_combination(checkpoint: Path, tmp_path: Path) -> None:
-    vary = ("--vary", "max_age=3,7", "--vary", "mass_weighted=true", "--checkpoint", str(checkpoint))
+    vary = ("--vary", "max_age=3,7", "--vary", "static.similarity=0.9", "--checkpoint", str(checkpoint))
     few = ("--suite", "pick", "--episodes", "1", "--limit", "0.3", "--processes", "1", "--output", str(tmp_path))
     figures = json.loads(call("sweep", *vary, *few, "--json").stdout)
-    names = {"full", "default", "max_age=3 mass_weighted=True", "max_age=7 mass_weighted=True"}
+    names = {"full", "default", "max_age=3 static.similarity=0.9", "max_age=7 static.similarity=0.9"}
     assert set(figures["configurations"]) == names
 
 

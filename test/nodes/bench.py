@@ -60,7 +60,7 @@ class Scripted:
     def warm_up(self) -> None:
         self._note("warm_up")
 
-    def reset(self) -> None:
+    def reset(self, reason: str = "new episode") -> None:
         self._note("reset")
 
     def settle(self) -> None:

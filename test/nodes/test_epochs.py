@@ -33,9 +33,9 @@ class History(Bench):
             self.inferred += 1
             return infer(observation)
 
-        def began_anew() -> None:
+        def began_anew(reason: str = "new episode") -> None:
             self.cut = False
-            reset()
+            reset(reason)
 
         self.policy.infer, self.policy.reset = watched, began_anew  # type: ignore[method-assign]
 
@@ -105,7 +105,7 @@ def test_the_property_can_fail() -> None:
     """A node that forgets to begin a new epoch is found out."""
     history = History()
     history.run(INSTRUCTIONS[0])
-    history.inference.reset = lambda: None  # type: ignore[method-assign]
+    history.inference.reset = lambda *_: None  # type: ignore[method-assign]
     for event in ("see", "reset", "see"):
         history.do(event)
     assert "a tick on what was cached before a cut" in (history.statistics.fault or "")

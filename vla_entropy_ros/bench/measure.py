@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import ActionError, Observation, Policy, Result
+from ..engine import ActionError, Policy, Result
 from ..engine.actions.drafts import SOURCES
 from ..engine.cost import decoder_flops, paper_macs
 from ..engine.model.llama import LlamaConfig
@@ -68,9 +68,9 @@ def replay_recording(policy: Policy, recording: Recording, tunables: Tunables) -
     """Each tick of an episode: its result, None without a valid action, and the time after it [s], off the tick."""
     policy.set_tunables(tunables)
     policy.reset()
-    for image, told, stamp in zip(recording.images, recording.instructions, recording.stamps, strict=True):
+    for observation in recording.observations():
         try:
-            result = policy.infer(Observation((image,), told, float(stamp)))
+            result = policy.infer(observation)
         except ActionError:
             result = None
         began = time.perf_counter()

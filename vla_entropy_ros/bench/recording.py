@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Policy
+from ..engine import Observation, Policy, State
 from ..evaluation.configurations import named
 from ..evaluation.plan import Observer, scenes
 from ..evaluation.records import EpisodeRecord, TickRecord
 from ..sim.tasks import FAMILIES, family_tasks
 
 KEYS = ("images", "stamps", "instructions")
+STATE_KEYS = ("state_names", "states")  # of files that hold the arm's state, too
 TRIES = 3  # episodes for each that shall be finished
 OLD_KEY = "instruction"  # one for all images, in files written before instructions could change
 
@@ -29,11 +30,16 @@ class RecordingError(ValueError):
 
 @dataclass(frozen=True)
 class Recording:
-    """One episode: images [T, H, W, 3] uint8, their times [T] (s, ascending) and the instruction at each."""
+    """One episode: images [T, H, W, 3] uint8, their times [T] (s, ascending) and the instruction at each.
+
+    states [T, n]: the arm's state at each image, by `state_names`; no names where it was not recorded.
+    """
 
     images: NDArray[np.uint8]
     stamps: NDArray[np.float64]
     instructions: tuple[str, ...]
+    state_names: tuple[str, ...] = ()
+    states: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,14 +58,24 @@ class Recording:
     def part(self, numbers: Sequence[int]) -> Recording:
         """Cut out the images of these numbers."""
         chosen = list(numbers)
-        return Recording(self.images[chosen], self.stamps[chosen], tuple(self.instructions[n] for n in chosen))
+        told = tuple(self.instructions[n] for n in chosen)
+        states = None if self.states is None else self.states[chosen]
+        return Recording(self.images[chosen], self.stamps[chosen], told, self.state_names, states)
+
+    def observations(self) -> Iterator[Observation]:
+        """What the policy saw, image by image."""
+        for number, (image, told) in enumerate(zip(self.images, self.instructions, strict=True)):
+            stamp = float(self.stamps[number])
+            state = None if self.states is None else State(self.state_names, self.states[number], stamp)
+            yield Observation((image,), told, stamp, state)
 
 
 def save(recording: Recording, path: Path) -> None:
     """Write one recording as a compressed .npz."""
-    np.savez_compressed(
-        path, images=recording.images, stamps=recording.stamps, instructions=np.array(recording.instructions)
-    )
+    parts = {"images": recording.images, "stamps": recording.stamps, "instructions": np.array(recording.instructions)}
+    if recording.states is not None:
+        parts |= {"state_names": np.array(recording.state_names), "states": recording.states}
+    np.savez_compressed(path, **parts)  # type: ignore[arg-type]
 
 
 def load(path: Path) -> Recording:
@@ -78,7 +94,20 @@ def load(path: Path) -> Recording:
     told = tuple(str(text) for text in instructions.ravel())
     if instructions.shape != (len(images),) or not all(text.strip() for text in told):
         raise RecordingError(f"{path}: instructions must be {len(images)} texts, one per image")
-    return Recording(images, stamps.astype(np.float64), told)
+    return Recording(images, stamps.astype(np.float64), told, *_states(stored, len(images), path))
+
+
+def _states(
+    stored: dict[str, NDArray[Any]], count: int, path: Path
+) -> tuple[tuple[str, ...], NDArray[np.float64] | None]:
+    """Names and values [count, n] of the stored states, none where the file has none."""
+    if not all(key in stored for key in STATE_KEYS):
+        return (), None
+    names, states = tuple(str(name) for name in stored["state_names"].ravel()), stored["states"]
+    if states.dtype != np.float64 or states.shape != (count, len(names)):
+        shape = f"{states.dtype} {list(states.shape)}"
+        raise RecordingError(f"{path}: states are {shape}, expected float64 [{count}, {len(names)}], a row per image")
+    return names, states
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
@@ -136,7 +165,9 @@ def _recorded(
                 raise RecordingError(f"{episode.task}: the policy had no valid action")
             images = np.stack([tick.image for tick in episode.ticks if tick.image is not None])
             stamps = np.array([tick.stamp for tick in episode.ticks])
-            yield Recording(images, stamps, tuple(listener.told)), episode.success
+            states = [tick.state for tick in episode.ticks if tick.state is not None]
+            names, values = states[0].names, np.stack([state.values for state in states])
+            yield Recording(images, stamps, tuple(listener.told), names, values), episode.success
     finally:
         arm.close()
 

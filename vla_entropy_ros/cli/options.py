@@ -117,10 +117,11 @@ def spread(function: F) -> F:
 
 def visual_tokens(checkpoint: Path | None) -> int:
     """Visual tokens of the policy, without loading its weights."""
-    from ..engine.families.openvla import read_config
+    from ..engine.families import find_family
     from ..resources import default_checkpoint
 
-    return read_config(checkpoint or default_checkpoint()).visual_tokens
+    folder = checkpoint or default_checkpoint()
+    return find_family(folder).visual_tokens(folder)
 
 
 def engine_errors() -> tuple[type[Exception], ...]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .errors import ObservationError
 
 MAX_STATE_AGE = 0.2  # seconds between an observation's images and its state
+NEW_EPISODE, FAILED, JUMPED = "new episode", "the tick before failed", "time jumped"  # why everything is fresh
 LATE = 1.0  # seconds: what is older than the last by less has only come late; by more, time has gone back
 TOLERANCE = 0.25  # of the period: covers the jitter of a camera at the control rate
 
@@ -111,7 +112,7 @@ def interruption(before: View, now: View, max_gap: float = math.inf) -> str | No
         return "image size changed"
     if now.stamp < before.stamp:
         return "time went backwards"
-    return "time jumped" if now.stamp - before.stamp > max_gap else None
+    return JUMPED if now.stamp - before.stamp > max_gap else None
 
 
 def is_late(before: float, stamp: float) -> bool:

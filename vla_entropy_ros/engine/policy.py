@@ -24,9 +24,8 @@ from .families import LoadOptions, Model, find_family
 from .model.checkpoint import Progress, no_progress
 from .model.prompt import Encoder, Prompt
 from .model.quantise import check_quantisation
-from .observation import Observation, State, check_observation, state_vector
+from .observation import NEW_EPISODE, Observation, State, check_observation, state_vector
 from .result import Result, Stopwatch, drafts, reuse
-from .reuse.episode import NEW_EPISODE
 from .reuse.selector import Selector
 from .tunables import Tunables, load_setting
 
@@ -150,9 +149,9 @@ class Policy:
         """
         return replace(tunables, taper_rows=0) if tunables.taper_rows and self.fixed_shapes else tunables
 
-    def reset(self) -> None:
-        """Begin a new episode: the next tick computes everything."""
-        self._selector.begin(NEW_EPISODE)
+    def reset(self, reason: str = NEW_EPISODE) -> None:
+        """Begin a new episode: the next tick computes everything, because of `reason`."""
+        self._selector.begin(reason)
         self._forget_text()
 
     @torch.inference_mode()

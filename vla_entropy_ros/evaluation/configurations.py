@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -59,19 +58,14 @@ def grid(vary: Mapping[str, Sequence[str]], tokens: int) -> list[Configuration]:
 
     Raises SettingError for an unknown name, a value out of range, or a budget above `tokens`.
     """
-    ours, valid = Tunables.default(tokens), [field.name for field in fields(Tunables)]
+    ours = Tunables.default(tokens)
     made = [Configuration(DEFAULT, ours)]
-    for name in vary:
-        if name not in valid:
-            raise SettingError(f"unknown parameter '{name}': valid are {', '.join(valid)}")
+    varied = [tunable(name.replace(".", "_")) for name in vary]
     for values in itertools.product(*vary.values()):
-        chosen = {name: _typed(name, value) for name, value in zip(vary, values, strict=True)}
+        chosen = {one.field: one.check(yaml.safe_load(value)) for one, value in zip(varied, values, strict=True)}
         tunables = replace(ours, **chosen)
         tunables.check_budgets(tokens)
         if tunables != ours:
-            made.append(Configuration(" ".join(f"{name}={value}" for name, value in chosen.items()), tunables))
+            told = " ".join(f"{name}={value}" for name, value in zip(vary, chosen.values(), strict=True))
+            made.append(Configuration(told, tunables))
     return made
-
-
-def _typed(name: str, text: str) -> Any:
-    return tunable(name).check(yaml.safe_load(text))

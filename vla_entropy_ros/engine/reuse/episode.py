@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ..observation import Observation, View, interruption, view_of
-
-NEW_EPISODE = "new episode"
+from ..observation import NEW_EPISODE, Observation, View, interruption, view_of
 
 
 class Episode:

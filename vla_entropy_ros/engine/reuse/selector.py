@@ -12,16 +12,16 @@ from torch import Tensor
 from ..actions.head import Acted
 from ..decoding.runner import Embedded
 from ..decoding.sequence import Growth, Layout, Tokens
-from ..observation import Observation
+from ..observation import FAILED, NEW_EPISODE, Observation
 from ..tunables import Tunables
-from .episode import NEW_EPISODE, Episode
+from .episode import Episode
 from .patches import Patches, cut, grey
 from .provenance import Provenance
 from .schedule import Activity, adapt, budgets, growth, layer_entropy, taper_layer
 from .scores import GREY_LEVELS, Attention, Scores, image_entropy
 from .selection import Selection, all_fresh, influence, select, static_patches
 
-FAILED, NEW_INSTRUCTION = "the tick before failed", "new instruction"
+NEW_INSTRUCTION = "new instruction"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ...engine import ActionError, EngineError, Observation, ObservationError, Policy, Result, State, Tunables
-from ...engine.observation import Pacer, Verdict
+from ...engine.observation import FAILED, NEW_EPISODE, Pacer, Verdict
 from ...images import ImageError, decode
 from ..common.process import one_line
 from ..common.worker import PATIENCE, Worker
@@ -104,7 +104,7 @@ class Inference:
     def start(self) -> None:
         """Begin a new episode and publish from now on."""
         assert self._policy is not None
-        self._new_epoch(active=True, episode=self._orders.episode + 1)
+        self._new_epoch(active=True, episode=self._orders.episode + 1, begun=NEW_EPISODE)
         self.intake.begin(self._policy.info.cameras)
 
     def pause(self) -> None:
@@ -113,9 +113,9 @@ class Inference:
         self._new_epoch(active=False, episode=self._orders.episode + 1, given=None)
         self._monitor.note(answer=None, fault=None, observation_fault=None)
 
-    def reset(self) -> None:
-        """Begin a new episode: everything fresh at the next tick."""
-        self._new_epoch(episode=self._orders.episode + 1)
+    def reset(self, reason: str = NEW_EPISODE) -> None:
+        """Begin a new episode: everything fresh at the next tick, because of `reason`."""
+        self._new_epoch(episode=self._orders.episode + 1, begun=reason)
 
     def instruct(self, text: str) -> None:
         """Follow `text` from the next tick on; empty: follow nothing, not even the default instruction."""
@@ -126,7 +126,7 @@ class Inference:
         """What is seen does not continue what was seen: drop the running tick and the cache."""
         line = f"{reason}: everything is fresh at the next tick"
         self._logger.warning(line, throttle_duration_sec=LOG_PERIOD)
-        self.reset()
+        self.reset(reason)
 
     def _new_epoch(self, **changes: object) -> None:
         with self._lock:
@@ -153,7 +153,7 @@ class Inference:
             return
         if orders.episode != self._episode:
             self._episode = orders.episode
-            self._begin_episode(policy)
+            self._begin_episode(policy, orders.begun)
         age, valid = self._now() - oldest(frames).stamp, orders.options.max_observation_age
         if abs(age) > valid:
             self._monitor.count("too_old")
@@ -205,8 +205,8 @@ class Inference:
             self._logger.warning(line, once=True)
         self._observe(answer)
 
-    def _begin_episode(self, policy: Policy) -> None:
-        policy.reset()
+    def _begin_episode(self, policy: Policy, reason: str) -> None:
+        policy.reset(reason)
         self._pacer.forget()
         self._monitor.count("resets")
 
@@ -229,7 +229,7 @@ class Inference:
         self._monitor.note(fault=fault)
         self._logger.error(fault, throttle_duration_sec=LOG_PERIOD)
         self._logger.debug("".join(traceback.format_exception(error)))
-        self._begin_episode(policy)
+        self._begin_episode(policy, FAILED)
 
 
 def doubt(result: Result, bound: float) -> str | None:

@@ -17,6 +17,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ...engine import EngineError, Policy, State
+from ...engine.observation import JUMPED
 from ...engine.tunables import BUDGETS, Tunables
 from ...settings import SettingError, default_settings
 from ..common.diagnostics import ERROR, OK, Diagnostics, Report
@@ -241,8 +242,8 @@ class PolicyNode(TunableNode, LifecycleNode):
 
     def _on_time_jump(self, jump: TimeJump) -> None:
         if self._inference is not None:
-            self.get_logger().warning("time jumped: everything is fresh at the next tick")
-            self._inference.reset()
+            self.get_logger().warning(f"{JUMPED}: everything is fresh at the next tick")
+            self._inference.reset(JUMPED)
 
     def _report(self, report: Callable[[Statistics, Bounds], Report]) -> Report:
         if self._inference is None:

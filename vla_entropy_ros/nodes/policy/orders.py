@@ -9,6 +9,7 @@ from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 
 from ...engine import Result, Tunables
+from ...engine.observation import NEW_EPISODE
 from ..common.parameters import Values
 
 
@@ -40,7 +41,8 @@ def options_of(values: Values) -> Options:
 class Orders:
     """What the thread works by; replaced as a whole. A result of another `epoch` is dropped, not published.
 
-    given: the instruction that was given, None for the default one, empty for none at all.
+    given: the instruction that was given, None for the default one, empty for none at all; begun: why the `episode`
+    began.
     """
 
     options: Options
@@ -48,6 +50,7 @@ class Orders:
     given: str | None = None
     epoch: int = 0
     episode: int = 0
+    begun: str = NEW_EPISODE
 
     @property
     def instruction(self) -> str | None:

@@ -67,3 +67,17 @@ def test_executables_refuse_a_wrong_value_in_one_line(node: str) -> None:
     assert name in line
     assert "FATAL" in line
     assert "Traceback" not in run.stderr
+
+
+def test_what_runs_no_policy_does_not_wait_for_torch() -> None:
+    program = """
+import sys
+import vla_entropy_ros.evaluation.demo, vla_entropy_ros.evaluation.suite
+import vla_entropy_ros.nodes.command.node, vla_entropy_ros.nodes.simulator.node
+import vla_entropy_ros.engine
+assert "torch" not in sys.modules, "torch"
+vla_entropy_ros.engine.Policy
+assert "torch" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

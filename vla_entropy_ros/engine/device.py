@@ -1,7 +1,8 @@
-"""Device and number type by name; where weights go."""
+"""Device and number type by name; where weights go, how data gets there, and how long it takes."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,3 +75,37 @@ class Upload:
     def send(self, count: int) -> None:
         """Copy the first `count` rows, in stream order; the host may write them again once that is done."""
         self.device[:count].copy_(self._staging[:count], non_blocking=True)
+
+
+class Stopwatch:
+    """Times the stages of a tick; on CUDA by events in the stream, so that nothing waits at their boundaries."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._stages: list[str] = []
+        self.start = time.perf_counter()
+        self._marks = [self._mark()]
+
+    def lap(self, stage: str) -> None:
+        """End the stage of that name."""
+        self._stages.append(stage)
+        self._marks.append(self._mark())
+
+    def timings(self) -> dict[str, float]:
+        """Seconds of all stages by name; `total` runs on the host's clock from construction to now."""
+        total = time.perf_counter() - self.start
+        between = zip(self._stages, self._marks, self._marks[1:], strict=False)
+        return {stage: self._seconds(one, other) for stage, one, other in between} | {"total": total}
+
+    def _mark(self) -> Any:
+        if not self._cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _seconds(self, one: Any, other: Any) -> float:
+        if not self._cuda:
+            return float(other - one)
+        other.synchronize()  # long past: the tokens have been waited for
+        return float(one.elapsed_time(other)) * 1e-3

@@ -18,14 +18,14 @@ from .decoding.cuda_graphs import make_runner
 from .decoding.decoder import Decoder
 from .decoding.kv_cache import KVCache
 from .decoding.runner import EagerRunner, Endpoints
-from .device import Placement, find_device, find_dtype
+from .device import Placement, Stopwatch, find_device, find_dtype
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
 from .model.checkpoint import Progress, no_progress
 from .model.prompt import Encoder, Prompt
 from .model.quantise import check_quantisation
 from .observation import NEW_EPISODE, Observation, State, check_observation, state_vector
-from .result import Result, Stopwatch, drafts, reuse
+from .result import Result, Timings, drafts, reuse
 from .reuse.selector import Selector
 from .tunables import Tunables, load_setting
 
@@ -198,7 +198,7 @@ class Policy:
             token_entropy=acted.decoded.entropy,
             drafts=drafts(acted.decoded),
             reuse=reuse(choice, selector.age),
-            timings=watch.timings(),
+            timings=Timings(**watch.timings()),
             decoder_passes=acted.decoded.passes,
             decoder_rows=tuple(runner.rows),
             text_rows=len(prompt.ids),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from .actions.speculative import Decoded
 from .reuse.patches import Mask
 from .reuse.scores import Scores
-from .reuse.selector import Choice
+
+if TYPE_CHECKING:  # what takes seconds to import is not needed to read a result
+    from .actions.speculative import Decoded
+    from .reuse.selector import Choice
 
 
 @dataclass(frozen=True)
@@ -129,37 +129,3 @@ def reuse(choice: Choice, age: NDArray[np.int64]) -> Reuse:
         k_attn=selection.k_attn,
         reason=choice.reason,
     )
-
-
-class Stopwatch:
-    """Times the stages of a tick; on CUDA by events in the stream, so that nothing waits at their boundaries."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        self._stages: list[str] = []
-        self.start = time.perf_counter()
-        self._marks = [self._mark()]
-
-    def lap(self, stage: str) -> None:
-        """End the stage of that name."""
-        self._stages.append(stage)
-        self._marks.append(self._mark())
-
-    def timings(self) -> Timings:
-        """All stages; `total` runs on the host's clock from construction to now."""
-        total = time.perf_counter() - self.start
-        between = zip(self._stages, self._marks, self._marks[1:], strict=False)
-        return Timings(**{stage: self._seconds(one, other) for stage, one, other in between}, total=total)
-
-    def _mark(self) -> Any:
-        if not self._cuda:
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def _seconds(self, one: Any, other: Any) -> float:
-        if not self._cuda:
-            return float(other - one)
-        other.synchronize()  # long past: the tokens have been waited for
-        return float(one.elapsed_time(other)) * 1e-3

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...engine import Observation
+from ...engine.device import Stopwatch
 from ...engine.model.llama import LlamaAttention, LlamaLayer, LlamaMLP, rotary, rotate
 from ...engine.model.network import Network
 from ...engine.model.preprocess import Preprocessor
-from ...engine.result import Stopwatch, Timings
+from ...engine.result import Timings
 
 
 class Generate:
@@ -42,7 +43,7 @@ class Generate:
             rows = self._llama.embed(torch.tensor([[ids[-1]]], device=self._device))
             ids.append(self._next(rows, cache[0][0].shape[2], cache))
         watch.lap("decode")
-        return ids, watch.timings()
+        return ids, Timings(**watch.timings())
 
     def _towers(self, pixels: Tensor) -> Tensor:
         vision = self._network.vision_backbone

@@ -107,12 +107,14 @@ def of_commit(revision: str) -> dict[str, str]:
     """The hashes of another commit of this checkout, by its own copy of this tool."""
     with tempfile.TemporaryDirectory() as folder:
         git = ["git", "-C", str(ROOT), "worktree"]
-        subprocess.run([*git, "add", "--detach", "--quiet", folder, revision], check=True)
+        added = subprocess.run([*git, "add", "--detach", "--quiet", folder, revision], check=False)
+        if added.returncode:  # git has said why
+            raise SystemExit(f"--base {revision}: valid is a commit of this repository")
         try:
             command = [sys.executable, "-m", "tools.neutral", "--json"]
             done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
         finally:
-            subprocess.run([*git, "remove", "--force", folder], check=True)
+            subprocess.run([*git, "remove", "--force", folder], check=False)
     return dict(json.loads(done.stdout))
 
 
@@ -127,11 +129,11 @@ def main() -> int:
     parser.add_argument("--base", metavar="REV", help="commit to compare with")
     parser.add_argument("--json", action="store_true", help="print the hashes as JSON")
     options = parser.parse_args()
+    base = of_commit(options.base) if options.base else {}
     made = hashes()
     if options.json:
         print(json.dumps(made))
         return 0
-    base = of_commit(options.base) if options.base else {}
     for name in [*made, *(name for name in base if name not in made)]:
         before, now = base.get(name, "-"), made.get(name, "-")
         print(f"{now:16}  {before + '  ' + ('same' if before == now else 'DIFFERS') + '  ' if base else ''}{name}")

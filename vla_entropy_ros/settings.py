@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ class Setting:
         """Return `value`, an int as float where a float is due; raise SettingError naming what is valid."""
         if self.kind == "float" and _is_a(value, "int"):
             value = float(value)
-        only = f"; valid are {self.valid}" if self.choices or self.low is not None else ""
+        only = "" if self.kind == "str" and not self.choices else f"; valid are {self.valid}"
         if not _is_a(value, self.kind):
             raise SettingError(f"{self.name}: {value!r} is not of type {self.kind}{only}")
         if self.choices and value not in self.choices:
@@ -107,6 +108,11 @@ def everyone(settings: Iterable[Setting]) -> str:
     selectors = (condition.selector for setting in settings for condition in setting.listens if condition.selector)
     selector = next(selectors, None)
     return f"every {selector}" if selector else "always"
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The valid name that looks most like `name`."""
+    return difflib.get_close_matches(name, list(valid), 1, 0.0)[0]
 
 
 def default_settings(node: str, path: Path | None = None) -> dict[str, Any]:

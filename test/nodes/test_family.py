@@ -87,12 +87,19 @@ def test_diagnostics_tell_of_a_head_without_tokens(robot: Robot) -> None:
     assert not keys & {"drafts accepted", "certified tokens", "action entropy, largest"}
 
 
+@pytest.mark.parametrize(("name", "value"), [("drafts", "off"), ("max_action_entropy", 0.5)])
+def test_what_asks_for_tokens_has_no_effect(robot: Robot, name: str, value: Any) -> None:
+    answer = robot.stage.set_parameter("policy", name, value)
+    assert (answer.successful, answer.reason) == (True, f"{name} has no effect with a policy without action tokens")
+
+
 def test_a_new_instruction_makes_everything_fresh(robot: Robot) -> None:
     move(robot, 0.1, -0.4, 0.9)
     robot.tick()
     robot.instruct("put it down")
     move(robot, 0.1, -0.4, 0.9)
     robot.tick()
+    robot.stage.until(lambda: robot.statistics.ticks == 2, "the second answer to be counted")
     answer = robot.statistics.answer
     assert answer is not None
     assert answer.result.reuse.reason == "new instruction"

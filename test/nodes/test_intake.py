@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 
-from vla_entropy_ros.nodes.policy.intake import ApproximateTimeSynchronizer, CameraView, Frame, oldest, spread
+from vla_entropy_ros.nodes.policy.intake import ApproximateTimeSynchronizer, CameraView, Frame, Intake, oldest, spread
+from vla_entropy_ros.nodes.policy.statistics import Monitor
 
 SLOP = 0.03
 
@@ -17,6 +19,14 @@ def image(stamp: float, frame: str = "front", width: int = 4, height: int = 3) -
     message = Image(width=width, height=height)
     message.header.frame_id = frame
     return Frame(message, stamp)
+
+
+def stamped(stamp: float, frame: str = "front") -> Image:
+    """An image that tells its time [s] itself."""
+    message = Image(width=4, height=3)
+    message.header.frame_id = frame
+    message.header.stamp = Time(seconds=stamp).to_msg()
+    return message
 
 
 def test_one_camera_passes_as_it_is() -> None:
@@ -109,3 +119,20 @@ def test_a_compressed_twin_is_no_other_camera() -> None:
     assert view.interruption(image(10.2)) is None
     assert view.interruption(Frame(twin, 10.3)) is None
     assert view.interruption(image(10.4, width=5)) == "image size changed"
+
+
+def test_a_set_from_before_an_interruption_is_not_taken_after_it() -> None:
+    reasons: list[str] = []
+    intake = Intake(Monitor(), reasons.append, lambda: None)
+    intake.slop = SLOP
+    intake.begin(cameras=2)
+    for stamp in (10.0, 10.1):
+        for camera in (0, 1):
+            intake.offer(stamped(stamp), camera)
+    intake.offer(stamped(10.2, frame="wrist"), 0)  # its partner of the same moment has not come yet
+    assert reasons == ["the camera changed from 'front' to 'wrist'"]
+    assert intake.take() is None
+    intake.offer(stamped(10.2), 1)
+    taken = intake.take()
+    assert taken is not None
+    assert [frame.stamp for frame in taken] == pytest.approx([10.2, 10.2])

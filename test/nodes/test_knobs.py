@@ -53,7 +53,7 @@ def test_a_policy_that_can_not_be_configured_narrows_nothing(
 ) -> None:
     robot = Robot(stage, checkpoint, row_budget=17)
     assert not robot.change(Transition.TRANSITION_CONFIGURE)
-    said = "configure failed: SettingError: row_budget 17 is above the visual tokens of this policy: valid are 0 to 16"
+    said = "configure failed: row_budget 17 is above the visual tokens of this policy: valid are 0 to 16"
     assert said in capfd.readouterr().err
     assert tops(stage) == [MOST_TOKENS] * 4
     assert stage.set_parameter("policy", "row_budget", 5).successful
@@ -76,6 +76,16 @@ def test_a_value_that_nobody_listens_to_says_so(
     assert stage.set_parameter("policy", "k1", 3).successful
     assert stage.set_parameter("policy", "T", 9).reason == "T has no effect while k1 and k2 are both 3"
     assert robot.inference._orders.options.tunables.T == 9
+
+
+def test_a_name_that_is_no_parameter_is_said_at_start_up(
+    stage: Any, checkpoint: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Robot(stage, checkpoint, k_1=3, static_similarity=0.5, use_sim_time=False)
+    log = capfd.readouterr().err
+    assert "there is no parameter k_1, the nearest is k1: it has no effect" in log
+    assert "there is no parameter static_similarity, the nearest is static.similarity: it has no effect" in log
+    assert log.count("there is no parameter") == 2
 
 
 @pytest.fixture

@@ -56,7 +56,9 @@ class Limits:
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"{name} is {value}, expected a positive number")
         if not np.all(np.asarray(self.workspace_low) < np.asarray(self.workspace_high)):
-            raise ValueError(f"workspace_low {self.workspace_low} must lie below workspace_high {self.workspace_high}")
+            raise ValueError(
+                f"workspace: the low bounds {self.workspace_low} must lie below the high ones {self.workspace_high}"
+            )
 
 
 def clamp_norm(vector: Vector, longest: float) -> Vector:

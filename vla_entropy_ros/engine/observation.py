@@ -68,7 +68,10 @@ def state_vector(observation: Observation, names: tuple[str, ...]) -> NDArray[np
     state, needed = observation.state, f"this policy needs {', '.join(names)}"
     if state is None:
         raise ObservationError(f"the observation has no state: {needed}")
-    values = np.asarray(state.values, np.float64)
+    try:
+        values = np.asarray(state.values, np.float64)
+    except (TypeError, ValueError):
+        raise ObservationError(f"the state's values are no numbers: {needed}") from None
     if values.shape != (len(state.names),):
         raise ObservationError(f"the state has {len(state.names)} names and values of shape {list(values.shape)}")
     where = {name: number for number, name in enumerate(state.names)}

@@ -44,6 +44,7 @@ class PolicyInfo:
     cameras: int
     action_names: tuple[str, ...]
     chunk: int
+    tokens: int
     state_names: tuple[str, ...]
     unnorm_key: str
     unnorm_keys: tuple[str, ...]
@@ -54,7 +55,17 @@ class PolicyInfo:
     @classmethod
     def of(cls, model: Model) -> PolicyInfo:
         """The facts of a model."""
-        same = ("family", "grid", "cameras", "action_names", "chunk", "state_names", "unnorm_key", "unnorm_keys")
+        same = (
+            "family",
+            "grid",
+            "cameras",
+            "action_names",
+            "chunk",
+            "tokens",
+            "state_names",
+            "unnorm_key",
+            "unnorm_keys",
+        )
         return cls(
             vision_backbone_id=model.backbone,
             image_size=model.preprocess.size,
@@ -185,7 +196,7 @@ class Policy:
         choice = selector.select(frames, embedded, tunables)
         watch.lap("select")
         draft = model.head.propose(tunables)
-        plan = model.layout.prefill(choice.fresh, prompt.ids, draft.ids, choice.start, choice.growth)
+        plan = model.layout.prefill(choice.fresh, prompt.ids, draft.ids, choice.start, choice.left_out)
         table = runner.run(plan, embedded)
         watch.lap("prefill")
         acted = model.head.act(table, draft, prompt.ids, self._extension(prompt), tunables, watch.start)
@@ -223,7 +234,7 @@ class Policy:
         layout, names = self.model.layout, self.model.state_names
         frames = self.model.preprocess.frames([image] * self.info.cameras)
         embedded = self._runner.embed_images(frames, np.zeros(len(names)))
-        plan = layout.prefill(np.arange(layout.visual), ids, NO_DRAFT.ids, start=True, growth={})
+        plan = layout.prefill(np.arange(layout.visual), ids, NO_DRAFT.ids, start=True, left_out={})
         states = self._eager.states(plan, embedded)
         self.reset()
         return self.model.head.outputs(states).float()

@@ -15,6 +15,9 @@ MOST_TOKENS = 2048  # 256 of each of eight cameras
 DRAFTS = ("off", "exact", "bounded", "anytime")
 QUANTISATIONS = ("none", "int8")
 MODES = ("full", "vla_cache", "visual_only", "attention_only", "static_union", "info_entropy")
+TOKENS = "policy.tokens"  # fact about the loaded policy, beside the values: action tokens of a tick
+DECODING = (When("a policy of action tokens", lambda values: values.get(TOKENS, 1) > 0,
+                 "with a policy without action tokens"),)  # fmt: skip
 REUSING = (among("mode", MODES[1:], MODES),)
 SCHEDULED = (
     among("mode", ("info_entropy",), MODES),
@@ -47,7 +50,7 @@ TUNABLE_SETTINGS: tuple[Setting, ...] = (
             "ones, then those of most influence; 0: all", 0, MOST_TOKENS, listens=REUSING),
     Setting("adaptive", "bool", "let motion, uncertainty and gripper events scale the budgets and T", listens=REUSING),
     Setting("drafts", "str", "use of drafted action tokens: off, exact (same tokens as without, in fewer passes)",
-            choices=("off", "exact")),
+            choices=("off", "exact"), listens=DECODING),
     Setting("scene_cut", "float", "share of changed patches above which everything is fresh; 1: never", 0.0, 1.0,
             listens=REUSING),
     Setting("max_gap", "float", "time between two observations [s] beyond which a new episode begins", 0.01, 3600.0),
@@ -145,7 +148,8 @@ class Tunables:
 def tunable(name: str) -> Setting:
     """The setting behind a field of Tunables, with all values that the engine knows; SettingError lists the names."""
     if name not in _BY_FIELD:
-        raise SettingError(f"unknown parameter '{name}': valid are {', '.join(_BY_FIELD)}")
+        names = dict.fromkeys(setting.name for setting in _BY_FIELD.values())
+        raise SettingError(f"unknown parameter '{name}': valid are {', '.join(names)}")
     return _BY_FIELD[name]
 
 

@@ -28,7 +28,7 @@ class Acted:
     opening: float | None = None
 
     @property
-    def uncertainty(self) -> float:
+    def mean_entropy(self) -> float:
         """Mean entropy of the tokens, 0 certain to 1 even; 0 where there are none."""
         return float(self.decoded.entropy.mean()) if len(self.decoded.entropy) else 0.0
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Tokens = NDArray[np.int64]
-Growth = Mapping[int, Tokens]  # by layer, the visual tokens that are reused from there on
+LeftOut = Mapping[int, Tokens]  # by layer, the visual tokens that are not computed from there on
 EMBEDDED = -1  # source of a row whose token id is embedded
 
 
@@ -115,11 +115,11 @@ class Layout:
         """How many of the first `end` slots the row at `position` sees."""
         return int(np.searchsorted(self.block[:end], self.block[position], side="right"))
 
-    def prefill(self, fresh: Tokens, ids: Sequence[int], draft: Tokens, start: bool, growth: Growth) -> RowPlan:
+    def prefill(self, fresh: Tokens, ids: Sequence[int], draft: Tokens, start: bool, left_out: LeftOut) -> RowPlan:
         """The pass that runs the prompt: `fresh` visual tokens [F] (ascending), state, text `ids`, what rides behind.
 
         draft: token ids behind the text, none where answers are placeholders. start: whether the start rows are
-        computed, too. growth: visual tokens that are left out from a layer on.
+        computed, too. left_out: visual tokens that no layer computes from that one on.
         """
         first = self.first_text
         leading = self.start if start else ()
@@ -136,8 +136,8 @@ class Layout:
         position = np.concatenate(
             (np.arange(len(leading)), self.first_visual + fresh, np.arange(first - self.state, end))
         )
-        left_out = {layer: np.isin(position, self.first_visual + reused) for layer, reused in growth.items()}
-        narrow = {layer: np.flatnonzero(~out) for layer, out in left_out.items()}
+        gone = {layer: np.isin(position, self.first_visual + tokens) for layer, tokens in left_out.items()}
+        narrow = {layer: np.flatnonzero(~out) for layer, out in gone.items()}
         out = self.placeholders or 1 + len(draft)
         return RowPlan(source, token, position, end, out, first, len(ids), narrow)
 

@@ -42,8 +42,8 @@ class Model:
     preprocess: images -> frames -> pixels; prompt: instruction -> ids; network: pixels and state -> rows, decoder;
     layout: which position holds what, and which row sees which; head: states -> actions. grid: rows and columns of one
     camera's visual tokens; patch: pixels along a side of one; vision_flops: true operations before the decoder, for one
-    camera; action_names: of each column of an action [chunk, A] in SI units; state_names: the robot's state that it
-    needs, in order.
+    camera; action_names: of each column of an action [chunk, A] in SI units; tokens: action tokens of a tick,
+    0 where actions are regressed; state_names: the robot's state that it needs, in order.
     """
 
     family: str
@@ -61,6 +61,7 @@ class Model:
     vision_flops: int
     action_names: tuple[str, ...]
     chunk: int = 1
+    tokens: int = 0
     state_names: tuple[str, ...] = ()
     unnorm_key: str = ""
     unnorm_keys: tuple[str, ...] = ()

@@ -106,6 +106,7 @@ def build(
         parameters=_parameters(network),
         vision_flops=vision_flops(network.vision_backbone.configs, llama.config.hidden_size),
         action_names=ACTION_NAMES,
+        tokens=len(ACTION_NAMES),
         unnorm_key=space.key,
         unnorm_keys=space.keys,
     )

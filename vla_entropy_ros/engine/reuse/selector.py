@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..actions.head import Acted
 from ..decoding.runner import Embedded
-from ..decoding.sequence import Growth, Layout, Tokens
+from ..decoding.sequence import Layout, LeftOut, Tokens
 from ..observation import FAILED, NEW_EPISODE, Observation
 from ..tunables import Tunables
 from .episode import Episode
@@ -33,7 +33,7 @@ class Choice:
     """
 
     fresh: Tokens
-    growth: Growth
+    left_out: LeftOut
     start: bool
     selection: Selection
     image_entropy: Scores
@@ -131,7 +131,7 @@ class Selector:
         self._provenance.commit(selection.fresh, choice.patches, embedded.visual, selection.deep)
         self._episode.advance()
         static_share = float(selection.static.mean()) if choice.reason is None else 1.0
-        if self._activity.observe(static_share, acted.uncertainty, acted.opening) and adaptive:
+        if self._activity.observe(static_share, acted.mean_entropy, acted.opening) and adaptive:
             self._episode.restart_schedule()
 
     def _forget_text(self) -> None:
@@ -172,7 +172,7 @@ class Selector:
         start = not (self._provenance.start_valid and self._layout.start_is_constant)
         return Choice(fresh, left_out, start, selection, seen, attended, reason, now, self._episode.tick)
 
-    def _growth(self, selection: Selection) -> Growth:
+    def _growth(self, selection: Selection) -> LeftOut:
         """Tokens reused from each layer on, where the layer schedule is VLA-Cache's; empty for any other."""
         if self._layer_entropy is None or self._attention is None or selection.fresh.all():
             return {}

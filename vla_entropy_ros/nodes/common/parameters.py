@@ -12,11 +12,12 @@ from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ...settings import Setting, everyone
+from ...settings import Setting, everyone, nearest
 from .process import StartError, one_line
 
 Values = dict[str, Any]
 ACTION_FRAME = Setting("action_frame", "str", "frame in which actions and poses are expressed", read_only=True)
+RCLS_OWN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 NUMBERS = ("int", "float")
 LOG_PERIOD = 1.0  # seconds between two lines about refused parameters
 
@@ -49,6 +50,7 @@ class Parameters:
         }
         if (reason := self._refusal(self.values)) is not None:
             raise StartError(reason)
+        self._say_unknown()
         self._say_unheard()
         node.add_pre_set_parameters_callback(self._convert)
         node.add_on_set_parameters_callback(self._validate)
@@ -99,6 +101,13 @@ class Parameters:
             descriptor = _describe(setting, self._everyone)
             descriptor.type = self._node.describe_parameter(name).type
             self._node.set_descriptor(name, descriptor)
+
+    def _say_unknown(self) -> None:
+        """Name in the log what was given at start-up and is no parameter, of a file with old names for example."""
+        for name in self._node._parameter_overrides:
+            if not self._node.has_parameter(name) and not name.startswith(RCLS_OWN):
+                line = f"there is no parameter {name}, the nearest is {nearest(name, self._settings)}: it has no effect"
+                self._node.get_logger().warning(line)
 
     def _say_unheard(self) -> None:
         """Name in the log what differs from its default without effect."""

@@ -200,9 +200,6 @@ class Inference:
         self._monitor.note(fault=None, answer=answer)
         self._monitor.add(tick_time=answer.result.timings.total, capture_age=answer.capture_age)
         self._monitor.add(fresh=reuse.fresh, reused=reuse.reused, oldest=float(reuse.age.max()))
-        if answer.result.uncertainty is None and self._orders.options.max_action_entropy < 1.0:
-            line = "max_action_entropy has no effect: this policy does not tell how certain its actions are"
-            self._logger.warning(line, once=True)
         self._observe(answer)
 
     def _begin_episode(self, policy: Policy, reason: str) -> None:

@@ -148,6 +148,7 @@ class Intake:
         if (reason := self._views[camera].interruption(frame)) is not None:
             self._monitor.count("interruptions")
             self._synchronizer.forget()
+            self._newest.take()  # a set from before must not continue what comes after
             self._interrupted(reason)
         unmatched = self._synchronizer.unmatched
         chosen = self._synchronizer.offer(camera, frame, self.slop)

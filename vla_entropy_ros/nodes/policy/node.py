@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 
 from ...engine import EngineError, Policy, State
 from ...engine.observation import JUMPED
-from ...engine.tunables import BUDGETS, Tunables
+from ...engine.tunables import BUDGETS, TOKENS, Tunables
 from ...settings import SettingError, default_settings
 from ..common.diagnostics import ERROR, OK, Diagnostics, Report
 from ..common.parameters import Parameters, TunableNode, Values
@@ -79,7 +79,7 @@ class PolicyNode(TunableNode, LifecycleNode):
                 self.get_logger().info("the node ends before the checkpoint is loaded")
                 return TransitionCallbackReturn.FAILURE
             inference.close()
-            name = "" if isinstance(error, EngineError) else f"{type(error).__name__}: "
+            name = "" if isinstance(error, (EngineError, SettingError)) else f"{type(error).__name__}: "
             self._failure = f"configure failed: {name}{one_line(error)}"
             self.get_logger().error(self._failure)
             self.get_logger().debug(traceback.format_exc())
@@ -149,8 +149,10 @@ class PolicyNode(TunableNode, LifecycleNode):
             told = ", ".join(f"{name} {value}" for name, value in runs.items())
             self.get_logger().warning(f"{one_line(error)}; this policy runs with {told}")
             self._settings.adopt(runs)
-        facts = {CAMERAS: policy.info.cameras, STATES: len(policy.info.state_names)}
-        self._settings.narrow(dict.fromkeys(BUDGETS, policy.info.visual_tokens), facts)
+        info = policy.info
+        facts = {CAMERAS: info.cameras, STATES: len(info.state_names), TOKENS: info.tokens}
+        highs = dict.fromkeys(BUDGETS, info.visual_tokens) | ({"taper_rows": 0} if policy.fixed_shapes else {})
+        self._settings.narrow(highs, facts)
 
     def _subscribe(self, inference: Inference, policy: Policy, sources: Sequence[str]) -> None:
         """Subscribe to the cameras, the instruction, and the robot's state where the policy needs it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ... import resources
-from ...engine.tunables import LOAD_SETTINGS, TUNABLE_SETTINGS
+from ...engine.tunables import DECODING, LOAD_SETTINGS, TUNABLE_SETTINGS
 from ...settings import Setting, When
 from ..common.parameters import ACTION_FRAME
 
@@ -31,7 +31,7 @@ POLICY_SETTINGS: tuple[Setting, ...] = (
             "of the policy's state, comma-separated; empty: as the checkpoint names them", read_only=True,
             listens=STATE),
     Setting("max_action_entropy", "float", "entropy of an action token (0 certain, 1 even) above which the arm is held "
-            "instead; 1: never", 0.0, 1.0),
+            "instead; 1: never", 0.0, 1.0, listens=DECODING),
     Setting("warn.silence", "float", "time without an image, or inside one tick [s], that is reported", 0.1, 60.0),
     Setting("warn.loss", "float", "share of images lost in transport that is reported", 0.0, 1.0),
     Setting("warn.tick", "float", "95th percentile of the tick [s] that is reported; 0: the control period", 0.0, 10.0),

@@ -15,13 +15,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from vla_entropy_ros.bags.bag import COMPRESSED, JOINT_STATE, STRING, Bag, BagError, Recorder
-from vla_entropy_ros.bags.record_simulation import IMAGES, STATES, record_simulated
+from vla_entropy_ros.bags.bag import COMPRESSED, JOINT_STATE, POSE, POSE_FIELDS, STRING, Bag, BagError, Recorder
+from vla_entropy_ros.bags.record_simulation import IMAGES, POSES, STATES, record_simulated
 from vla_entropy_ros.bags.replay_engine import replay_bag
 from vla_entropy_ros.cli import main
+from vla_entropy_ros.control.chunk import ACTION_NAMES
 from vla_entropy_ros.engine import Policy
+from vla_entropy_ros.engine.families import FAMILIES
 from vla_entropy_ros.images import encode_jpeg
 from vla_entropy_ros.resources import default_checkpoint, share_path
+from vla_entropy_ros.sim import Environment
+
+from ..families import toy
+from ..families.toy import CHUNK, ToyFamily, write_toy
 
 SHIPPED = share_path("bags/pick_red")
 
@@ -46,6 +52,28 @@ def test_a_replay_answers_each_due_image_and_says_what_it_cost() -> None:
     assert any(step["reused"] for step in figures["steps"])
     shown = CliRunner().invoke(main, ["replay", str(SHIPPED)])
     assert "40 images, 40 ticks, 'pick up the red cube'" in shown.output
+    assert shown.output.splitlines()[1].split() == ["time", "[s]", *ACTION_NAMES, "fresh", "total", "[ms]"]
+
+
+def test_a_replay_names_the_policys_own_actions_and_the_first_of_each_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("left_shoulder_pitch", "elbow", "a", "b", "c", "d", "e")
+    monkeypatch.setattr("vla_entropy_ros.engine.families.FAMILIES", [*FAMILIES, ToyFamily()])
+    monkeypatch.setattr(toy, "ACTION_NAMES", names)
+    monkeypatch.setattr(toy, "STATE_NAMES", ("joint1", "x", "yaw"))
+    folder, at = write_toy(tmp_path / "toy"), [(2.0, 0.1), (2.1, 0.2)]
+    bag = write_bag(tmp_path / "bag", [2.0, 2.1], at, poses=at)
+    arguments = ["replay", str(bag), "--checkpoint", str(folder), "--instruction", "pick up the red cube"]
+    said = CliRunner().invoke(main, arguments, catch_exceptions=False).output.splitlines()
+    assert said[0].endswith("2 images, 2 ticks, 'pick up the red cube'")
+    assert said[1] == f"of each tick's actions the first of {CHUNK}"
+    assert said[2].split()[2:-3] == list(names)
+    figures = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).output)
+    assert figures["action_names"] == list(names)
+    assert len(figures["steps"][0]["actions"]) == CHUNK
+    assert said[3].split()[1:-2] == [f"{value:.3f}" for value in figures["steps"][0]["actions"][0]]
+    assert len(said[3]) == len(said[2])  # columns as wide as their names
 
 
 def test_a_replay_through_the_node_gives_the_same_actions() -> None:
@@ -69,21 +97,37 @@ def test_the_arm_can_be_recorded_without_ros_but_never_over_another_bag(tmp_path
         assert (bag.instruction, bag.state_topic) == ("pick up the blue cube", STATES)
         frames = list(bag.frames())
         assert len(frames) == count == 5
-        joints = [frame.joints for frame in frames if frame.joints is not None]
-        assert [one.stamp for one in joints] == [frame.stamp for frame in frames]
-        assert {one.names for one in joints} == {(*(f"joint{n}" for n in range(1, 8)), "finger_left", "finger_right")}
-        assert len({one.positions.tobytes() for one in joints}) == 5  # it moves
+        states = [frame.state() for frame in frames]
+        assert bag.pose_topic == POSES
+    arm = (*(f"joint{n}" for n in range(1, 8)), "finger_left", "finger_right")
+    measured = [state for state in states if state is not None]
+    assert [state.stamp for state in measured] == [frame.stamp for frame in frames]
+    assert {state.names for state in measured} == {(*arm, "gripper", *POSE_FIELDS)}
+    assert len({state.values.tobytes() for state in measured}) == 5  # it moves
+    env = Environment(image_size=56)
+    env.reset("pick_blue", 7)
+    names, values = env.state
+    env.close()
+    first = dict(zip(measured[0].names, measured[0].values, strict=True))
+    np.testing.assert_allclose([first[name] for name in names], values, atol=1e-6)
     with pytest.raises(BagError, match="no bag can be written to"):
         record_simulated(tmp_path / "bag", policy, "pick_blue", seed=7, seconds=0.5)
 
 
 def write_bag(
-    folder: Path, images: Sequence[float], states: Sequence[tuple[float, float]], *topics: str, delay: float = 0.0
+    folder: Path,
+    images: Sequence[float],
+    states: Sequence[tuple[float, float]],
+    *topics: str,
+    delay: float = 0.0,
+    poses: Sequence[tuple[float, float]] = (),
+    turn: Sequence[float] = (0.0, 0.0, 0.6, 0.8),
 ) -> Path:
-    """A bag of images at these times [s], recorded `delay` later, and of joints at times, each at a position."""
+    """A bag of images at these times [s], recorded `delay` later; of joints and poses at times, each at a position."""
     data = np.frombuffer(encode_jpeg(np.full((56, 56, 3), 99, np.uint8)), np.uint8)
     names = topics or (STATES,)
-    with Recorder(folder, [(IMAGES, COMPRESSED), *((name, JOINT_STATE) for name in names)]) as bag:
+    kinds = [(IMAGES, COMPRESSED), *((name, JOINT_STATE) for name in names), (POSES, POSE), ("/target_pose", POSE)]
+    with Recorder(folder, kinds) as bag:
         types = bag.types.types
 
         def header(stamp: float) -> Any:
@@ -97,6 +141,13 @@ def write_bag(
             message = types[JOINT_STATE](header(stamp), ["joint1"], np.array([position]), np.zeros(0), np.zeros(0))
             for name in names:
                 bag.add(name, round(stamp * 1e9), message)
+        for stamp, position in poses:
+            where = (
+                types["geometry_msgs/msg/Point"](position, 0.2, 0.3),
+                types["geometry_msgs/msg/Quaternion"](*turn),
+            )
+            message = types[POSE](header(stamp), types["geometry_msgs/msg/Pose"](*where))
+            bag.add(POSES, round(stamp * 1e9), message)
     return folder
 
 
@@ -104,11 +155,51 @@ def write_bag(
 def test_each_image_has_the_joint_states_nearest_to_it(tmp_path: Path, delay: float) -> None:
     states = [(2.0, 1.0), (2.08, 2.0), (2.12, 3.0), (2.19, 4.0), (2.21, 5.0), (5.0, 6.0)]
     with Bag(write_bag(tmp_path / "bag", [2.0, 2.1, 2.2, 3.0], states, delay=delay)) as bag:
-        positions = [None if f.joints is None else float(f.joints.positions[0]) for f in bag.frames()]
+        positions = [float(one.values[0]) for frame in bag.frames() for one in frame.measured]
     assert positions[0] == 1.0
     assert positions[1] == 3.0  # of two as near, the newer
     assert positions[2] == 5.0
     assert positions[3] == 5.0  # far off, and the policy is told how far
+
+
+def test_joints_and_pose_make_one_state_as_old_as_its_farthest_part(tmp_path: Path) -> None:
+    states, poses = [(2.0, 1.0), (2.1, 2.0), (2.2, 3.0)], [(1.97, 0.1), (2.11, 0.2), (2.16, 0.4)]
+    with Bag(write_bag(tmp_path / "bag", [2.0, 2.1, 2.2], states, poses=poses)) as bag:
+        assert (bag.state_topic, bag.pose_topic) == (STATES, POSES)
+        frames = list(bag.frames())
+    made = [state for frame in frames if (state := frame.state(("joint1", "yaw"))) is not None]
+    assert {state.names for state in made} == {("joint1", *POSE_FIELDS)}
+    np.testing.assert_allclose(
+        [state.values[:4] for state in made], [[n, x, 0.2, 0.3] for n, x in ((1, 0.1), (2, 0.2), (3, 0.4))]
+    )
+    np.testing.assert_allclose([state.values[4:] for state in made], [[0.0, 0.0, 2 * np.arcsin(0.6)]] * 3, atol=1e-9)
+    assert [state.stamp for state in made] == pytest.approx([1.97, 2.11, 2.16])
+    alone = [state.stamp for frame in frames if (state := frame.state(("joint1",))) is not None]
+    assert alone == pytest.approx([2.0, 2.1, 2.2])  # a pose that nobody needs makes nothing older
+
+
+def test_a_policy_that_needs_the_pose_is_handed_it_or_told_what_lacks(tmp_path: Path) -> None:
+    policy = Policy.load(default_checkpoint())
+    policy.info = replace(policy.info, state_names=("joint1", "x", "yaw"))
+    policy.warm_up = lambda ticks=2: None  # type: ignore[method-assign]  # noise has no state
+    stamps = [2.0, 2.1, 2.2, 2.3]
+    at = [(stamp, 0.1) for stamp in stamps]
+
+    def refused(name: str, **more: Any) -> tuple[int, list[str]]:
+        with Bag(write_bag(tmp_path / name, stamps, **more)) as bag:
+            done = replay_bag(bag, policy, "pick up the red cube", 0.1)
+        return len(done.steps), list(done.refused)
+
+    assert refused("whole", states=at, poses=at) == (4, [])
+    needs = "this policy needs joint1, x, yaw"
+    assert refused("joints", states=at) == (0, [f"the state lacks x, yaw: {needs}; it has joint1"])
+    assert refused("pose", states=[], poses=at) == (
+        0,
+        [f"the state lacks joint1: {needs}; it has {', '.join(POSE_FIELDS)}"],
+    )
+    assert refused("old", states=at, poses=[(1.5, 0.1)])[1][0].startswith("the state is 0.50 s older than the images")
+    nowhere = refused("nowhere", states=at, poses=at, turn=(0.0, 0.0, 0.0, 0.0))
+    assert nowhere == (0, ["the state is not a finite number in yaw"])
 
 
 def test_of_several_joint_states_those_of_the_whole_robot_are_read(tmp_path: Path) -> None:
@@ -167,8 +258,9 @@ def test_what_is_no_bag_is_said_in_one_line(tmp_path: Path, content: str | None,
     assert "\n" not in str(refusal.value)
 
 
-def test_a_node_hears_the_joint_states_of_the_bag(tmp_path: Path) -> None:
+def test_a_node_hears_the_joint_states_and_the_pose_of_the_bag(tmp_path: Path) -> None:
     """A listener in the nodes' domain; the policy that ships does not listen."""
+    from geometry_msgs.msg import PoseStamped
     from rclpy.context import Context
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.node import Node
@@ -181,14 +273,17 @@ def test_a_node_hears_the_joint_states_of_the_bag(tmp_path: Path) -> None:
     context.init(domain_id=domain)
     listener: Any = Node("listener", context=context)
     heard: list[Any] = []
+    posed: list[Any] = []
     listener.create_subscription(JointState, "joint_states", heard.append, 10)
+    listener.create_subscription(PoseStamped, "current_pose", posed.append, 10)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(listener)
     thread = threading.Thread(target=executor.spin)
     thread.start()
     stamps = [2.0 + 0.1 * number for number in range(10)]
+    at = [(stamp, stamp) for stamp in stamps]
     try:
-        with Bag(write_bag(tmp_path / "bag", stamps, [(s, s) for s in stamps])) as bag:
+        with Bag(write_bag(tmp_path / "bag", stamps, at, poses=at)) as bag:
             done = replay_through_node(bag, tmp_path / "logs", domain, {}, "pick up the red cube")
     finally:
         executor.shutdown()
@@ -197,7 +292,10 @@ def test_a_node_hears_the_joint_states_of_the_bag(tmp_path: Path) -> None:
         context.try_shutdown()
     assert done.images == 10
     assert len(done.steps) > 2
+    assert done.action_names == ACTION_NAMES
     assert [message.position[0] for message in heard] == pytest.approx(stamps)
+    assert [message.pose.position.x for message in posed] == pytest.approx(stamps)
+    assert {message.pose.orientation.w for message in posed} == {0.8}
 
 
 def test_a_bag_without_a_camera_lists_what_it_has(tmp_path: Path) -> None:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from numpy import float64, uint8
+import numpy as np
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from ..control import Pose
+from ..control.chunk import ACTION_NAMES
+from ..engine import State
 from ..images import decode
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-STRING, JOINT_STATE = "std_msgs/msg/String", "sensor_msgs/msg/JointState"
+STRING, JOINT_STATE, POSE = "std_msgs/msg/String", "sensor_msgs/msg/JointState", "geometry_msgs/msg/PoseStamped"
+POSE_FIELDS = ACTION_NAMES[:6]  # x, y, z [m], roll, pitch, yaw [rad]
 VERSION: Literal[9] = 9  # of the bag's metadata: what Jazzy and later write
-WINDOW = 10**9  # nanoseconds that joint states may have been recorded before or after the image they belong to
+WINDOW = 10**9  # nanoseconds that states may have been recorded before or after the image they belong to
 
 
 class BagError(ValueError):
@@ -53,20 +57,52 @@ class JointStates(Recorded):
         return tuple(self.message.name)
 
     @property
-    def positions(self) -> NDArray[float64]:
+    def values(self) -> NDArray[np.float64]:
         """Their positions [n] in radians or metres, as many as were sent."""
         return self.message.position
 
 
 @dataclass(frozen=True)
+class ToolPose(Recorded):
+    """Where the tool was."""
+
+    names = POSE_FIELDS
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Position [m] and turns about the fixed axes [rad], together [6]; not numbers where it is no orientation."""
+        point, turn = self.message.pose.position, self.message.pose.orientation
+        pose = Pose(np.array([point.x, point.y, point.z]), np.array([turn.x, turn.y, turn.z, turn.w]))
+        length = float(np.linalg.norm(pose.quaternion))
+        angles = pose.roll_pitch_yaw if np.isfinite(length) and length > 0.5 else np.full(3, np.nan)
+        return np.concatenate((pose.position, angles))
+
+
+Measured = JointStates | ToolPose
+MEASURED: dict[str, type[JointStates] | type[ToolPose]] = {JOINT_STATE: JointStates, POSE: ToolPose}
+
+
+@dataclass(frozen=True)
 class Frame(Recorded):
-    """One image message, and the joint states nearest to it in time, None where the bag has none."""
+    """One image message, and of joint states and poses those nearest to it in time, as far as the bag has any."""
 
-    joints: JointStates | None = None
+    measured: tuple[Measured, ...] = ()
 
-    def pixels(self) -> NDArray[uint8]:
+    def pixels(self) -> NDArray[np.uint8]:
         """RGB image [H, W, 3]; raises ImageError."""
         return decode(self.message)
+
+    def state(self, needed: Sequence[str] = ()) -> State | None:
+        """All that was measured as one state, as old as its farthest part; None where the bag has nothing of it.
+
+        Parts that tell nothing of what is `needed` do not make it older.
+        """
+        if not self.measured:
+            return None
+        names = tuple(name for part in self.measured for name in part.names)  # of a name told twice the pose counts
+        asked = [part for part in self.measured if set(part.names) & set(needed)] or self.measured
+        farthest = max((part.stamp for part in asked), key=lambda stamp: abs(stamp - self.stamp))
+        return State(names, np.concatenate([part.values for part in self.measured]), farthest)
 
 
 def types() -> Typestore:
@@ -75,9 +111,10 @@ def types() -> Typestore:
 
 
 class Bag:
-    """One camera topic of a bag, with joint states and the instruction where it has them; raises BagError in one line.
+    """One camera topic of a bag, with the robot's state and the instruction where it has them; raises BagError.
 
-    topic, state_topic: by default the only camera, and the only joint states or those called joint_states.
+    topic, state_topic: by default the only camera, and the only joint states or those called joint_states. The pose is
+    that called current_pose: any other may be a target.
     """
 
     def __init__(self, path: Path, topic: str | None = None, state_topic: str | None = None) -> None:
@@ -92,6 +129,9 @@ class Bag:
         try:
             self.topic, self.kind = self._camera(topic)
             self.state_topic = self._joints(state_topic)
+            poses = [c.topic for c in self._reader.connections if c.msgtype == POSE]
+            named = [name for name in poses if name.endswith("/current_pose")]
+            self.pose_topic = min(named, key=lambda name: (len(name), name), default=None)
         except BagError:
             self._reader.close()
             raise
@@ -103,20 +143,22 @@ class Bag:
         self._reader.close()
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the images in the order they were recorded, each with the joint states nearest to it by stamp."""
-        connections = [c for c in self._reader.connections if c.topic in (self.topic, self.state_topic)]
-        waiting: deque[Frame] = deque()  # for later joint states
-        states: deque[JointStates] = deque()
+        """Yield the images in the order they were recorded, each with the states nearest to it by stamp."""
+        states: dict[str, deque[Measured]] = {
+            topic: deque() for topic in (self.state_topic, self.pose_topic) if topic is not None
+        }
+        connections = [c for c in self._reader.connections if c.topic == self.topic or c.topic in states]
+        waiting: deque[Frame] = deque()  # for later states
         for connection, recorded, raw in self._reader.messages(connections):
             content = recorded, bytes(raw), self._reader.deserialize(raw, connection.msgtype)
             if connection.topic == self.topic:
                 waiting.append(Frame(*content))
             else:
-                states.append(JointStates(*content))
-            while waiting and (self.state_topic is None or _complete(waiting[0], states, recorded)):
-                yield _joined(waiting.popleft(), states)
+                states[connection.topic].append(MEASURED[connection.msgtype](*content))
+            while waiting and all(_complete(waiting[0], some, recorded) for some in states.values()):
+                yield _joined(waiting.popleft(), states.values())
         for frame in waiting:
-            yield _joined(frame, states)
+            yield _joined(frame, states.values())
 
     @property
     def instruction(self) -> str | None:
@@ -147,17 +189,22 @@ class Bag:
         return topic or next(iter(ordered), None)
 
 
-def _complete(frame: Frame, states: deque[JointStates], now: int) -> bool:
-    """Whether no later joint states can be nearer to `frame`; now: when the newest message was recorded [ns]."""
+def _complete(frame: Frame, states: deque[Measured], now: int) -> bool:
+    """Whether no later one of `states` can be nearer to `frame`; now: when the newest message was recorded [ns]."""
     return now - frame.recorded > WINDOW or bool(states and states[-1].stamp >= frame.stamp)
 
 
-def _joined(frame: Frame, states: deque[JointStates]) -> Frame:
-    """`frame` with the nearest of `states`, of two as near the newer; those too old for what follows are dropped."""
+def _joined(frame: Frame, sources: Iterable[deque[Measured]]) -> Frame:
+    """`frame` with what is nearest to it of each source."""
+    nearest = [_nearest(frame, states) for states in sources]
+    return replace(frame, measured=tuple(state for state in nearest if state is not None))
+
+
+def _nearest(frame: Frame, states: deque[Measured]) -> Measured | None:
+    """The nearest of `states`, of two as near the newer; those too old for what follows are dropped."""
     while len(states) > 1 and states[1].recorded < frame.recorded - WINDOW:  # one stays, however old
         states.popleft()
-    nearest = min(states, key=lambda state: (abs(state.stamp - frame.stamp), -state.stamp), default=None)
-    return replace(frame, joints=nearest)
+    return min(states, key=lambda state: (abs(state.stamp - frame.stamp), -state.stamp), default=None)
 
 
 class Recorder:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import ActionError, Observation, ObservationError, Policy, Result, State
+from ..engine import ActionError, Observation, ObservationError, Policy, Result
 from ..engine.observation import Pacer, Verdict
 from ..evaluation.stages import milliseconds
 from ..evaluation.statistics import percentiles
 from ..images import ImageError
-from .bag import Bag, Frame
+from .bag import Bag
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay came to: the steps, images seen, and why images gave no action, with how often."""
+    """What a replay came to: the steps, images seen, and why images gave no action, with how often.
+
+    action_names: of an action's columns; none where the node gave no action.
+    """
 
     topic: str
     instruction: str
     images: int
     steps: list[Step]
     refused: dict[str, int]
+    action_names: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -48,6 +52,7 @@ class Replayed:
             "images": self.images,
             "ticks": len(self.steps),
             "refused": self.refused,
+            "action_names": self.action_names,
             "latency_ms": stage_percentiles(self.steps),
             "steps": [vars(step) for step in self.steps],
         }
@@ -70,18 +75,14 @@ def replay_bag(bag: Bag, policy: Policy, instruction: str, period: float) -> Rep
         if pacer.judge(frame.stamp, period) is not Verdict.TICK:
             continue
         try:
-            result = policy.infer(Observation((frame.pixels(),), instruction, frame.stamp, _state(frame)))
+            state = frame.state(policy.info.state_names)
+            result = policy.infer(Observation((frame.pixels(),), instruction, frame.stamp, state))
         except (ImageError, ObservationError, ActionError) as error:
             refused[str(error)] = refused.get(str(error), 0) + 1
             continue
         policy.settle()
         steps.append(_step(frame.stamp, result))
-    return Replayed(bag.topic, instruction, images, steps, refused)
-
-
-def _state(frame: Frame) -> State | None:
-    joints = frame.joints
-    return None if joints is None else State(joints.names, joints.positions, joints.stamp)
+    return Replayed(bag.topic, instruction, images, steps, refused, policy.info.action_names)
 
 
 def _step(stamp: float, result: Result) -> Step:

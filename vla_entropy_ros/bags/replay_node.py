@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from ..evaluation.bringup import brought_up
 from ..evaluation.client import Client
-from ..nodes.common.messages import chunk_from, is_stop
-from .bag import COMPRESSED, Bag
+from ..nodes.common.messages import is_stop
+from .bag import COMPRESSED, Bag, JointStates, ToolPose
 from .replay_engine import Replayed, Step
 
 CLOCK_STEP = 0.02  # seconds of the bag between two messages on /clock
@@ -33,7 +34,10 @@ def _play(client: Client, bag: Bag, instruction: str) -> Replayed:
     """Publish clock and images at the pace they were recorded, and gather what is answered."""
     kind, topic = (CompressedImage, "image/compressed") if bag.kind == COMPRESSED else (Image, "image")
     images: Any = client.node.create_publisher(kind, topic, 1)
-    joints: Any = client.node.create_publisher(JointState, "joint_states", 10)
+    states: dict[type, Any] = {
+        JointStates: client.node.create_publisher(JointState, "joint_states", 10),
+        ToolPose: client.node.create_publisher(PoseStamped, "current_pose", 10),
+    }
     clock: Any = client.node.create_publisher(Clock, "/clock", 10)
     chunks: dict[tuple[int, int], JointTrajectory] = {}
     client.node.create_subscription(JointTrajectory, "action_chunk", lambda m: _keep(chunks, m), 100)
@@ -53,18 +57,21 @@ def _play(client: Client, bag: Bag, instruction: str) -> Replayed:
         if offset is None:
             offset = frame.recorded - time.monotonic_ns() - round(AFTER * 1e9)  # time for the clock to be heard
         pass_time(frame.recorded)
-        if frame.joints is not None:
-            joints.publish(frame.joints.raw)
+        for state in frame.measured:
+            states[type(state)].publish(state.raw)
         images.publish(frame.raw)
         last, count = frame.recorded, count + 1
     if count:
         pass_time(last + round(AFTER * 1e9))
+    names: tuple[str, ...] = ()
     for tick in client.take_ticks():
         stamp = round(tick.stamp * 1e9)
         chunk = next((c for (sec, nanosec), c in chunks.items() if abs(sec * 10**9 + nanosec - stamp) < 1000), None)
         if chunk is not None:
-            steps.append(Step(tick.stamp, chunk_from(chunk).actions.tolist(), tick.latency, tick.fresh, tick.reused))
-    return Replayed(bag.topic, instruction, count, steps, {})
+            names = tuple(chunk.joint_names)
+            actions = [list(point.positions) for point in chunk.points]
+            steps.append(Step(tick.stamp, actions, tick.latency, tick.fresh, tick.reused))
+    return Replayed(bag.topic, instruction, count, steps, {}, names)
 
 
 def _keep(chunks: dict[tuple[int, int], JointTrajectory], message: JointTrajectory) -> None:

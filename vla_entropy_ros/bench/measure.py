@@ -5,23 +5,23 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..engine import ActionError, Policy, Result
 from ..engine.actions.drafts import SOURCES
 from ..engine.cost import decoder_flops, paper_macs
 from ..engine.model.llama import LlamaConfig
+from ..engine.policy import PROBE_IDS
 from ..engine.tunables import Tunables
 from ..evaluation.stages import TIMED
 from ..evaluation.statistics import percentiles
 from . import openvla
 from .configurations import Configuration
 from .recording import Recording
-from .ticks import Sample, actions, drafted, times
+from .ticks import Sample, actions, drafted, equal, times
 
 TURN = 7  # configurations by which the order is turned from recording to recording
 UNITS = {**dict.fromkeys(("x", "y", "z"), "m"), **dict.fromkeys(("roll", "pitch", "yaw"), "rad")}
@@ -29,7 +29,10 @@ UNITS = {**dict.fromkeys(("x", "y", "z"), "m"), **dict.fromkeys(("roll", "pitch"
 
 @dataclass(frozen=True)
 class CostShape:
-    """What costs depend on: shape of the decoder, operations of vision; and the names of an action's dimensions."""
+    """What costs depend on: shape of the decoder, operations of vision; and the names of an action's dimensions.
+
+    The decoder's vocabulary is what the head puts out per row: where it has no tokens, action dimensions.
+    """
 
     llama: LlamaConfig
     vision_flops: int
@@ -37,9 +40,13 @@ class CostShape:
 
     @classmethod
     def of(cls, policy: Policy) -> CostShape:
-        """That of a policy."""
-        model = policy.model
-        return cls(model.network.language_model.config, model.vision_flops, model.action_names)
+        """That of a policy; begins a new episode where the head has no tokens: it is run to see what it puts out."""
+        model, size = policy.model, policy.info.image_size
+        llama = model.network.language_model.config
+        if model.layout.placeholders:
+            width = policy.outputs(np.zeros((size, size, 3), np.uint8), PROBE_IDS).shape[-1]
+            llama = replace(llama, vocab_size=width)
+        return cls(llama, model.vision_flops, model.action_names)
 
     @property
     def dimensions(self) -> list[str]:
@@ -58,10 +65,6 @@ class Run:
     samples: list[Sample] = field(default_factory=list)
     settled: list[float] = field(default_factory=list)
     faults: int = 0
-
-    def tokens(self) -> NDArray[np.int64]:
-        """Action tokens [ticks, K]."""
-        return np.array([sample.tokens for sample in self.samples])
 
 
 def replay_recording(policy: Policy, recording: Recording, tunables: Tunables) -> Iterator[tuple[Result | None, float]]:
@@ -107,7 +110,7 @@ def measure(
         first = number * TURN % len(turns)  # none is always the first, or always behind the same
         for run, made in turns[first:] + turns[:first]:
             for result, settled in replay_recording(policy, recording, run.configuration.tunables):
-                made.append(None if result is None else Sample.of(result))
+                made.append(None if result is None else Sample.of(result, policy.model.layout))
                 run.settled.append(settled)
             progress()
     whole = [tick for tick in zip(*ticks, strict=True) if None not in tick]
@@ -131,7 +134,7 @@ def _record(run: Run, reference: Run, shape: CostShape) -> dict[str, Any]:
     fresh = float(np.mean([sample.fresh / sample.visual for sample in samples]))
     off = np.abs(actions(samples) - actions(reference.samples))
     rows = np.mean([sample.decoder_rows[0] - drafted(sample) for sample in samples])
-    equal = (run.tokens() == reference.tokens()).all(1)
+    pairs = list(zip(samples, reference.samples, strict=True))
     return {
         "name": run.configuration.name,
         "mode": run.configuration.tunables.mode,
@@ -150,11 +153,16 @@ def _record(run: Run, reference: Run, shape: CostShape) -> dict[str, Any]:
         "fresh_share": round(fresh, 4),
         "age_mean": round(float(np.mean([sample.age_mean for sample in samples])), 3),
         "age_max": max(sample.age_max for sample in samples),
-        "equal_share": round(float(equal.mean()), 4),
-        "equal_tokens": round(float((run.tokens() == reference.tokens()).mean()), 4),
+        "equal_share": round(float(np.mean([equal(*pair) for pair in pairs])), 4),
+        "equal_tokens": _share([_same_tokens(*pair) for pair in pairs]),
         "deviation": dict(zip(shape.dimensions, off.mean(0).round(6).tolist(), strict=True)),
         "openvla_7b": openvla.costs(samples),
     }
+
+
+def _same_tokens(one: Sample, other: Sample) -> tuple[int, int]:
+    """How many tokens of two ticks are the same, and how many there are."""
+    return sum(mine == its for mine, its in zip(one.tokens, other.tokens, strict=True)), len(one.tokens)
 
 
 def _share(counts: Sequence[tuple[int, int]]) -> float | None:
@@ -182,7 +190,6 @@ def true_flops(sample: Sample, shape: CostShape) -> float:
     """Operations of one tick: vision, projector, every decoder pass with its output rows."""
     llama, first = shape.llama, sample.decoder_rows[0]
     riding = drafted(sample)
-    length = 1 + sample.visual + sample.text_rows
-    prefill = decoder_flops(llama, first, length + riding, 1 + riding)
-    later = sum(decoder_flops(llama, rows, length + len(sample.tokens), rows) for rows in sample.decoder_rows[1:])
+    prefill = decoder_flops(llama, first, sample.slots + riding, sample.outputs + riding)
+    later = sum(decoder_flops(llama, rows, sample.slots + len(sample.tokens), rows) for rows in sample.decoder_rows[1:])
     return shape.vision_flops + prefill + later

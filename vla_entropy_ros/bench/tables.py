@@ -102,7 +102,7 @@ def plot(records: Sequence[Record], path: Path, title: str) -> None:
     steps = [_speed(record) for record in best], [100 * record["equal_share"] for record in best]
     axes.plot(*steps, drawstyle="steps-post", color="tab:green", linewidth=1, zorder=2, label="best trade-offs")
     axes.set_xlabel("median tick, image in to action out [ms]")
-    axes.set_ylabel("ticks whose tokens all equal full recomputation [%]")
+    axes.set_ylabel("ticks that say the same as full recomputation [%]")
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)

@@ -9,23 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Result
+from ..engine.decoding.sequence import Layout
 from ..engine.result import Drafts, Timings
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One tick in plain numbers; fields as in `Result` and `Reuse`, action: the first [A], age: of visual tokens.
+    """One tick in plain numbers; fields as in `Result` and `Reuse`, age: of visual tokens.
 
+    Without drafts, slots: what the prefill's rows attend to; outputs: rows of it whose states the head reads; others:
+    rows of every prefill that are neither visual tokens nor text.
     No arrays: small ones that stay, between large ones that come and go, let a process grow by 0.2 MB per tick.
     """
 
     timings: Timings
-    action: tuple[float, ...]
+    actions: tuple[tuple[float, ...], ...]
     tokens: tuple[int, ...]
     drafts: Drafts
     decoder_passes: int
     decoder_rows: tuple[int, ...]
     text_rows: int
+    slots: int
+    outputs: int
+    others: int
     visual: int
     fresh: int
     age_mean: float
@@ -33,17 +39,20 @@ class Sample:
     tick: int
 
     @classmethod
-    def of(cls, result: Result) -> Sample:
-        """Take what is needed from a tick's result."""
-        reuse = result.reuse
+    def of(cls, result: Result, layout: Layout) -> Sample:
+        """Take what is needed from a tick's result; layout: of the policy's sequence."""
+        reuse, start = result.reuse, 0 if layout.start_is_constant else len(layout.start)
         return cls(
             timings=result.timings,
-            action=tuple(result.actions[0].tolist()),
+            actions=tuple(map(tuple, result.actions.tolist())),
             tokens=tuple(result.tokens.tolist()),
             drafts=result.drafts,
             decoder_passes=result.decoder_passes,
             decoder_rows=result.decoder_rows,
             text_rows=result.text_rows,
+            slots=layout.first_text + result.text_rows + layout.placeholders,
+            outputs=layout.placeholders or 1,
+            others=start + layout.state + layout.placeholders,
             visual=reuse.visual,
             fresh=reuse.fresh,
             age_mean=float(reuse.age.mean()),
@@ -59,7 +68,12 @@ def times(samples: Sequence[Sample], stage: str) -> NDArray[np.float64]:
 
 def actions(samples: Sequence[Sample]) -> NDArray[np.float64]:
     """First action of each tick [ticks, A]."""
-    return np.array([sample.action for sample in samples])
+    return np.array([sample.actions[0] for sample in samples])
+
+
+def equal(one: Sample, other: Sample) -> bool:
+    """Whether two ticks say the same: all tokens, without tokens all actions of the chunk, to the last bit."""
+    return one.tokens == other.tokens if one.tokens or other.tokens else one.actions == other.actions
 
 
 def drafted(sample: Sample) -> int:
@@ -74,5 +88,5 @@ def skipped(samples: Sequence[Sample]) -> list[float]:
 
 
 def _skipped(sample: Sample) -> float:
-    computed = sample.decoder_rows[0] - drafted(sample) - sample.text_rows
+    computed = sample.decoder_rows[0] - drafted(sample) - sample.text_rows - sample.others
     return max(0.0, sample.visual - computed)  # a pass after a failed or first tick computes BOS, too

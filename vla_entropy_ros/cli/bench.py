@@ -61,7 +61,9 @@ def bench(
     files: tuple[Path, ...], quick: bool, tune: bool, checkpoint: Path | None, seed: int, output: Path | None,
     as_json: bool, device: str | None, shape: str, ticks: int, warm_up: int, passes: float | None,
 ) -> None:  # fmt: skip
-    """Replay moving episodes under every configuration: what a tick costs, and whether its tokens are the same.
+    """Replay moving episodes under every configuration: what a tick costs, and whether it says the same.
+
+    A tick says the same where all its tokens are equal, of a policy without tokens all actions of its chunk.
 
     The baseline recomputes everything and decodes one token per pass. All configurations run in turn over the same
     images, so ratios are of one run. Columns "7B" are formulas at OpenVLA-7B's shape with the shares of reuse and the

@@ -40,7 +40,7 @@ def checkpoint(folder: Path | None, unnorm_key: str | None, as_json: bool) -> No
     for name, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
         click.echo(f"{name.replace('_', ' '):20} {shown}")
-    click.echo("a black and a white image give different logits")
+    click.echo("a black and a white image give different outputs")
 
 
 @inspect.command()

@@ -70,12 +70,16 @@ def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
 def _show(done: Any) -> None:
     """Print a line per tick, then the latencies."""
     from ..bags.replay_engine import stage_percentiles
-    from ..control.chunk import ACTION_NAMES
 
     click.echo(f"{done.topic}: {done.images} images, {len(done.steps)} ticks, '{done.instruction}'")
-    click.echo("  ".join(["time [s]", *(f"{name:>7}" for name in ACTION_NAMES), "fresh", "total [ms]"]))
+    longest = max((len(step.actions) for step in done.steps), default=1)
+    if longest > 1:
+        click.echo(f"of each tick's actions the first of {longest}")
+    widths = [max(7, len(name)) for name in done.action_names]
+    named = (f"{name:>{width}}" for name, width in zip(done.action_names, widths, strict=True))
+    click.echo("  ".join(["time [s]", *named, "fresh", "total [ms]"]))
     for step in done.steps:
-        action = "  ".join(f"{value:7.3f}" for value in step.actions[0])
+        action = "  ".join(f"{value:{width}.3f}" for value, width in zip(step.actions[0], widths, strict=True))
         click.echo(f"{step.stamp:8.2f}  {action}  {step.fresh:5d}  {step.latency['total']:10.1f}")
     for stage, values in stage_percentiles(done.steps).items():
         if values is not None:

@@ -68,7 +68,7 @@ def test_a_blind_policy_is_not_configured(
     blind = {name: t * 0 if name.startswith("projector.") else t for name, t in tensors.items()}
     save_file(blind, tmp_path / "model.safetensors", metadata={"format": "pt"})
     assert not Robot(stage, tmp_path).change(Transition.TRANSITION_CONFIGURE)
-    assert "a black and a white image give the same logits" in capfd.readouterr().err
+    assert "a black and a white image give the same outputs" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -40,13 +40,13 @@ def record(
         raise click.UsageError("give --topic, or --simulate")
     with options.one_line(BagError, EngineError, ValueError):
         if simulate:
-            from ..bags.record_simulation import IMAGES, STATES, record_simulated
+            from ..bags.record_simulation import IMAGES, POSES, STATES, record_simulated
             from ..engine import Policy
             from ..resources import default_checkpoint
 
             (task,) = options.valid_tasks([task])
             policy = Policy.load(checkpoint or default_checkpoint())
-            counts = dict.fromkeys((IMAGES, STATES), record_simulated(bag, policy, task, seed, seconds))
+            counts = dict.fromkeys((IMAGES, STATES, POSES), record_simulated(bag, policy, task, seed, seconds))
         else:
             from ..bags.record_topics import record_live
 

@@ -244,7 +244,7 @@ class Policy:
         size = self.info.image_size
         black, white = (self.outputs(np.full((size, size, 3), level, np.uint8), PROBE_IDS) for level in (0, 255))
         if not bool((black - white).abs().max() > 0):  # also when an output is not a number
-            raise CheckpointError("a black and a white image give the same logits: the policy does not see")
+            raise CheckpointError("a black and a white image give the same outputs: the policy does not see")
 
     @torch.inference_mode()
     def warm_up(self, ticks: int = 2) -> None:

@@ -24,3 +24,21 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tools.random_policy import write_random_policy
 
     return write_random_policy(tmp_path_factory.mktemp("models") / "random_policy")
+
+
+@pytest.fixture
+def toy_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy family stands among the families."""
+    from vla_entropy_ros.engine.families import FAMILIES
+
+    from .families.toy import ToyFamily
+
+    monkeypatch.setattr("vla_entropy_ros.engine.families.FAMILIES", [*FAMILIES, ToyFamily()])
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small policy of the toy family."""
+    from .families.toy import write_toy
+
+    return write_toy(tmp_path_factory.mktemp("models") / "toy")

@@ -21,13 +21,12 @@ from vla_entropy_ros.bags.replay_engine import replay_bag
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.control.chunk import ACTION_NAMES
 from vla_entropy_ros.engine import Policy
-from vla_entropy_ros.engine.families import FAMILIES
 from vla_entropy_ros.images import encode_jpeg
 from vla_entropy_ros.resources import default_checkpoint, share_path
 from vla_entropy_ros.sim import Environment
 
 from ..families import toy
-from ..families.toy import CHUNK, ToyFamily, write_toy
+from ..families.toy import CHUNK, write_toy
 
 SHIPPED = share_path("bags/pick_red")
 
@@ -55,11 +54,11 @@ def test_a_replay_answers_each_due_image_and_says_what_it_cost() -> None:
     assert shown.output.splitlines()[1].split() == ["time", "[s]", *ACTION_NAMES, "fresh", "total", "[ms]"]
 
 
+@pytest.mark.usefixtures("toy_family")
 def test_a_replay_names_the_policys_own_actions_and_the_first_of_each_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("left_shoulder_pitch", "elbow", "a", "b", "c", "d", "e")
-    monkeypatch.setattr("vla_entropy_ros.engine.families.FAMILIES", [*FAMILIES, ToyFamily()])
     monkeypatch.setattr(toy, "ACTION_NAMES", names)
     monkeypatch.setattr(toy, "STATE_NAMES", ("joint1", "x", "yaw"))
     folder, at = write_toy(tmp_path / "toy"), [(2.0, 0.1), (2.1, 0.2)]

@@ -18,24 +18,16 @@ from vla_entropy_ros.bench.recording import Recording, save
 from vla_entropy_ros.bench.ticks import Sample, equal, skipped
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.engine import Policy, Tunables
-from vla_entropy_ros.engine.families import FAMILIES
 from vla_entropy_ros.evaluation.configurations import Configuration
 
-from ..families.toy import ACTION_NAMES, CHUNK, LLAMA, STATE_NAMES, ToyFamily, ToyNetwork, write_toy
+from ..families.toy import ACTION_NAMES, CHUNK, LLAMA, STATE_NAMES, ToyNetwork
 
 PICK = "pick up the red cube"
 VISUAL, WORDS = 16, 5
 ALL = 1 + VISUAL + 1 + WORDS + CHUNK  # BOS, visual tokens, state, text, placeholders
 
 
-@pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vla_entropy_ros.engine.families.FAMILIES", [*FAMILIES, ToyFamily()])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy(tmp_path_factory.mktemp("toy"))
+pytestmark = pytest.mark.usefixtures("toy_family")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +42,8 @@ def moving() -> Recording:
 
 
 @pytest.fixture
-def samples(folder: Path, moving: Recording) -> dict[str, list[Sample]]:
-    policy = Policy.load(folder)
+def samples(toy: Path, moving: Recording) -> dict[str, list[Sample]]:
+    policy = Policy.load(toy)
     ours = replace(Tunables.default(VISUAL), taper_rows=0)  # so that all layers have as many rows
     full = replace(ours, mode="full")
     planned = [Configuration("full", full), Configuration("again", full), Configuration("default", ours)]
@@ -67,8 +59,8 @@ def test_ticks_are_equal_where_all_actions_of_the_chunk_are(samples: dict[str, l
     assert not equal(first, last)  # the first action is the same, the last is not
 
 
-def test_operations_are_those_of_the_rows_that_there_are(folder: Path, samples: dict[str, list[Sample]]) -> None:
-    policy = Policy.load(folder)
+def test_operations_are_those_of_the_rows_that_there_are(toy: Path, samples: dict[str, list[Sample]]) -> None:
+    policy = Policy.load(toy)
     network, shape = policy.model.network, CostShape.of(policy)
     assert isinstance(network, ToyNetwork)
 
@@ -88,17 +80,17 @@ def test_operations_are_those_of_the_rows_that_there_are(folder: Path, samples: 
         assert skipped(run) == [VISUAL - sample.fresh for sample in run]
 
 
-def test_figures_hold_nothing_that_is_no_number(folder: Path, moving: Recording) -> None:
-    policy = Policy.load(folder)
+def test_figures_hold_nothing_that_is_no_number(toy: Path, moving: Recording) -> None:
+    policy = Policy.load(toy)
     planned = [Configuration("full", replace(Tunables.default(VISUAL), mode="full"))] * 2
     records = summarise(measure(policy, [moving], planned), CostShape.of(policy))
     assert [(record["equal_share"], record["equal_tokens"]) for record in records] == [(1.0, None)] * 2
     json.dumps(records, allow_nan=False)
 
 
-def test_the_command_compares_a_family_without_tokens(folder: Path, moving: Recording, tmp_path: Path) -> None:
+def test_the_command_compares_a_family_without_tokens(toy: Path, moving: Recording, tmp_path: Path) -> None:
     save(moving, tmp_path / "episode.npz")
-    arguments = ["bench", "--episode", str(tmp_path / "episode.npz"), "--checkpoint", str(folder)]
+    arguments = ["bench", "--episode", str(tmp_path / "episode.npz"), "--checkpoint", str(toy)]
     result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "out")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "out" / "bench.json").read_text(), parse_constant=pytest.fail)

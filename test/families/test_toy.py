@@ -13,28 +13,21 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from vla_entropy_ros.engine import ActionError, CheckpointError, Observation, ObservationError, Policy, State, Tunables
-from vla_entropy_ros.engine.families import FAMILIES, find_family
+from vla_entropy_ros.engine.families import find_family
 
-from .toy import ACTION_NAMES, CHUNK, STATE_NAMES, ToyFamily, ToyNetwork, write_toy
+from .toy import ACTION_NAMES, CHUNK, STATE_NAMES, ToyNetwork, write_toy
 
 PICK, PUT = "pick up the red cube", "put it down"
 TUNABLES = replace(Tunables.default(16), mode="info_entropy", k1=2, k2=3, T=10, row_budget=6, taper_rows=0)
 Image = NDArray[np.uint8]
 
 
-@pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vla_entropy_ros.engine.families.FAMILIES", [*FAMILIES, ToyFamily()])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy(tmp_path_factory.mktemp("toy"))
+pytestmark = pytest.mark.usefixtures("toy_family")
 
 
 @pytest.fixture(params=[False, True], ids=["eager", "fixed shapes"])
-def policy(request: pytest.FixtureRequest, folder: Path) -> Policy:
-    return Policy.load(folder, tunables=TUNABLES, graphs=request.param)
+def policy(request: pytest.FixtureRequest, toy: Path) -> Policy:
+    return Policy.load(toy, tunables=TUNABLES, graphs=request.param)
 
 
 def picture(seed: int) -> Image:
@@ -75,8 +68,8 @@ def test_a_tick_computes_what_one_plain_pass_computes(policy: Policy) -> None:
         assert (result.drafts.tried, result.drafts.certified) == (0, 0)
 
 
-def test_both_runners_choose_and_act_alike(folder: Path) -> None:
-    policies = [Policy.load(folder, tunables=TUNABLES, graphs=graphs) for graphs in (False, True)]
+def test_both_runners_choose_and_act_alike(toy: Path) -> None:
+    policies = [Policy.load(toy, tunables=TUNABLES, graphs=graphs) for graphs in (False, True)]
     frame = picture(3)
     for tick in range(8):
         frame = frame.copy()
@@ -161,10 +154,10 @@ def test_output_that_is_no_number_is_no_action(policy: Policy) -> None:
         policy.infer(see(picture(8), 0.0))
 
 
-def test_every_part_of_loading_goes_through_the_family(folder: Path, tmp_path: Path) -> None:
-    assert find_family(folder).name == "toy"
-    assert find_family(folder).visual_tokens(folder) == 16
-    policy = Policy.load(folder)
+def test_every_part_of_loading_goes_through_the_family(toy: Path, tmp_path: Path) -> None:
+    assert find_family(toy).name == "toy"
+    assert find_family(toy).visual_tokens(toy) == 16
+    policy = Policy.load(toy)
     policy.self_test()
     policy.warm_up()
     info = policy.info

@@ -13,18 +13,18 @@ from sensor_msgs.msg import JointState
 
 from vla_entropy_ros.control import Commander, Limits, Pose
 from vla_entropy_ros.engine import ObservationError
-from vla_entropy_ros.engine.families import FAMILIES
 from vla_entropy_ros.nodes.common.messages import chunk_from
 
-from ..families.toy import CHUNK, STATE_NAMES, ToyFamily, write_toy
+from ..families.toy import CHUNK, STATE_NAMES
 from .robot import PERIOD, Robot
+
+pytestmark = pytest.mark.usefixtures("toy_family")
 
 
 @pytest.fixture
-def robot(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Robot:
+def robot(stage: Any, toy: Path) -> Robot:
     """A robot whose policy is of the toy family."""
-    monkeypatch.setattr("vla_entropy_ros.engine.families.FAMILIES", [*FAMILIES, ToyFamily()])
-    return Robot(stage, write_toy(tmp_path / "toy"), taper_rows=0).activate()
+    return Robot(stage, toy, taper_rows=0).activate()
 
 
 def move(robot: Robot, *values: float) -> None:

@@ -116,13 +116,16 @@ def test_the_arm_can_be_recorded_without_ros_but_never_over_another_bag(tmp_path
 def write_bag(
     folder: Path,
     images: Sequence[float],
-    states: Sequence[tuple[float, float]],
+    states: Sequence[tuple[float, ...]],
     *topics: str,
     delay: float = 0.0,
     poses: Sequence[tuple[float, float]] = (),
     turn: Sequence[float] = (0.0, 0.0, 0.6, 0.8),
 ) -> Path:
-    """A bag of images at these times [s], recorded `delay` later; of joints and poses at times, each at a position."""
+    """A bag of images at these times [s], recorded `delay` later; of joints and poses at times, each at a position.
+
+    More positions at one time are those of joint1, joint2, ..., told by a driver each.
+    """
     data = np.frombuffer(encode_jpeg(np.full((56, 56, 3), 99, np.uint8)), np.uint8)
     names = topics or (STATES,)
     kinds = [(IMAGES, COMPRESSED), *((name, JOINT_STATE) for name in names), (POSES, POSE), ("/target_pose", POSE)]
@@ -136,10 +139,11 @@ def write_bag(
 
         for stamp in images:
             bag.add(IMAGES, round((stamp + delay) * 1e9), types[COMPRESSED](header(stamp), "jpeg", data))
-        for stamp, position in states:
-            message = types[JOINT_STATE](header(stamp), ["joint1"], np.array([position]), np.zeros(0), np.zeros(0))
-            for name in names:
-                bag.add(name, round(stamp * 1e9), message)
+        for stamp, *positions in states:
+            for joint, position in enumerate(positions, start=1):
+                told = [f"joint{joint}"], np.array([position]), np.zeros(0), np.zeros(0)
+                for name in names:
+                    bag.add(name, round(stamp * 1e9), types[JOINT_STATE](header(stamp), *told))
         for stamp, position in poses:
             where = (
                 types["geometry_msgs/msg/Point"](position, 0.2, 0.3),
@@ -159,6 +163,15 @@ def test_each_image_has_the_joint_states_nearest_to_it(tmp_path: Path, delay: fl
     assert positions[1] == 3.0  # of two as near, the newer
     assert positions[2] == 5.0
     assert positions[3] == 5.0  # far off, and the policy is told how far
+
+
+def test_drivers_that_share_a_topic_make_one_state(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "bag", [2.0, 2.1], [(1.99, 1.0, 0.4), (2.09, 2.0, 0.5), (2.105, 3.0)])
+    with Bag(folder) as bag:
+        made = [state for frame in bag.frames() if (state := frame.state(("joint1", "joint2"))) is not None]
+    told = [dict(zip(state.names, state.values, strict=True)) for state in made]
+    assert told == [{"joint1": 1.0, "joint2": 0.4}, {"joint1": 3.0, "joint2": 0.5}]
+    assert [state.stamp for state in made] == pytest.approx([1.99, 2.09])
 
 
 def test_joints_and_pose_make_one_state_as_old_as_its_farthest_part(tmp_path: Path) -> None:

@@ -58,8 +58,9 @@ class JointStates(Recorded):
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """Their positions [n] in radians or metres, as many as were sent."""
-        return self.message.position
+        """Their positions [n] in radians or metres; not numbers where another number of positions was sent."""
+        sent = self.message.position
+        return sent if len(sent) == len(self.names) else np.full(len(self.names), np.nan)
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,18 @@ class Frame(Recorded):
     def state(self, needed: Sequence[str] = ()) -> State | None:
         """All that was measured as one state, as old as its farthest part; None where the bag has nothing of it.
 
-        Parts that tell nothing of what is `needed` do not make it older.
+        Parts that tell nothing of what is `needed` do not make it older. Of a name told twice the pose counts, else
+        what is nearest in time.
         """
-        if not self.measured:
+        parts = sorted(self.measured, key=lambda part: (isinstance(part, ToolPose), -abs(part.stamp - self.stamp)))
+        told = {
+            name: (value, part.stamp) for part in parts for name, value in zip(part.names, part.values, strict=True)
+        }
+        if not told:
             return None
-        names = tuple(name for part in self.measured for name in part.names)  # of a name told twice the pose counts
-        asked = [part for part in self.measured if set(part.names) & set(needed)] or self.measured
-        farthest = max((part.stamp for part in asked), key=lambda stamp: abs(stamp - self.stamp))
-        return State(names, np.concatenate([part.values for part in self.measured]), farthest)
+        stamps = [told[name][1] for name in needed if name in told] or [stamp for _, stamp in told.values()]
+        farthest = max(stamps, key=lambda stamp: abs(stamp - self.stamp))
+        return State(tuple(told), np.array([value for value, _ in told.values()]), farthest)
 
 
 def types() -> Typestore:
@@ -196,15 +201,20 @@ def _complete(frame: Frame, states: deque[Measured], now: int) -> bool:
 
 def _joined(frame: Frame, sources: Iterable[deque[Measured]]) -> Frame:
     """`frame` with what is nearest to it of each source."""
-    nearest = [_nearest(frame, states) for states in sources]
-    return replace(frame, measured=tuple(state for state in nearest if state is not None))
+    return replace(frame, measured=tuple(state for states in sources for state in _nearest(frame, states)))
 
 
-def _nearest(frame: Frame, states: deque[Measured]) -> Measured | None:
-    """The nearest of `states`, of two as near the newer; those too old for what follows are dropped."""
+def _nearest(frame: Frame, states: deque[Measured]) -> list[Measured]:
+    """Of `states` the nearest that tells the same names, of two as near the newer: drivers may share a topic.
+
+    Those too old for what follows are dropped.
+    """
     while len(states) > 1 and states[1].recorded < frame.recorded - WINDOW:  # one stays, however old
         states.popleft()
-    return min(states, key=lambda state: (abs(state.stamp - frame.stamp), -state.stamp), default=None)
+    best: dict[tuple[str, ...], Measured] = {}
+    for state in sorted(states, key=lambda state: (-abs(state.stamp - frame.stamp), state.stamp)):
+        best[state.names] = state
+    return list(best.values())
 
 
 class Recorder:

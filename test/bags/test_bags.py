@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from vla_entropy_ros.bags.bag import COMPRESSED, POSE_FIELDS, STRING, Bag, BagError, Recorder
+from vla_entropy_ros.bags.bag import COMPRESSED, STRING, Bag, BagError, Recorder
 from vla_entropy_ros.bags.record_simulation import IMAGES, POSES, STATES, record_simulated
 from vla_entropy_ros.bags.replay_engine import replay_bag
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.control.chunk import ACTION_NAMES
+from vla_entropy_ros.control.pose import POSE_FIELDS
 from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.images import encode_jpeg
 from vla_entropy_ros.resources import default_checkpoint, share_path

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vla_entropy_ros.bags.bag import POSE_FIELDS, Bag, BagError
+from vla_entropy_ros.bags.bag import Bag, BagError
 from vla_entropy_ros.bags.record_simulation import POSES, STATES
 from vla_entropy_ros.bags.replay_engine import replay_bag
 from vla_entropy_ros.control.chunk import ACTION_NAMES
+from vla_entropy_ros.control.pose import POSE_FIELDS
 from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.resources import default_checkpoint
 

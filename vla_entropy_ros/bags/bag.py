@@ -16,14 +16,12 @@ from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from ..control import Pose
-from ..control.chunk import ACTION_NAMES
+from ..control.pose import POSE_FIELDS, Pose, is_orientation
 from ..engine import State
 from ..images import decode
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 STRING, JOINT_STATE, POSE = "std_msgs/msg/String", "sensor_msgs/msg/JointState", "geometry_msgs/msg/PoseStamped"
-POSE_FIELDS = ACTION_NAMES[:6]  # x, y, z [m], roll, pitch, yaw [rad]
 VERSION: Literal[9] = 9  # of the bag's metadata: what Jazzy and later write
 WINDOW = 10**9  # nanoseconds that states may have been recorded before or after the image they belong to
 
@@ -74,9 +72,7 @@ class ToolPose(Recorded):
         """Position [m] and turns about the fixed axes [rad], together [6]; not numbers where it is no orientation."""
         point, turn = self.message.pose.position, self.message.pose.orientation
         pose = Pose(np.array([point.x, point.y, point.z]), np.array([turn.x, turn.y, turn.z, turn.w]))
-        length = float(np.linalg.norm(pose.quaternion))
-        angles = pose.roll_pitch_yaw if np.isfinite(length) and length > 0.5 else np.full(3, np.nan)
-        return np.concatenate((pose.position, angles))
+        return pose.fields if is_orientation(pose.quaternion) else np.append(pose.position, np.full(3, np.nan))
 
 
 Measured = JointStates | ToolPose

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from ..control.pose import POSE_FIELDS
 from ..engine import Policy
 from ..evaluation import inprocess
 from ..evaluation.configurations import named
@@ -16,7 +17,7 @@ from ..evaluation.plan import Silent, Trial
 from ..evaluation.records import TickRecord
 from ..images import JPEG_FORMAT, encode_jpeg
 from ..settings import default_settings
-from .bag import COMPRESSED, JOINT_STATE, POSE, POSE_FIELDS, STRING, Recorder
+from .bag import COMPRESSED, JOINT_STATE, POSE, STRING, Recorder
 
 IMAGES, STATES, POSES, INSTRUCTION = "/image/compressed", "/joint_states", "/current_pose", "/instruction"
 TOPICS = ((IMAGES, COMPRESSED), (STATES, JOINT_STATE), (POSES, POSE), (INSTRUCTION, STRING))

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 Vector = NDArray[np.float64]
 INSTANT = 1e-6  # seconds
+POSE_FIELDS = ("x", "y", "z", "roll", "pitch", "yaw")  # metres, and rad about the fixed axes (REP-103)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Pose:
     def roll_pitch_yaw(self) -> Vector:
         """The orientation [3] in rad, as turns about the fixed axes (REP-103)."""
         return self.rotation.as_euler("xyz")
+
+    @property
+    def fields(self) -> Vector:
+        """Values [6] of `POSE_FIELDS`, in m and rad."""
+        return np.concatenate((self.position, self.roll_pitch_yaw))
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,12 @@ class Limits:
             raise ValueError(
                 f"workspace: the low bounds {self.workspace_low} must lie below the high ones {self.workspace_high}"
             )
+
+
+def is_orientation(quaternion: Vector) -> bool:
+    """Whether a quaternion [4] as somebody sent it can be normalised: finite, and not near nothing."""
+    length = float(np.linalg.norm(quaternion))
+    return bool(np.isfinite(length)) and length > 0.5
 
 
 def clamp_norm(vector: Vector, longest: float) -> Vector:

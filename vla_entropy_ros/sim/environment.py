@@ -226,9 +226,7 @@ class Environment:
 
         The pose's fields are named like those of an action: x, y, z, roll, pitch, yaw, gripper.
         """
-        pose = self.pose
-        place = [*pose.position, *pose.rotation.as_euler("xyz"), self.opening]
-        return (*self.joint_names, *ACTION_NAMES), np.array([*self.joint_positions, *place])
+        return (*self.joint_names, *ACTION_NAMES), np.array([*self.joint_positions, *self.pose.fields, self.opening])
 
     @property
     def instruction(self) -> str:

@@ -14,6 +14,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ...control import ActionChunk, ChunkError, Pose, Velocity
 from ...control.chunk import ACTION_NAMES
+from ...control.pose import is_orientation
 from ...images import JPEG_FORMAT, encode_jpeg
 
 PERIOD_TOLERANCE = 1e-3  # seconds between the spacings of a chunk's points
@@ -117,14 +118,19 @@ def joints_message(names: Sequence[str], joints: NDArray[np.float64], reach_in: 
     return message
 
 
-def joints_from(message: JointState, names: Sequence[str]) -> NDArray[np.float64] | None:
-    """Positions [n] of the joints `names`; None where the message is about others; ValueError when it is malformed."""
-    where = {name: number for number, name in enumerate(message.name)}
-    if not all(name in where for name in names):
-        return None
+def positions_by_name(message: JointState) -> dict[str, float]:
+    """Positions of a message's joints; ValueError when it has not as many as names."""
     if len(message.position) != len(message.name):
         raise ValueError(f"joint_states refused: {len(message.name)} names, {len(message.position)} positions")
-    joints = np.array([message.position[where[name]] for name in names])
+    return dict(zip(message.name, message.position, strict=True))
+
+
+def joints_from(message: JointState, names: Sequence[str]) -> NDArray[np.float64] | None:
+    """Positions [n] of the joints `names`; None where the message is about others; ValueError when it is malformed."""
+    if not set(names) <= set(message.name):
+        return None
+    positions = positions_by_name(message)
+    joints = np.array([positions[name] for name in names])
     if not np.isfinite(joints).all():
         raise ValueError("joint_states refused: not a finite number")
     return joints
@@ -135,10 +141,9 @@ def pose_from(message: PoseStamped) -> Pose:
     point, turn = message.pose.position, message.pose.orientation
     position = np.array([point.x, point.y, point.z])
     quaternion = np.array([turn.x, turn.y, turn.z, turn.w])
-    length = float(np.linalg.norm(quaternion))
-    if not (np.isfinite(position).all() and np.isfinite(length) and length > 0.5):
+    if not (np.isfinite(position).all() and is_orientation(quaternion)):
         raise ValueError("pose refused: not finite, or its quaternion has no length")
-    return Pose(position, quaternion / length)
+    return Pose(position, quaternion / np.linalg.norm(quaternion))
 
 
 def pose_in(frame: str, message: PoseStamped, topic: str) -> Pose:

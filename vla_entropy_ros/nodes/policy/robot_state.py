@@ -13,12 +13,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
+from ...control.pose import POSE_FIELDS
 from ...engine import ObservationError, SettingError, State
 from ...engine.observation import LATE, MAX_STATE_AGE
-from ..common.messages import pose_in, seconds
+from ..common.messages import pose_in, positions_by_name, seconds
 
 JOINTS, POSE = "joint_states", "current_pose"
-POSE_FIELDS = ("x", "y", "z", "roll", "pitch", "yaw")
 KEPT = 12.0  # seconds: longer than the largest observation.max_age
 SPARE = 200  # samples beyond these that may wait to be dropped together
 EVERY_SAMPLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)  # of every publisher; one joint each
@@ -138,14 +138,15 @@ class RobotState:
     def _on_joints(self, message: JointState) -> None:
         with self._lock:
             self._seen.update(message.name)
-            told, given = len(message.name), len(message.position)
-            self._faults[JOINTS] = None if told == given else f"{JOINTS} refused: {told} names, {given} positions"
-            if told != given:
+            try:
+                positions = positions_by_name(message)
+            except ValueError as error:
+                self._faults[JOINTS] = str(error)
                 return
+            self._faults[JOINTS] = None
             stamp = seconds(message.header.stamp)
-            for name, value in zip(message.name, message.position, strict=True):
-                if name in self._joints:
-                    self._joints[name].add(stamp, value)
+            for name in self._joints.keys() & positions.keys():
+                self._joints[name].add(stamp, positions[name])
 
     def _on_pose(self, message: PoseStamped) -> None:
         with self._lock:
@@ -155,6 +156,6 @@ class RobotState:
                 self._faults[POSE] = str(error)
                 return
             self._faults[POSE] = None
-            fields = dict(zip(POSE_FIELDS, (*pose.position, *pose.roll_pitch_yaw), strict=True))
+            fields = dict(zip(POSE_FIELDS, pose.fields, strict=True))
             for name, history in self._pose.items():
                 history.add(seconds(message.header.stamp), float(fields[name]))

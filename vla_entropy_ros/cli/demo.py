@@ -41,8 +41,8 @@ def demo(
     from ..evaluation.demo import command_line, run_demo, write_results
     from ..evaluation.episodes import Session
     from ..evaluation.errors import RunError
+    from ..evaluation.interruption import interruptible
     from ..evaluation.plan import plan
-    from ..evaluation.processes import interruptible
     from ..evaluation.view import LiveView
 
     folder = options.output_folder(output, "demo")

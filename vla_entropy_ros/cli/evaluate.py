@@ -80,7 +80,7 @@ def conduct(
     from ..evaluation import suite as evaluation
     from ..evaluation.demo import command_line
     from ..evaluation.errors import RunError
-    from ..evaluation.processes import interruptible
+    from ..evaluation.interruption import interruptible
     from ..resources import default_checkpoint
     from ..settings import default_settings
     from ..sim import RenderError

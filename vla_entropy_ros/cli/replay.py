@@ -60,7 +60,7 @@ def _through_engine(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
 def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
     from ..bags.replay_node import replay_through_node
     from ..evaluation.bringup import free_domain
-    from ..evaluation.processes import interruptible
+    from ..evaluation.interruption import interruptible
 
     parameters = {"checkpoint": str(checkpoint)} if checkpoint else {}
     with interruptible():

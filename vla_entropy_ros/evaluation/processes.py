@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +18,11 @@ from typing import Any
 import yaml
 
 from .errors import RunError
+from .interruption import ENDED_BY, ignored
 
 # how to end a process, and how long it may take [s]; together they bound the end of a run
 ENDINGS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 POLL = 0.05  # seconds
-ENDED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOG_TAIL = 65536  # bytes
 
@@ -116,32 +116,3 @@ _LIBC = ctypes.CDLL(None)
 def _die_with_parent() -> None:
     """Have the kernel end a node whose parent was killed; runs in the child before the node's code."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-@contextlib.contextmanager
-def ignored(*numbers: int) -> Iterator[None]:
-    """Ignore signals for a while; only the main thread can, elsewhere they don't arrive anyway."""
-    try:
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    except ValueError:
-        before = {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a run the way Ctrl-C does, and Ctrl-C itself where a shell had it ignored."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in ENDED_BY}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

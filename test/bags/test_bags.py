@@ -71,17 +71,18 @@ def test_a_replay_names_the_policys_own_actions_and_the_first_of_each_chunk(
     assert len(said[3]) == len(said[2])  # columns as wide as their names
 
 
-def test_a_replay_through_the_node_gives_the_same_actions() -> None:
-    with CliRunner().isolated_filesystem():
-        runs = {
-            way: CliRunner().invoke(main, ["replay", str(SHIPPED), "--json", *way], catch_exceptions=False)
-            for way in ((), ("--node",))
-        }
-        engine, node = ({round(s["stamp"], 3): s for s in json.loads(run.output)["steps"]} for run in runs.values())
+def test_a_replay_through_the_node_gives_the_same_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the node's log goes there
+    runs = {
+        way: CliRunner().invoke(main, ["replay", str(SHIPPED), "--json", *way], catch_exceptions=False)
+        for way in ((), ("--node",))
+    }
+    engine, node = ({round(s["stamp"], 3): s for s in json.loads(run.output)["steps"]} for run in runs.values())
     assert len(node) > 20  # a busy machine may skip some
-    first = min(node)
-    np.testing.assert_allclose(node[first]["actions"], engine[first]["actions"], atol=1e-5)
     assert set(node) <= set(engine)
+    first = min(node)
+    assert (first, node[first]["reused"]) == (min(engine), 0)
+    np.testing.assert_allclose(node[first]["actions"], engine[first]["actions"], atol=1e-5)
     assert node[first]["latency"]["capture_age"] >= 0
 
 

@@ -41,6 +41,7 @@ def _play(client: Client, bag: Bag, instruction: str) -> Replayed:
     clock: Any = client.node.create_publisher(Clock, "/clock", 10)
     chunks: dict[tuple[int, int], JointTrajectory] = {}
     client.node.create_subscription(JointTrajectory, "action_chunk", lambda m: _keep(chunks, m), 100)
+    client.wait(lambda: client.node.count_publishers("action_chunk") > 0, PATIENCE, "action_chunk")
     client.wait(lambda: images.get_subscription_count() > 0, PATIENCE, "a listener of the camera")
     client.wait(lambda: clock.get_subscription_count() > 0, PATIENCE, "a listener of the clock")
     count, steps = 0, []

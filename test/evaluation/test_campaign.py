@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,21 @@ def test_processes_change_nothing_but_the_time(few: list[Scene]) -> None:
     together = [o for outcomes in spread(few, processes=2) for o in outcomes]
     assert len(alone) == 8
     assert told(alone) == told(together)
+
+
+def test_a_process_that_is_slow_to_end_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "end"
+
+    def end() -> None:
+        time.sleep(5)  # Dask waits for 4
+        file.write_text("ended")
+
+    def linger() -> None:
+        atexit.register(end)
+
+    with campaign._client(1, None) as client:
+        client.submit(linger).result(60)
+    assert file.read_text() == "ended"
 
 
 def test_no_scheduler_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..construct import construct
 from .configurations import Configuration
@@ -18,7 +18,8 @@ from .errors import RunError
 from .outcomes import Outcome, outcome
 from .plan import Silent, Trial
 
-PATIENCE = 60  # seconds until the processes of this machine, or a scheduler elsewhere, must have answered
+PATIENCE = 60  # seconds until the processes of this machine, or a scheduler elsewhere, must have answered or ended
+HASTE = 5.0  # seconds the processes have to end when the run is broken off
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,17 @@ def spread(scenes: Sequence[Scene], processes: int, cluster: str | None = None) 
 @contextmanager
 def _client(processes: int, cluster: str | None) -> Iterator[Any]:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Nanny
+
+    patience = HASTE
+
+    class Keeper(Nanny):
+        """Waits for its process to end as long as the run allows, where Dask has 5 s for all."""
+
+        async def close(  # type: ignore[override]  # as Dask's own
+            self, timeout: float | None = None, reason: str = "nanny-close"
+        ) -> Literal["OK"]:
+            return await super().close(timeout or patience, reason)
 
     quiet = {"distributed.logging.distributed": "error", "distributed.admin.tick.limit": "1h"}
     with dask.config.set({**quiet, "distributed.worker.daemon": True}):
@@ -96,11 +107,17 @@ def _client(processes: int, cluster: str | None) -> Iterator[Any]:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         with (
             LocalCluster(
-                n_workers=processes, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+                n_workers=processes,
+                worker_class=Keeper,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
+                silence_logs=50,
             ) as local,
             Client(local, timeout=PATIENCE) as client,
         ):
             yield client
+            patience = PATIENCE  # all is done: on a busy machine a process may need its time to take torch to pieces
 
 
 class Ledger:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable
 
 import pytest
 
-from vla_entropy_ros.evaluation.interruption import ENDED_BY, ignored, interruptible
+from vla_entropy_ros.evaluation.interruption import ENDED_BY, deferred, ignored, interruptible
 
 PATIENCE = 5.0  # seconds
 
@@ -95,7 +96,46 @@ def test_everything_is_as_before_afterwards() -> None:
 
 def test_an_ignored_signal_is_not_made_up_for() -> None:
     with interruptible():
-        with ignored(*ENDED_BY):
+        with ignored():
             for number in ENDED_BY:
                 hit(number)
         outlast(0.1)
+
+
+@pytest.mark.parametrize("number", ENDED_BY)
+def test_a_deferred_signal_is_raised_once_where_it_is_asked_for(number: int) -> None:
+    with interruptible(), deferred() as interruption:
+        interruption.check()
+        hit(number)
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+        hit(number)  # impatience changes nothing
+        interruption.check()
+
+
+def test_a_deferred_signal_that_nobody_heard_is_raised_at_the_end() -> None:
+    went_on: list[bool] = []
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        leave_unheard(went_on)
+    assert went_on == [True]
+
+
+def leave_unheard(went_on: list[bool]) -> None:
+    """Be signalled, and go on to the end."""
+    with deferred():
+        hit(signal.SIGTERM)
+        went_on.append(True)
+
+
+def test_other_threads_get_no_signals_and_need_no_handlers() -> None:
+    ran: list[bool] = []
+
+    def work() -> None:
+        with ignored(), deferred() as interruption:
+            interruption.check()
+            ran.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert ran == [True]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,37 +15,45 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
+from ..evaluation.interruption import deferred
 from ..nodes.policy.camera import match
 from .bag import BagError, Recorder
 
 DISCOVERY = 10.0  # seconds until the topics must have been found
 DEPTH = 50
+WAKE_PERIOD = 0.1  # seconds until a signal is heard
 
 
 def record_live(folder: Path, topics: Sequence[str], seconds: float) -> dict[str, int]:
-    """Record `topics` for `seconds`, or until Ctrl-C; messages by topic. Raises BagError when one is not there."""
+    """Record `topics` for `seconds`, or until a signal; messages by topic. Raises BagError when one is not there."""
     context = Context()
-    context.init()  # without signal handlers: Ctrl-C ends the bag in order
+    context.init()  # without signal handlers: ours end the bag in order
     node = Node("recorder", context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    try:
-        return _record(node, executor, folder, topics, seconds)
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        context.try_shutdown()
+    with deferred() as interruption:
+
+        def spin() -> None:
+            executor.spin_once(timeout_sec=WAKE_PERIOD)
+            interruption.check()
+
+        try:
+            return _record(node, spin, folder, topics, seconds)
+        finally:
+            executor.shutdown()
+            node.destroy_node()
+            context.try_shutdown()
 
 
 def _record(
     node: Node,
-    executor: SingleThreadedExecutor,
+    spin: Callable[[], None],
     folder: Path,
     topics: Sequence[str],
     seconds: float,
 ) -> dict[str, int]:
     names = [node.resolve_topic_name(topic) for topic in topics]
-    kinds = _find(node, executor, names)
+    kinds = _find(node, spin, names)
     counts = dict.fromkeys(names, 0)
 
     def keep(name: str, bag: Recorder, raw: bytes) -> None:
@@ -60,11 +68,11 @@ def _record(
         end = time.monotonic() + seconds
         with contextlib.suppress(KeyboardInterrupt):
             while time.monotonic() < end:
-                executor.spin_once(timeout_sec=0.1)
+                spin()
     return counts
 
 
-def _find(node: Node, executor: SingleThreadedExecutor, names: Sequence[str]) -> dict[str, str]:
+def _find(node: Node, spin: Callable[[], None], names: Sequence[str]) -> dict[str, str]:
     """Types of the topics, once all of them are there."""
     end = time.monotonic() + DISCOVERY
     while True:
@@ -74,7 +82,7 @@ def _find(node: Node, executor: SingleThreadedExecutor, names: Sequence[str]) ->
         if time.monotonic() > end:
             missing = ", ".join(name for name in names if name not in there)
             raise BagError(f"no topic {missing} after {DISCOVERY:.0f} s; there are {', '.join(sorted(there))}")
-        executor.spin_once(timeout_sec=0.1)
+        spin()
 
 
 def _class(kind: str) -> Any:

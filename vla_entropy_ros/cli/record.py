@@ -49,10 +49,8 @@ def record(
             counts = dict.fromkeys((IMAGES, STATES, POSES), record_simulated(bag, policy, task, seed, seconds))
         else:
             from ..bags.record_topics import record_live
-            from ..evaluation.interruption import interruptible
 
-            with interruptible():
-                counts = record_live(bag, topics, seconds)
+            counts = record_live(bag, topics, seconds)
     if as_json:
         click.echo(json.dumps({"bag": str(bag), "messages": counts}, indent=2))
         return

@@ -13,6 +13,7 @@ from rclpy.context import Context
 
 from .client import Client
 from .errors import RunError
+from .interruption import deferred
 from .processes import Processes
 
 
@@ -49,14 +50,20 @@ def brought_up(
 ) -> Iterator[Client]:
     """Start `nodes`, the policy among them, configure and activate it, and yield a client; raises RunError.
 
-    nodes: parameters by name; folder: for their logs; keep_images: whether the client hears the camera.
+    nodes: parameters by name; folder: for their logs; keep_images: whether the client hears the camera. Ctrl-C and the
+    other signals that end a run are raised where the client waits.
     """
     settings = environment(domain)
-    with under(settings), Processes(folder, settings) as processes:
+    with under(settings), deferred() as interruption, Processes(folder, settings) as processes:
         running = {name: processes.start(name, parameters) for name, parameters in nodes.items()}
         context = Context()
         context.init()
-        client = Client(context, processes.check, keep_images)
+
+        def check() -> None:
+            interruption.check()
+            processes.check()
+
+        client = Client(context, check, keep_images)
         try:
             client.wait_for_graph(nodes)
             try:

@@ -39,7 +39,7 @@ R = TypeVar("R")
 
 
 class Client:
-    """A ROS node beside the nodes, spun by the calling thread; `check` is asked now and then and may raise RunError."""
+    """A ROS node beside the nodes, spun by the calling thread; `check` is asked now and then and may raise."""
 
     def __init__(self, context: Context, check: Callable[[], None], keep_images: bool) -> None:
         self._check = check

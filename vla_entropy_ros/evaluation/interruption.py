@@ -1,29 +1,56 @@
-"""What ends a run from outside: signals as KeyboardInterrupt, heard wherever they arrive, or ignored for a while."""
+"""What ends a run from outside: signals as KeyboardInterrupt, raised where the run can hear it, or ignored."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 ENDED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)  # the last: a lost one, once more
 AGAIN_AFTER = 0.02  # seconds until an interrupt that was lost is raised once more
 
 
+class Interruption:
+    """Whether a signal came, for code that asks between two steps."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None  # the signal that nobody has heard yet
+        self._heard = False
+
+    def note(self, number: int, _frame: object) -> None:
+        """Remember the first signal; once it was heard, others change nothing."""
+        if not self._heard:
+            self.number = self.number or number
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt, once, if a signal came."""
+        if self.number is not None:
+            self.number, self._heard = None, True
+            raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def ignored(*numbers: int) -> Iterator[None]:
-    """Ignore signals for a while; only the main thread can, elsewhere they don't arrive anyway."""
-    try:
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    except ValueError:
-        before = {}
-    try:
+def deferred() -> Iterator[Interruption]:
+    """Note signals instead of raising them: whoever runs inside calls `check` often.
+
+    For code that lets C++ call Python, as rclpy does for every message: an exception out of a handler comes back from
+    there as another one ("Unable to convert call argument") or not at all. A signal that nobody heard is raised at
+    the end.
+    """
+    interruption = Interruption()
+    with _handled(interruption.note):
+        yield interruption
+    if interruption.number is not None:
+        signal.raise_signal(interruption.number)
+
+
+@contextlib.contextmanager
+def ignored() -> Iterator[None]:
+    """Ignore signals for a while."""
+    with _handled(signal.SIG_IGN):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -44,12 +71,24 @@ def interruptible() -> Iterator[None]:
             return
         signal.setitimer(signal.ITIMER_REAL, AGAIN_AFTER)
 
-    before = {number: signal.signal(number, interrupt) for number in ENDED_BY}
-    sys.unraisablehook = raise_again
+    with _handled(interrupt):
+        sys.unraisablehook = raise_again
+        try:
+            yield
+        finally:
+            sys.unraisablehook = hook
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextlib.contextmanager
+def _handled(handler: signal.Handlers | Callable[[int, Any], None]) -> Iterator[None]:
+    """Handle the signals that end a run; only the main thread can, elsewhere they don't arrive anyway."""
+    try:
+        before = {number: signal.signal(number, handler) for number in ENDED_BY}
+    except ValueError:
+        before = {}
     try:
         yield
     finally:
-        sys.unraisablehook = hook
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)

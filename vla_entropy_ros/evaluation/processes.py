@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from .errors import RunError
-from .interruption import ENDED_BY, ignored
+from .interruption import ignored
 
 # how to end a process, and how long it may take [s]; together they bound the end of a run
 ENDINGS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
@@ -90,7 +90,7 @@ class Processes:
 
     def stop(self) -> None:
         """End all nodes; takes no longer than the sum of ENDINGS. Ctrl-C in the meantime changes nothing."""
-        with ignored(*ENDED_BY):
+        with ignored():
             left = self._running
             for number, patience in ENDINGS:
                 for running in left:

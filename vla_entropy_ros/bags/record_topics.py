@@ -16,12 +16,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from ..evaluation.interruption import deferred
+from ..nodes.common.process import WAKE_PERIOD
 from ..nodes.policy.camera import match
 from .bag import BagError, Recorder
 
 DISCOVERY = 10.0  # seconds until the topics must have been found
 DEPTH = 50
-WAKE_PERIOD = 0.1  # seconds until a signal is heard
 
 
 def record_live(folder: Path, topics: Sequence[str], seconds: float) -> dict[str, int]:

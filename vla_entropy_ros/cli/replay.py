@@ -60,11 +60,9 @@ def _through_engine(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
 def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
     from ..bags.replay_node import replay_through_node
     from ..evaluation.bringup import free_domain
-    from ..evaluation.interruption import interruptible
 
     parameters = {"checkpoint": str(checkpoint)} if checkpoint else {}
-    with interruptible():
-        return replay_through_node(bag, options.output_folder(None, "replay"), free_domain(), parameters, instruction)
+    return replay_through_node(bag, options.output_folder(None, "replay"), free_domain(), parameters, instruction)
 
 
 def _show(done: Any) -> None:

@@ -2,19 +2,24 @@
 
 from .chunk import ActionChunk, ChunkError, check_chunk
 from .commander import Command, Commander, Motion, Rules
+from .gate import Gate, GateError
 from .guard import Guard
 from .kinematics import Kinematics, UnreachableError
 from .pose import Limits, Pose, Velocity, clamp_workspace, integrate, limit_lead
+from .times import FUTURE, stamp_problem
 from .urdf import DescriptionError, read_chain
 from .values import ACTION_SPACES, limits_of, rules_of
 
 __all__ = [
     "ACTION_SPACES",
+    "FUTURE",
     "ActionChunk",
     "ChunkError",
     "Command",
     "Commander",
     "DescriptionError",
+    "Gate",
+    "GateError",
     "Guard",
     "Kinematics",
     "Limits",
@@ -30,4 +35,5 @@ __all__ = [
     "limits_of",
     "read_chain",
     "rules_of",
+    "stamp_problem",
 ]

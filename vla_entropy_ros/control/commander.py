@@ -176,7 +176,9 @@ class Commander:
         pose = self._target(now, measured)
         if self.moving and self._torn_away(pose):
             self.stop("the arm is farther from its target than it may lead: it was pushed, or does not follow")
-            pose = self._goal = self._start = measured
+            pose = measured
+        if not self.moving:  # a target that was drawn along by a pushed arm does not go back
+            self._goal = self._start = pose
         self._last, self._last_time = pose, now
         return Command(pose, self._opening, self._state, self._reason)
 

@@ -29,8 +29,8 @@ class Kinematics:
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         self.names = chain.names
-        self._low = np.array([joint.low for joint in chain.moving])
-        self._high = np.array([joint.high for joint in chain.moving])
+        self.low = np.array([joint.low for joint in chain.moving])
+        self.high = np.array([joint.high for joint in chain.moving])
         self.speed = np.array([joint.speed for joint in chain.moving])  # [n], rad/s or m/s
 
     def forward(self, joints: Joints) -> Pose:
@@ -39,7 +39,7 @@ class Kinematics:
 
     def solve(self, target: Pose, start: Joints) -> Joints:
         """Joint positions [n] that bring the tip to `target`, nearest to `start`; or UnreachableError."""
-        joints = np.clip(start, self._low, self._high)
+        joints = np.clip(start, self.low, self.high)
         for _ in range(ITERATIONS):
             pose, jacobian = self._walk(joints)
             turn = (target.rotation * pose.rotation.inv()).as_rotvec()
@@ -47,7 +47,7 @@ class Kinematics:
             if np.linalg.norm(error[:3]) < NEAR[0] and np.linalg.norm(turn) < NEAR[1]:
                 break
             step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + DAMPING * np.eye(6), error)
-            joints = np.clip(joints + step, self._low, self._high)
+            joints = np.clip(joints + step, self.low, self.high)
         missed = self.forward(joints)
         distance, angle = float(np.linalg.norm(missed.position - target.position)), turn_angle(missed, target)
         if distance > REACHED[0] or angle > REACHED[1]:

@@ -6,6 +6,7 @@ from .gate import Gate, GateError
 from .guard import Guard
 from .kinematics import Kinematics, UnreachableError
 from .pose import Limits, Pose, Velocity, clamp_workspace, integrate, limit_lead
+from .saturation import Excess, Saturation, excess
 from .times import FUTURE, stamp_problem
 from .urdf import DescriptionError, read_chain
 from .values import ACTION_SPACES, limits_of, rules_of
@@ -18,6 +19,7 @@ __all__ = [
     "Command",
     "Commander",
     "DescriptionError",
+    "Excess",
     "Gate",
     "GateError",
     "Guard",
@@ -26,10 +28,12 @@ __all__ = [
     "Motion",
     "Pose",
     "Rules",
+    "Saturation",
     "UnreachableError",
     "Velocity",
     "check_chunk",
     "clamp_workspace",
+    "excess",
     "integrate",
     "limit_lead",
     "limits_of",

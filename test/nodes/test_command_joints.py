@@ -106,7 +106,7 @@ def test_a_second_publisher_of_zeros_moves_nothing(stage: Any) -> None:
     [
         ('velocity="3.0"', 'velocity="nan"', "velocity"),
         ('velocity="3.0"', 'velocity="-1"', "velocity"),
-        ("<limit lower", '<limit upper="-9" lowest', "limit"),
+        ('" upper=', 'e9" upper=', "limit"),
     ],
 )
 def test_a_description_that_can_not_be_right_holds_the_arm_until_the_sound_one_comes(
@@ -154,5 +154,29 @@ def test_a_joint_slightly_outside_its_range_moves_and_one_far_outside_is_named(s
     stage.until(lambda: arm.node._arm.kinematics is not None, "the description")  # type: ignore[attr-defined]
     outside = HOME_JOINTS.copy()
     outside[0] = high + 0.3
-    arm.measure(joints=outside)
-    stage.until(lambda: NAMES[0] in arm.enable().message and "range" in arm.enable().message, "the range")
+
+    def named() -> bool:
+        arm.measure(joints=outside)
+        time.sleep(0.02)
+        said = arm.enable().message
+        return NAMES[0] in said and "range" in said
+
+    stage.until(named, "the range")
+
+
+def test_joints_that_were_moved_by_hand_while_disabled_are_held_where_they_are_now(stage: Any) -> None:
+    arm = moving(stage)
+    assert arm.enable(False).success
+    assert arm.silent(arm.trajectories)
+    moved = HOME_JOINTS + 0.3
+
+    def consents() -> bool:
+        arm.measure(joints=moved)
+        time.sleep(0.02)
+        return bool(arm.enable().success)
+
+    before = len(arm.trajectories)
+    stage.until(consents, "the consent")
+    stage.until(lambda: len(arm.trajectories) > before + 3, "commands")
+    for trajectory in arm.trajectories[before:]:
+        np.testing.assert_allclose(trajectory.points[0].positions, moved, atol=1e-6)

@@ -184,6 +184,7 @@ class CommandNode(TunableNode):
         """Start from `pose`, with chunks observed from `now` on."""
         self._commander.anchor(pose, not_before=now)
         self._gate.forget()
+        self._output.forget()
         self._anchored = True
 
     def _send(self, pose: Pose, now: float) -> None:

@@ -47,6 +47,9 @@ class Output(ABC):
     def rest(self) -> None:
         """Bring the arm to rest without knowing where it is."""
 
+    def forget(self) -> None:  # noqa: B027
+        """Start from where the arm is measured: what was sent before does not count any more."""
+
     def forward(self, actions: NDArray[np.float64], period: float, stamp: Time) -> None:  # noqa: B027
         """Pass on the actions [H, 7], inside the limits, of a new chunk; most kinds have no use for them."""
 
@@ -67,6 +70,10 @@ class PoseOutput(Output):
 
     _last: Pose | None = None
 
+    def forget(self) -> None:
+        """Hold no earlier target."""
+        self._last = None
+
     def move(self, command: Command, arm: Arm, now: float) -> None:
         """Send the target; at rest it is where the arm was measured."""
         self._gate.pose(command.pose, command.state is Motion.TRACKING, arm.pose)
@@ -85,6 +92,10 @@ class TwistOutput(Output):
 
     kind, topic = TwistStamped, "twist_command"
     _last: tuple[Pose, float] | None = None
+
+    def forget(self) -> None:
+        """Begin at rest."""
+        self._last = None
 
     def move(self, command: Command, arm: Arm, now: float) -> None:
         """Send the velocity of the target since the command before; zero at rest."""
@@ -118,6 +129,10 @@ class JointOutput(Output):
         self._held: Joints | None = None  # where the joints are held
         self._names: tuple[str, ...] = ()
         self._kinematics: Kinematics | None = None
+
+    def forget(self) -> None:
+        """Hold no earlier positions: the joints may have been moved by others meanwhile."""
+        self._last = self._held = None
 
     def move(self, command: Command, arm: Arm, now: float) -> None:
         """Send joint positions for the target; at rest those measured. Raises UnreachableError."""

@@ -39,7 +39,7 @@ class Tally:
     def note(self, command: Command) -> None:
         """Count a command that was sent."""
         self.sent.add(1.0)
-        self.saturation.add(command.clipped)
+        self.saturation.add(command.clipped, time.monotonic())
         if command.state is not Motion.IDLE:
             self._waiting_since = time.monotonic()
 
@@ -120,7 +120,7 @@ class Situation:
             "chunks accepted": tally.accepted,
             "chunks refused": tally.refused,
             "stops ordered": tally.stops,
-            "actions clipped": saturation.text or "-",
+            "actions clipped": ", ".join(f"{name} {share:.0%}" for name, share in saturation.by_limit.items()) or "-",
             "last refusal": tally.refusal or "-",
         }
         trouble = self.jump or self.hazard or self.problem
@@ -130,7 +130,6 @@ class Situation:
             return Report(WARN, f"{WAITING}: {waiting()}", values)
         if level == OK and several is not None:
             return Report(WARN, f"{line}; {several}", values)
-        if level == OK and saturation.share > clipped:
-            advice = "is unnorm_key right, are units m and rad? else raise the limits or lower action_scale"
-            return Report(WARN, f"{line}; {saturation.text}: {advice}", values)
+        if level == OK and (cut := saturation.problem(clipped)) is not None:
+            return Report(WARN, f"{line}; {cut}", values)
         return Report(level, line, values)

@@ -58,7 +58,7 @@ SHOWN: dict[str, dict[str, str]] = {
 }
 WORDS = {  # that the test has in place of the parameter's name
     "observation.slop": "camera_slop",
-    "pose_timeout": "more than 5 s old",
+    "pose_timeout": "current_pose is 30.",
     "command_type": "sent_freely(command_type)",
 }
 ALL = [(node, setting.name) for node, settings in TABLES.items() for setting in settings]

@@ -208,11 +208,21 @@ def test_a_process_keeps_all_arguments_but_those_about_parameters() -> None:
     assert without_parameters(words) == kept
 
 
-def test_an_executable_takes_a_file_in_a_namespace_and_refuses_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["/left", "/left/arm1"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{max_sped: 0.1}", "there is no parameter max_sped, the nearest is limits.max_speed; write that, or take "),
+        ("{action_scale: 3}", "action_scale: 3.0 is out of range; valid are 0 to 2"),  # it has arrived
+    ],
+)
+def test_an_executable_takes_a_file_in_a_namespace_and_refuses_in_one_line(
+    tmp_path: Path, place: str, text: str, said: str
+) -> None:
     script = str(Path(__file__).parents[2] / "scripts" / "command_node")
-    file = written(tmp_path, "command: {ros__parameters: {max_sped: 0.1}}")
-    command = [sys.executable, script, *ros("-r", "__ns:=/left", "--params-file", file)]
+    file = written(tmp_path, f"command: {{ros__parameters: {text}}}")
+    command = [sys.executable, script, *ros(*PLACES[place], "--params-file", file)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 1
     assert run.stderr.count("\n") == 1, run.stderr
-    assert "there is no parameter max_sped, the nearest is limits.max_speed" in run.stderr
+    assert said in run.stderr

@@ -8,53 +8,13 @@ import os
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from .standins import Recorded, standins
-
-ROOT = Path(__file__).parents[2]
-FILES = ("policy", "demo")
-FLAGS = {"enabled": "true", "dry_run": "true"}
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_launch", ROOT / "launch" / f"{name}.launch.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def policy_actions(monkeypatch: pytest.MonkeyPatch, **arguments: str) -> list[Any]:
-    """What policy.launch.py starts when it is given `arguments`."""
-    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
-    with standins(str(ROOT)):
-        module = load("policy")
-        (description,) = module.generate_launch_description().args
-        context = {a.args[0]: a.options["default_value"] for a in of(description, "DeclareLaunchArgument")}
-        _, build = of(description, "OpaqueFunction")
-        return [*description, *build.options["function"]({**context, **arguments})]
-
-
-def of(actions: list[Any], kind: str) -> list[Any]:
-    return [action for action in actions if type(action).__name__ == kind]
-
-
-def parameters(node: Recorded) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for source in node.options["parameters"]:
-        if isinstance(source, dict):
-            merged.update(source)
-    return merged
-
-
-def node(actions: list[Any], name: str) -> Recorded:
-    (found,) = (a for a in [*of(actions, "Node"), *of(actions, "LifecycleNode")] if a.options["name"] == name)
-    return found
+from .described import FILES, FLAGS, ROOT, demo_actions, load, node, of, parameters, policy_actions
+from .standins import standins
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -72,22 +32,21 @@ def test_unset_arguments_leave_the_parameter_file_alone(monkeypatch: pytest.Monk
     actions = policy_actions(monkeypatch)
     policy = node(actions, "policy")
     assert policy.options["parameters"][0] == str(ROOT / "config" / "policy.yaml")
-    assert parameters(policy) == {"use_sim_time": False}
-    assert parameters(node(actions, "command")) == {"use_sim_time": False, "enabled": False}
+    assert parameters(policy) == parameters(node(actions, "command")) == {}
 
 
 def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     actions = policy_actions(
         monkeypatch, checkpoint="7b", instruction="pick up the red cube", image="/cam/rgb", action_frame="arm",
         enabled="True", namespace="left", command_type="twist_stamped", action_scale="0.5", dry_run="true",
-        k1="3", k2="5", T="7",
+        k1="3", k2="5", T="7", use_sim_time="true",
     )  # fmt: skip
     policy, command = node(actions, "policy"), node(actions, "command")
     wanted: dict[str, Any] = {"checkpoint": "7b", "default_instruction": "pick up the red cube", "action_frame": "arm"}
     wanted |= {"k1": 3, "k2": 5, "T": 7}
-    assert parameters(policy) == {"use_sim_time": False, **wanted}
+    assert parameters(policy) == {"use_sim_time": True, **wanted}
     assert parameters(command) == {
-        "use_sim_time": False, "enabled": True, "action_frame": "arm", "command_type": "twist_stamped",
+        "use_sim_time": True, "enabled": True, "action_frame": "arm", "command_type": "twist_stamped",
         "action_scale": 0.5, "dry_run": True,
     }  # fmt: skip
     assert ("image/compressed", "/cam/rgb/compressed") in policy.options["remappings"]
@@ -163,62 +122,20 @@ def test_the_demo_takes_its_own_arguments_and_the_policys(monkeypatch: pytest.Mo
         check(monkeypatch, file, command, [f"{name}:=1" for name in names])
 
 
-def happened(**event: Any) -> SimpleNamespace:
-    """A launch context in which such an event is being handled."""
-    return SimpleNamespace(locals=SimpleNamespace(event=SimpleNamespace(**event)), is_shutdown=False)
+def test_a_parameter_file_that_does_not_exist_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = "params_file:=/nope.yaml: there is no such file; the shipped one is .*/config/policy.yaml"
+    with pytest.raises(RuntimeError, match=refusal):
+        policy_actions(monkeypatch, params_file="/nope.yaml")
+    with pytest.raises(RuntimeError, match=refusal):
+        demo_actions(params_file="/nope.yaml")
 
 
-def test_policy_is_configured_then_activated_and_a_failure_ends_the_launch(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lifecycle_msgs.msg import Transition
-
-    actions = policy_actions(monkeypatch)
-    handlers = [action.args[0] for action in of(actions, "RegisterEventHandler")]
-    assert all(action in actions for action in of(actions, "LifecycleNode"))
-    (start,) = of(handlers, "OnProcessStart")
-    (configure,) = start.options["on_start"]
-    assert configure.options["event"].options["transition_id"] == Transition.TRANSITION_CONFIGURE
-    (outcome,) = of(handlers, "OnStateTransition")
-    assert outcome.options["start_state"] == "configuring"
-    (react,) = outcome.options["entities"]
-    (activate,) = react.options["function"](happened(goal_state="inactive"))
-    assert activate.options["event"].options["transition_id"] == Transition.TRANSITION_ACTIVATE
-    for state in ("unconfigured", "errorprocessing"):
-        given_up = react.options["function"](happened(goal_state=state))
-        assert [type(action).__name__ for action in given_up] == ["LogInfo", "Shutdown"]
-
-
-def test_the_policy_is_brought_up_once_so_that_a_person_may_configure_without_activating(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    handlers = [action.args[0] for action in of(policy_actions(monkeypatch), "RegisterEventHandler")]
-    assert [handler.options["handle_once"] for handler in handlers] == [True, True]
-
-
-@pytest.mark.parametrize("name", ["policy", "command"])
-def test_a_node_that_gives_up_ends_the_launch_and_one_that_was_killed_does_not(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    after_exit = node(policy_actions(monkeypatch), name).options["on_exit"]
-    running, ending = SimpleNamespace(is_shutdown=False), SimpleNamespace(is_shutdown=True)
-    for status in (0, -9):
-        assert not after_exit(SimpleNamespace(process_name=name, returncode=status), running)
-    assert not after_exit(SimpleNamespace(process_name=name, returncode=1), ending)
-    given_up = after_exit(SimpleNamespace(process_name=name, returncode=1), running)
-    assert [type(action).__name__ for action in given_up] == ["LogInfo", "Shutdown"]
-    assert name in given_up[0].options["msg"]
-
-
-def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
-    with standins(str(ROOT)):
-        (description,) = load("demo").generate_launch_description().args
-        known = load("policy").ARGUMENTS
-    types = {name: value.options["value_type"] for name, value in parameters(node(description, "simulator")).items()}
-    assert types == {"task": str, "seed": int}
-    after_exit = node(description, "simulator").options["on_exit"]
-    assert type(after_exit(None, SimpleNamespace(is_shutdown=False))).__name__ == "Shutdown"
-    assert after_exit(None, SimpleNamespace(is_shutdown=True)) is None  # on Ctrl-C
-    (include,) = of(description, "IncludeLaunchDescription")
-    assert {name for name, _ in include.options["launch_arguments"]} <= set(known)
+def test_an_argument_that_looks_like_yaml_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    actions = policy_actions(monkeypatch, instruction="yes", unnorm_key="1e3", action_frame="off")
+    (given,) = (s for s in node(actions, "policy").options["parameters"] if "unnorm_key" in s)
+    (frame,) = (s for s in node(actions, "command").options["parameters"] if "action_frame" in s)
+    for value in (*given.values(), *frame.values()):
+        assert value.options == {"value_type": str}
 
 
 def test_executables_and_parameters_exist() -> None:
@@ -233,7 +150,9 @@ def test_executables_and_parameters_exist() -> None:
     with standins(str(ROOT)):
         given = {*load("policy").POLICY_PARAMETERS.values(), *load("policy").COUNTS}
         given |= set(load("policy")._command_parameters({**dict.fromkeys(load("policy").ARGUMENTS, "1"), **FLAGS}))
-    assert given | {"task", "seed"} <= known
+        demo = load("demo")
+        given |= {*demo.EPISODE, *(parameter for parameter, _ in demo.DEMO.values())}
+    assert given <= known
 
 
 def test_large_image_profile_is_set_unless_the_user_has_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from ...engine import EngineError, Policy, State
 from ...engine.observation import JUMPED
 from ...engine.tunables import BUDGETS, TOKENS, Tunables
 from ...settings import SettingError, default_settings
-from ..common.diagnostics import ERROR, OK, Diagnostics, Report
+from ..common.diagnostics import ERROR, STALE, Diagnostics, Report
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, one_line, run
 from .camera import Camera, topics
@@ -32,6 +32,7 @@ from .robot_state import RobotState, sources_of
 from .settings import CAMERAS, POLICY_SETTINGS, STATES, resolve_checkpoint
 from .statistics import Statistics
 from .telemetry import Telemetry
+from .transitions import Transitions
 
 MATCH_PERIOD = 0.5  # seconds between two looks at what the cameras' publishers offer
 FAREWELL = 0.3  # seconds the stop order has to arrive
@@ -46,6 +47,9 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._inference: Inference | None = None
         self._policy: Policy | None = None
         self._failure: str | None = None  # why the last configure failed
+        self._loading: float | None = None  # monotonic time at which a checkpoint began to load
+        self._final = False  # shut down for good
+        self._transitions = Transitions(self._service_change_state, self.get_logger(), self._loading_since)
         self._cameras: list[Camera] = []
         self._robot_state: RobotState | None = None  # of a policy that needs one
         self._settings = Parameters(self, POLICY_SETTINGS, default_settings("policy"), self._check, self._apply)
@@ -65,35 +69,40 @@ class PolicyNode(TunableNode, LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the checkpoint, see that it looks at the image, warm up; FAILURE with one line if any of it fails."""
-        values = self._settings.values
-        began = time.monotonic()
+        self._loading = time.monotonic()
+        try:
+            done = self._configure()
+            return super().on_configure(state) if done == TransitionCallbackReturn.SUCCESS else done
+        finally:
+            self._loading = None
+            self._transitions.finish()
+
+    def _configure(self) -> TransitionCallbackReturn:
+        values, began = self._settings.values, time.monotonic()
         inference = Inference(
             options_of(values), self._now, self._sense, self._publish, self._observe, self.get_logger()
         )
         try:
-            policy = inference.load(lambda: self._load(values), lambda: self._stop.requested)
-            sources = sources_of(values["state.names"], policy.info.state_names)
+            policy = inference.load(lambda: self._load(values), self._given_up)
+            self._on_executor(partial(self._equip, inference, policy))
         except Exception as error:  # noqa: BLE001  (FAILURE, not ERROR: the next configure may succeed)
-            if self._stop.requested:  # nothing was sent yet, so nothing keeps the process from ending now
+            if self._given_up():  # nothing was sent yet, so nothing keeps the process from ending now
                 inference.close(patience=0.0)
                 self.get_logger().info("the node ends before the checkpoint is loaded")
                 return TransitionCallbackReturn.FAILURE
             inference.close()
+            self._on_executor(self._release)
             name = "" if isinstance(error, (EngineError, SettingError)) else f"{type(error).__name__}: "
             self._failure = f"configure failed: {name}{one_line(error)}"
             self.get_logger().error(self._failure)
             self.get_logger().debug(traceback.format_exc())
             return TransitionCallbackReturn.FAILURE
-        self._failure = None
-        self._inference, self._policy = inference, policy
-        self._adopt(policy)
-        self._subscribe(inference, policy, sources)
         info = policy.info
         self.get_logger().info(
             f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens, "
             f"on {values['device']} in {values['dtype']}, ready after {time.monotonic() - began:.1f} s"
         )
-        return super().on_configure(state)
+        return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish from the next image on."""
@@ -115,15 +124,17 @@ class PolicyNode(TunableNode, LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """As cleanup, from any state."""
         self._release()
+        self._final = True
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured."""
-        self._release()
+        self._on_executor(self._release)
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:
-        """End the inference thread."""
+        """End the inference thread, and the loading of a checkpoint."""
+        self._transitions.close()
         self._release()
 
     def _load(self, values: Values) -> Policy:
@@ -137,6 +148,31 @@ class PolicyNode(TunableNode, LifecycleNode):
         )
         policy.set_tunables(policy.fitting(options_of(values).tunables))
         return policy
+
+    def _given_up(self) -> bool:
+        """Whether nobody waits for the checkpoint any more."""
+        return self._stop.requested or self._transitions.ending
+
+    def _on_executor(self, work: Callable[[], None]) -> None:
+        """Run `work` between two callbacks, never beside one."""
+        self._transitions.on_executor(self.executor, work, self._given_up)
+
+    def _loading_since(self) -> str:
+        """What the running transition does."""
+        since = 0.0 if self._loading is None else time.monotonic() - self._loading
+        return f"loading {self._settings.values['checkpoint'] or 'small_policy'} for {since:.0f} s"
+
+    def _equip(self, inference: Inference, policy: Policy) -> None:
+        """Work with `policy`; SettingError when the parameters, as they are by now, do not fit it."""
+        values = self._settings.values
+        options = options_of(values)
+        sources = sources_of(values["state.names"], policy.info.state_names)
+        policy.check(policy.fitting(options.tunables))
+        inference.set_options(options)
+        self._failure = None
+        self._inference, self._policy = inference, policy
+        self._adopt(policy)
+        self._subscribe(inference, policy, sources)
 
     def _adopt(self, policy: Policy) -> None:
         """Let the parameters tell what this policy runs, and how far they go with it."""
@@ -249,10 +285,21 @@ class PolicyNode(TunableNode, LifecycleNode):
 
     def _report(self, report: Callable[[Statistics, Bounds], Report]) -> Report:
         if self._inference is None:
-            return Report(OK, "unconfigured") if self._failure is None else Report(ERROR, self._failure)
+            return self._idle_report()
         values = self._settings.values
         bounds = Bounds(values["warn.silence"], values["warn.loss"], values["warn.tick"] or values["control_period"])
         return report(self._inference.statistics(), bounds)
+
+    def _idle_report(self) -> Report:
+        """What the tasks say without a policy."""
+        name = self.get_fully_qualified_name()
+        if self._loading is not None:
+            return Report(STALE, f"{self._loading_since()}: wait, then ros2 lifecycle set {name} activate")
+        if self._final:
+            return Report(STALE, "shut down for good: start the node again")
+        if self._failure is not None:
+            return Report(ERROR, self._failure)
+        return Report(STALE, f"unconfigured, nothing is loaded: ros2 lifecycle set {name} configure")
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -150,7 +150,7 @@ class LlamaLayer(nn.Module):
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:
-    """An embedding with random weights; none on the meta device, where drawing them would import torch._dynamo (1 s)."""
+    """An embedding with random weights; none on the meta device, where drawing them would import torch._dynamo."""
     bare = torch.get_default_device().type == "meta"
     return nn.Embedding(rows, width, _weight=torch.empty(rows, width) if bare else None)
 

@@ -6,22 +6,35 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ...control.times import stamp_problem
 from ..common.diagnostics import WINDOW
 from .intake import topic_of
 from .statistics import Statistics
 
 FEW = 0.5  # of the ticks that are due
+MISSED, SOON = 3.0, 0.3  # ticks, and seconds, that must be missing at least until there are none
 OF_IMAGES = ("unmatched", "interruptions", "early", "late", "too_old", "refused")
 
 
 @dataclass(frozen=True)
 class Shortage:
-    """Too few actions: how many are due [Hz], why there are fewer, and whether that is a matter of the images."""
+    """Too few actions: how many are due [Hz], whether there are none at all, and why.
+
+    of_images: whether that is a matter of the images.
+    """
 
     due: float
+    none: bool
     why: str
     of_images: bool
+
+
+def usual(now: Statistics) -> float:
+    """Seconds from one tick to the next when all is well."""
+    times = now.tick_time.numbers
+    return max(now.period, float(np.median(times)) if len(times) else 0.0)
 
 
 def shortage(now: Statistics, clock: Callable[[], float]) -> Shortage | None:
@@ -29,21 +42,22 @@ def shortage(now: Statistics, clock: Callable[[], float]) -> Shortage | None:
 
     clock: ROS time [s].
     """
-    cameras = max(len(now.last_received), 1)
-    due = min(now.images.rate / cameras, 1.0 / now.period)
-    ticks = len(now.tick_time.numbers)
-    if now.instruction is None or (ticks and (now.taken - now.since < WINDOW or now.tick_time.rate >= FEW * due)):
+    if now.instruction is None:
         return None
-    counted = {name: count for name, count in now.recent.items() if count and (name != "early" or not ticks)}
+    none = now.idle is None or now.idle > max(MISSED * usual(now), SOON)
+    due = min(now.images.rate / max(len(now.last_received), 1), 1.0 / now.period)
+    if not none and (now.taken - now.since < WINDOW or now.tick_time.rate >= FEW * due):
+        return None
+    counted = now.starved if none else {name: n for name, n in now.recent.items() if name != "early"}
     cause = max(counted, key=lambda name: counted[name], default=None)
-    if cause is None or counted[cause] < ticks:
+    if cause is None or counted[cause] <= (0 if none else len(now.tick_time.numbers)):
         return None
-    return Shortage(due, _words(cause, counted[cause], now, clock), cause in OF_IMAGES)
+    since = "since the last tick" if none else f"in the last {WINDOW:g} s"
+    return Shortage(due, none, _words(cause, f"{counted[cause]}", since, now, clock), cause in OF_IMAGES)
 
 
-def _words(cause: str, count: int, now: Statistics, clock: Callable[[], float]) -> str:
-    """The line on a cause that was counted so often within the last seconds."""
-    lately = f"in the last {WINDOW:g} s"
+def _words(cause: str, count: str, lately: str, now: Statistics, clock: Callable[[], float]) -> str:
+    """The line on a cause that was counted so often."""
     if cause == "unmatched":
         return f"{count} images {lately} had no match of the other cameras: {_apart(now, clock())}"
     if cause == "interruptions":

@@ -212,9 +212,8 @@ class Inference:
     def _record(self, answer: Answer) -> None:
         """Count a published answer, and show it."""
         reuse = answer.result.reuse
-        self._monitor.count("ticks")
+        self._monitor.tick(fault=None, answer=answer)
         self._monitor.count("held", answer.hold is not None)
-        self._monitor.note(fault=None, answer=answer)
         self._monitor.add(tick_time=answer.result.timings.total, capture_age=answer.capture_age)
         self._monitor.add(fresh=reuse.fresh, reused=reuse.reused, oldest=float(reuse.age.max()))
         self._observe(answer)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...engine import Result
 from ..common.diagnostics import ERROR, OK, STALE, WARN, Report
-from .causes import shortage
+from .causes import shortage, usual
 from .statistics import Statistics
 
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
@@ -65,43 +65,40 @@ def inference_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) -> R
         "held for uncertainty": now.held,
         "resets": now.resets,
     }
-    level, message = _inference_trouble(now, bounds, scene) or (
-        OK,
-        f"{times.rate:.1f} Hz, {np.median(times.numbers) * 1e3:.0f} ms",
+    trouble = _inference_trouble(now, bounds, scene) or Report(
+        OK, f"{times.rate:.1f} Hz, {np.median(times.numbers) * 1e3:.0f} ms"
     )
-    return Report(level, message, values)
+    return replace(trouble, values=values)
 
 
-def _inference_trouble(now: Statistics, bounds: Bounds, scene: Scene) -> tuple[bytes, str] | None:
-    """Level and line of what keeps actions from coming in time; None when they do."""
+def _inference_trouble(now: Statistics, bounds: Bounds, scene: Scene) -> Report | None:
+    """What keeps actions from coming in time; None when they do."""
     times, answer = now.tick_time, now.answer
     busy = None if now.busy_since is None else now.taken - now.busy_since
     if now.fault is not None:
-        return ERROR, now.fault
+        return Report(ERROR, now.fault)
     if now.blocked is not None:
-        return ERROR, f"holding: {now.blocked}: end that publisher, or give it another topic"
+        return Report(ERROR, f"holding: {now.blocked}: end that publisher, or give it another topic")
     if now.instruction is None:
-        return WARN, f"no instruction: publish one (std_msgs/String, not empty) {scene.instruction()}"
+        return Report(WARN, f"no instruction: publish one (std_msgs/String, not empty) {scene.instruction()}")
     if busy is not None and busy > bounds.silence:
-        return (
-            STALE,
-            f"a tick has been running for {busy:.1f} s, {bounds.tick:.2g} s are due: is the device overloaded?",
-        )
+        due = f"{bounds.tick:.2g} s are due"
+        return Report(STALE, f"a tick has been running for {busy:.1f} s, {due}: is the device overloaded?")
     lack = shortage(now, scene.clock)
-    if not len(times.numbers):
-        if lack is None:
-            return STALE, "no tick for lack of usable images: see the task observation"
-        return STALE, f"no tick: {lack.why}"
+    if lack is not None and lack.none:
+        return Report(STALE, f"no tick: {lack.why}")
+    if now.idle is None or now.idle > bounds.silence + usual(now):
+        return Report(STALE, "no tick for lack of usable images: see the task observation")
     if (slow := float(np.percentile(times.numbers, 95))) > bounds.tick:
-        return WARN, f"slow: p95 {slow * 1e3:.0f} ms, {bounds.tick * 1e3:.0f} ms are due"
+        return Report(WARN, f"slow: p95 {slow * 1e3:.0f} ms, {bounds.tick * 1e3:.0f} ms are due")
     if lack is not None:
-        return WARN, f"{times.rate:.1f} Hz, {lack.due:.1f} Hz are due: {lack.why}"
+        return Report(WARN, f"{times.rate:.1f} Hz, {lack.due:.1f} Hz are due: {lack.why}")
     if answer is not None and answer.hold is not None:
-        return WARN, f"held: {answer.hold}"
+        return Report(WARN, f"held: {answer.hold}")
     if not scene.listeners():
-        return WARN, f"nobody hears the actions: start a command node, or remap (ros2 node info {scene.name})"
+        return Report(WARN, f"nobody hears the actions: start a command node, or remap (ros2 node info {scene.name})")
     if answer is not None and (unknown := answer.result.unknown_words):
-        return WARN, f"words of the instruction that the policy does not know: {', '.join(unknown)}"
+        return Report(WARN, f"words of the instruction that the policy does not know: {', '.join(unknown)}")
     return None
 
 
@@ -135,28 +132,28 @@ def observation_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) ->
         "without a match of the other cameras": now.unmatched,
         "changes of camera or size, jumps of time": now.interruptions,
     }
-    level, message = _observation_trouble(now, bounds, scene) or (OK, f"{now.images.rate:.1f} Hz")
-    return Report(level, message, values)
+    trouble = _observation_trouble(now, bounds, scene) or Report(OK, f"{now.images.rate:.1f} Hz")
+    return replace(trouble, values=values)
 
 
-def _observation_trouble(now: Statistics, bounds: Bounds, scene: Scene) -> tuple[bytes, str] | None:
-    """Level and line of what is wrong with the images or the state; None when they are of use."""
+def _observation_trouble(now: Statistics, bounds: Bounds, scene: Scene) -> Report | None:
+    """What is wrong with the images or the state; None when they are of use."""
     for camera, arrived in enumerate(now.last_received or (None,)):
         if arrived is None:
-            return STALE, f"no image yet {scene.silence(camera)}"
+            return Report(STALE, f"no image yet {scene.silence(camera)}")
         if (silence := now.taken - arrived) > bounds.silence:
-            return STALE, f"no image for {silence:.1f} s {scene.silence(camera)}"
+            return Report(STALE, f"no image for {silence:.1f} s {scene.silence(camera)}")
     several = scene.several()
     if now.observation_fault is not None:
         fault = now.observation_fault if several is None else f"{now.observation_fault}; {several}"
-        return ERROR if now.observation_refused else WARN, fault
+        return Report(ERROR if now.observation_refused else WARN, fault)
     if several is not None:
-        return WARN, several
+        return Report(WARN, several)
     lost, whole = now.losses.rate, now.losses.rate + now.images.rate
     if lost > bounds.loss * whole:
-        return WARN, f"{lost / whole:.0%} of the images lost in transport: {_advice()}"
+        return Report(WARN, f"{lost / whole:.0%} of the images lost in transport: {_advice()}")
     lack = shortage(now, scene.clock)
-    return None if lack is None or not lack.of_images else (WARN, lack.why)
+    return None if lack is None or not lack.of_images else Report(WARN, lack.why)
 
 
 def _advice() -> str:

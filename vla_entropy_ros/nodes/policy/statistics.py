@@ -14,6 +14,7 @@ from .orders import Answer
 NOTHING = Window()
 # What may keep an image from becoming an action; the totals of these names are told for the last seconds, too.
 CAUSES = ("unmatched", "interruptions", "early", "late", "too_old", "refused", "faults", "dropped")
+COUNTED = ("recent", "starved")
 MANY = 100  # counted at once; more do not matter
 
 
@@ -24,7 +25,7 @@ class Statistics:
     blocked: why no instruction can be trusted; since: from when on there should be actions; last_received, stamps: of
     the newest image of each camera, None before the first; fault: why the last tick failed; observation_fault: why the
     last image gave no tick, observation_refused: whether it could not be used at all; answer: the last one, None before
-    the first; recent: how often each of CAUSES was counted lately.
+    the first, last_tick: when it came; recent: how often each of CAUSES was counted lately, starved: since that tick.
     """
 
     taken: float = 0.0
@@ -58,6 +59,7 @@ class Statistics:
     held: int = 0
     resets: int = 0
     busy_since: float | None = None
+    last_tick: float = 0.0
     fault: str | None = None
     answer: Answer | None = None
 
@@ -70,6 +72,14 @@ class Statistics:
     reused: Window = NOTHING  # visual tokens
     oldest: Window = NOTHING  # ticks
     recent: Mapping[str, int] = field(default_factory=dict)
+    starved: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds since the last tick; None where there was none lately, or none since there should be one."""
+        if not len(self.tick_time.numbers) or self.last_tick < self.since:
+            return None
+        return self.taken - self.last_tick
 
 
 WINDOWS = tuple(one.name for one in fields(Statistics) if one.default is NOTHING)
@@ -80,17 +90,26 @@ class Monitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._facts: dict[str, Any] = {one.name: one.default for one in fields(Statistics) if one.name != "recent"}
+        self._facts: dict[str, Any] = {one.name: one.default for one in fields(Statistics) if one.name not in COUNTED}
         self._windows = {name: RollingWindow() for name in WINDOWS}
+        self._starved = dict.fromkeys(CAUSES, 0)
         self._recent = {name: RollingWindow() for name in CAUSES}
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a total."""
         with self._lock:
             self._facts[name] += by
+            if name in self._starved:
+                self._starved[name] += by
         if name in self._recent:
             for _ in range(min(by, MANY)):
                 self._recent[name].add(1.0)
+
+    def tick(self, **facts: Any) -> None:
+        """Count a tick, and replace facts."""
+        with self._lock:
+            self._starved = dict.fromkeys(CAUSES, 0)
+            self._facts.update(facts, ticks=self._facts["ticks"] + 1, last_tick=time.monotonic())
 
     def note(self, **facts: Any) -> None:
         """Replace facts; None for what holds no longer."""
@@ -107,4 +126,5 @@ class Monitor:
         windows = {name: window.look() for name, window in self._windows.items()}
         recent = {name: len(window.look().numbers) for name, window in self._recent.items()}
         with self._lock:
-            return Statistics(**(self._facts | windows | {"taken": time.monotonic(), "recent": recent}))
+            counted = {"recent": recent, "starved": dict(self._starved)}
+            return Statistics(**(self._facts | windows | counted | {"taken": time.monotonic()}))

@@ -36,6 +36,7 @@ OTHER: dict[str, Any] = {
     "tool_frame": "elsewhere",
     "action_space": "tool_delta",
     "action_scale": 0.5,
+    "gripper.hold_time": 10.0,
     "chunk.stale_after": 1.0,
     "chunk.expired_after": 1.0,
     "chunk.blending": 0.5,
@@ -86,7 +87,7 @@ def measured(wire: Wire, values: dict[str, Any]) -> Measurement:
 
 
 def sent(values: dict[str, Any]) -> list[Any]:
-    """Messages of one second: two chunks that overlap, silence, a chunk that comes late, silence."""
+    """Messages and openings of one second: two chunks that overlap, silence, a chunk that comes late, silence."""
     wire = Wire()
     arm = measured(wire, values)
     if arm.pose is None:  # no such link: nothing can be commanded
@@ -107,10 +108,12 @@ def sent(values: dict[str, Any]) -> list[Any]:
             except ChunkError:
                 continue
             output.forward(commander.limited(chunk, arm.pose), PERIOD, Time(sec=0, nanosec=round(stamp * 1e9)))
+        command = commander.command(wire.time, arm.pose)
         try:
-            output.move(commander.command(wire.time, arm.pose), arm, wire.time)
+            output.move(command, arm, wire.time)
         except UnreachableError as error:
             commander.stop(str(error))
+        wire.sent.append(command.opening)
     return wire.sent
 
 

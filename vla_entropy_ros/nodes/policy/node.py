@@ -26,6 +26,7 @@ from .inference import LOG_PERIOD, Inference
 from .inputs import Inputs, typed
 from .loading import adopt, load
 from .orders import Answer, options_of
+from .ranges import LimitsBeside, too_wide
 from .reports import Bounds, Scene, cache_report, inference_report, observation_report
 from .robot_state import sources_of
 from .settings import POLICY_SETTINGS
@@ -75,31 +76,40 @@ class PolicyNode(TunableNode, LifecycleNode):
             self._transitions.finish()
 
     def _configure(self) -> TransitionCallbackReturn:
-        values, began = self._settings.values, time.monotonic()
+        began, beside = time.monotonic(), LimitsBeside(self)
+        values = self._settings.values
         inference = Inference(
             options_of(values), self._now, self._sense, self._publish, self._observe, self.get_logger()
         )
         try:
             policy = inference.load(lambda: self._load(values), self._given_up)
             self._on_executor(partial(self._equip, inference, policy))
+            info, limits = policy.info, beside.read(wait=self._transitions.beside)
         except Exception as error:  # noqa: BLE001  (FAILURE, not ERROR: the next configure may succeed)
-            if self._given_up():  # nothing was sent yet, so nothing keeps the process from ending now
-                inference.close(patience=0.0)
-                self.get_logger().info("the node ends before the checkpoint is loaded")
-                return TransitionCallbackReturn.FAILURE
-            inference.close()
-            self._on_executor(self._release)
-            name = "" if isinstance(error, (EngineError, SettingError)) else f"{type(error).__name__}: "
-            self._failure = f"configure failed: {name}{one_line(error)}"
-            self.get_logger().error(self._failure)
-            self.get_logger().debug(traceback.format_exc())
+            self._abandon(inference, error)
             return TransitionCallbackReturn.FAILURE
-        info = policy.info
+        finally:
+            beside.close()
         self.get_logger().info(
             f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens, "
             f"on {values['device']} in {values['dtype']}, ready after {time.monotonic() - began:.1f} s"
         )
+        if (wide := too_wide(info, *limits)) is not None:
+            self.get_logger().warning(wide)
         return TransitionCallbackReturn.SUCCESS
+
+    def _abandon(self, inference: Inference, error: Exception) -> None:
+        """No policy for now, because of `error`."""
+        if self._given_up():  # nothing was sent yet, so nothing keeps the process from ending now
+            inference.close(patience=0.0)
+            self.get_logger().info("the node ends before the checkpoint is loaded")
+            return
+        inference.close()
+        self._on_executor(self._release)
+        name = "" if isinstance(error, (EngineError, SettingError)) else f"{type(error).__name__}: "
+        self._failure = f"configure failed: {name}{one_line(error)}"
+        self.get_logger().error(self._failure)
+        self.get_logger().debug("".join(traceback.format_exception(error)))
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish from the next image on."""

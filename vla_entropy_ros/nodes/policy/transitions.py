@@ -44,6 +44,11 @@ class Transitions:
         """Whether the node ends, so that nothing is worth waiting for."""
         return self._ending.is_set()
 
+    @property
+    def beside(self) -> bool:
+        """Whether this is the thread of the running transition, beside the executor's."""
+        return threading.current_thread() is self._thread
+
     def close(self) -> None:
         """Give up the running transition."""
         self._ending.set()
@@ -55,7 +60,7 @@ class Transitions:
 
         WorkerError as soon as `given_up()`: nobody spins any more.
         """
-        if threading.current_thread() is not self._thread or executor is None:
+        if not self.beside or executor is None:
             return work()
         answer: Future[T] = Future()
         answered = threading.Event()

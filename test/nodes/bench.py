@@ -26,12 +26,16 @@ OPTIONS = Options(Tunables.default(), control_period=0.1, max_observation_age=0.
 
 @dataclass
 class Outcome:
-    """A result whose action says which tick it belongs to: only what the thread itself looks at."""
+    """A result whose action says which tick it belongs to: only what the thread and the diagnostics look at."""
 
     actions: np.ndarray
     uncertainty: float | None = 0.25
     timings: Any = field(default_factory=lambda: SimpleNamespace(total=0.01))
-    reuse: Any = field(default_factory=lambda: SimpleNamespace(fresh=1, reused=0, age=np.zeros(1)))
+    reuse: Any = field(
+        default_factory=lambda: SimpleNamespace(fresh=1, reused=0, age=np.zeros(1), reason=None, visual=1)
+    )
+    tokens: Any = ()
+    unknown_words: Any = ()
 
 
 class Scripted:
@@ -111,10 +115,17 @@ class Bench:
         self.inference.instruct(instruction)
 
     def see(
-        self, stamp: float, value: int = 0, encoding: str = "mono8", frame: str = "", size: int = 1, camera: int = 0
+        self,
+        stamp: float,
+        value: int = 0,
+        encoding: str = "mono8",
+        frame: str = "",
+        size: int = 1,
+        camera: int = 0,
+        now: float | None = None,
     ) -> None:
-        """Offer an image of that time [s]; the clock stands there, too."""
-        self.now = stamp
+        """Offer an image of that time [s]; the clock stands there, too, or at `now`."""
+        self.now = stamp if now is None else now
         message = Image(height=size, width=size, step=size, encoding=encoding, data=array.array("B", [value] * size**2))
         message.header.stamp = Time(sec=int(stamp), nanosec=round(stamp % 1 * 1e9))
         message.header.frame_id = frame

@@ -54,12 +54,14 @@ class Stage:
         self._executor.add_node(node)
         return node
 
-    def remove(self, node: Any) -> None:
-        """End `node` before the others; spinning rests meanwhile."""
+    def remove(self, node: Any, close: bool = False) -> None:
+        """End `node` before the others, with `close` as its process would; spinning rests meanwhile."""
         self._ending.set()
         self._thread.join()
         self._executor.remove_node(node)
         self._nodes.remove(node)
+        if close:
+            node.close()
         node.destroy_node()
         self._ending.clear()
         self._thread = threading.Thread(target=self._spin)

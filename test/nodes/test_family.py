@@ -33,7 +33,8 @@ def move(robot: Robot, *values: float) -> None:
     message.header.stamp = robot.now()
     joints = robot.stage.publisher(JointState, "joint_states")
     joints.publish(message)
-    sensed = robot.node._robot_state
+    assert robot.node._inputs is not None
+    sensed = robot.node._inputs.robot_state
     assert sensed is not None
     stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
 

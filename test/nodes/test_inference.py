@@ -152,7 +152,7 @@ def test_an_old_image_gives_no_action(bench: Bench) -> None:
         bench.settle()
     assert len(bench.published) == 1
     assert bench.statistics.too_old == 2
-    assert "valid up to 0.5" in (bench.statistics.observation_fault or "")
+    assert "valid is up to 0.2" in (bench.statistics.observation_fault or "")
 
 
 def test_time_that_jumps_back_begins_a_new_episode(bench: Bench) -> None:

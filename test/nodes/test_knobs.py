@@ -147,7 +147,11 @@ def test_what_a_policy_is_loaded_with(
 def test_frame_and_reliability_are_those_of_the_start(stage: Any, checkpoint: Path) -> None:
     robot = Robot(stage, checkpoint, **{"action_frame": "arm", "observation.reliability": "reliable"})
     robot.activate()
-    assert robot.node._cameras[0].reliabilities == ("reliable", "reliable")  # nobody publishes: auto is best effort
+    assert robot.node._inputs is not None
+    assert robot.node._inputs.cameras[0].reliabilities == (
+        "reliable",
+        "reliable",
+    )  # nobody publishes: auto is best effort
     assert robot.tick().header.frame_id == "arm"
 
 

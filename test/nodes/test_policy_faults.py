@@ -165,7 +165,7 @@ def test_an_old_image_gives_a_warning(robot: Robot) -> None:
     robot.quiet(lambda: robot.statistics.too_old == 1, "an old image")
     robot.node._diagnostics.publish()
     status = robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
-    assert "s old, valid up to 0.5" in status.message
+    assert "s old, valid is up to 0.5" in status.message
 
 
 def stops(robot: Robot) -> list[Any]:

@@ -66,7 +66,7 @@ def test_threads_that_count_at_once_lose_nothing() -> None:
     def work() -> None:
         for number in range(2000):
             monitor.count("received")
-            monitor.note(last_received=float(number))
+            monitor.note(last_received=(float(number),))
             monitor.add(images=1.0)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
@@ -76,7 +76,7 @@ def test_threads_that_count_at_once_lose_nothing() -> None:
     for thread in threads:
         thread.join()
     now = monitor.look()
-    assert (now.received, len(now.images.numbers), now.last_received) == (4000, 4000, 1999.0)
+    assert (now.received, len(now.images.numbers), now.last_received) == (4000, 4000, (1999.0,))
     assert seen == sorted(seen)
     with pytest.raises(FrozenInstanceError):
         now.received = 0  # type: ignore[misc]

@@ -152,8 +152,9 @@ def test_two_publishers_may_own_different_joints_and_the_pose_is_in_fixed_axes(s
 @pytest.mark.parametrize("rate", [50.0, 10.0])
 def test_common_rates_serve_an_image_of_any_moment(sensed: Callable[..., Sensed], rate: float) -> None:
     one = sensed("shoulder")
-    state, began = one.robot.node._robot_state, one.robot.now()
-    assert state is not None
+    inputs, began = one.robot.node._inputs, one.robot.now()
+    assert inputs is not None
+    assert (state := inputs.robot_state) is not None
     for number in range(5):
         one.joints(later(began, number / rate), shoulder=float(number))
         for phase in (0.0, 0.4, 0.99):  # of the time until the next sample, which has not come yet

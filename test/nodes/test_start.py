@@ -24,6 +24,7 @@ raise SystemExit(start.start("sluggish"))
 LOADING = """
 import time
 from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from vla_entropy_ros.nodes.policy import node as policy_node
 def load(self, values):
     print("loading", flush=True)
@@ -32,11 +33,19 @@ policy_node.PolicyNode._load = load
 made = policy_node.PolicyNode.__init__
 def begin(self, *args, **options):
     made(self, *args, **options)
-    timer = self.create_timer(0.01, lambda: (timer.cancel(), self.trigger_configure()))
+    {begin}
 policy_node.PolicyNode.__init__ = begin
 from vla_entropy_ros.nodes.start import start
 start("policy")
 """
+
+BEGIN = {
+    "by itself": "timer = self.create_timer(0.01, lambda: (timer.cancel(), self.trigger_configure()))",
+    "asked over DDS": """client = self.create_client(ChangeState, "policy/change_state")
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
+    timer = self.create_timer(0.01, lambda: client.service_is_ready() and (timer.cancel(), client.call_async(request)))
+""",
+}
 
 
 @pytest.mark.parametrize("status", [0, 1])
@@ -53,10 +62,12 @@ def test_a_node_that_can_not_be_imported_says_so() -> None:
     assert run.stderr.startswith("absent can't start: ")
 
 
+@pytest.mark.parametrize("begin", BEGIN)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_a_checkpoint_is_loaded_ends_the_policy(number: signal.Signals) -> None:
+def test_a_signal_while_a_checkpoint_is_loaded_ends_the_policy(number: signal.Signals, begin: str) -> None:
+    program = LOADING.format(begin=BEGIN[begin])
     process = subprocess.Popen(
-        [sys.executable, "-c", LOADING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     )
     try:
         assert process.stdout is not None

@@ -48,6 +48,7 @@ class PolicyInfo:
     state_names: tuple[str, ...]
     unnorm_key: str
     unnorm_keys: tuple[str, ...]
+    action_range: tuple[tuple[float, ...], tuple[float, ...]] | None  # q01, q99 of the actions in SI units
     parameters: int
     device: str
     dtype: str
@@ -65,6 +66,7 @@ class PolicyInfo:
             "state_names",
             "unnorm_key",
             "unnorm_keys",
+            "action_range",
         )
         return cls(
             vision_backbone_id=model.backbone,

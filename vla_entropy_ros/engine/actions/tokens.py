@@ -39,6 +39,12 @@ class ActionSpace:
             raise CheckpointError(f"unknown unnorm_key '{key}': {valid}")
         return key
 
+    @property
+    def range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Least and greatest value of each column of an action: q01 and q99 of the data set, where it scales them."""
+        low, high = np.where(self._mask, self._q01, -1.0), np.where(self._mask, self._q99, 1.0)
+        return tuple(low.tolist()), tuple(high.tolist())
+
     def decode(self, tokens: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
         """Actions [H, 7] (m, rad, gripper as stored) of H * 7 token ids; ActionError if one is no action token."""
         ids = np.asarray(tokens, np.int64)

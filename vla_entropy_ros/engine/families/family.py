@@ -43,7 +43,8 @@ class Model:
     layout: which position holds what, and which row sees which; head: states -> actions. grid: rows and columns of one
     camera's visual tokens; patch: pixels along a side of one; vision_flops: true operations before the decoder, for one
     camera; action_names: of each column of an action [chunk, A] in SI units; tokens: action tokens of a tick,
-    0 where actions are regressed; state_names: the robot's state that it needs, in order.
+    0 where actions are regressed; state_names: the robot's state that it needs, in order; action_range: least and
+    greatest value of each column in SI units, as the statistics of the data set tell them, None where nothing does.
     """
 
     family: str
@@ -65,6 +66,7 @@ class Model:
     state_names: tuple[str, ...] = ()
     unnorm_key: str = ""
     unnorm_keys: tuple[str, ...] = ()
+    action_range: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 class Family(Protocol):

@@ -109,6 +109,7 @@ def build(
         tokens=len(ACTION_NAMES),
         unnorm_key=space.key,
         unnorm_keys=space.keys,
+        action_range=space.range,
     )
 
 

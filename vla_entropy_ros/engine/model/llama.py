@@ -149,12 +149,18 @@ class LlamaLayer(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
+def _embedding(rows: int, width: int) -> nn.Embedding:
+    """An embedding with random weights; none on the meta device, where drawing them would import torch._dynamo."""
+    bare = torch.get_default_device().type == "meta"
+    return nn.Embedding(rows, width, _weight=torch.empty(rows, width) if bare else None)
+
+
 class LlamaBody(nn.Module):
     """Embedding, layers and final norm: the `model.` part of a Llama checkpoint."""
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = _embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(LlamaLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 

@@ -120,7 +120,7 @@ class Worker:
             while not self._stopping:
                 if self._calls:
                     function, future = self._calls.popleft()
-                    return lambda: _answer(function, future)
+                    return lambda: answer_into(function, future)
                 rest = None if self._due is None else self._due - time.monotonic()
                 if self._woken or (rest is not None and rest <= 0):
                     self._woken = False
@@ -132,7 +132,7 @@ class Worker:
         self._due = self._turn()
 
 
-def _answer(function: Callable[[], Any], future: Future[Any]) -> None:
+def answer_into(function: Callable[[], Any], future: Future[Any]) -> None:
     """Run `function`, its result or exception into `future`."""
     try:
         result = function()

@@ -30,6 +30,10 @@ class ActionPublisher:
         """Order the arm to be held at once."""
         self._publisher.publish(stop_message(self._node.get_clock().now().to_msg(), self._frame))
 
+    def listeners(self) -> int:
+        """How many subscriptions hear the actions."""
+        return int(self._publisher.get_subscription_count())
+
     def flush(self, patience: float) -> None:
         """Wait until what was published has arrived, at most `patience` seconds."""
         self._publisher.wait_for_all_acked(Duration(nanoseconds=round(patience * 1e9)))

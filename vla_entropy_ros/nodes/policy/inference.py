@@ -11,12 +11,13 @@ from dataclasses import replace
 import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
+from ...control.times import stamp_problem
 from ...engine import ActionError, EngineError, Observation, ObservationError, Policy, Result, State, Tunables
 from ...engine.observation import FAILED, NEW_EPISODE, Pacer, Verdict
 from ...images import ImageError, decode
 from ..common.process import one_line
 from ..common.worker import PATIENCE, Worker
-from .intake import Frames, Intake, oldest
+from .intake import Frames, Intake, oldest, topic_of
 from .orders import Answer, Options, Orders
 from .statistics import Monitor, Statistics
 
@@ -62,6 +63,11 @@ class Inference:
         """The instruction that is followed now; None where there is none."""
         return self._orders.instruction
 
+    @property
+    def blocked(self) -> str | None:
+        """Why no instruction is followed although there may be one; None when all is well."""
+        return self._orders.blocked
+
     def statistics(self) -> Statistics:
         """What has happened since configure, and what holds now."""
         orders = self._orders
@@ -69,6 +75,11 @@ class Inference:
             self._monitor.look(),
             active=orders.active,
             instruction=orders.instruction,
+            blocked=orders.blocked,
+            since=orders.since,
+            period=orders.options.control_period,
+            slop=orders.options.camera_slop,
+            max_age=orders.options.max_observation_age,
             mode=orders.options.tunables.mode,
         )
 
@@ -104,7 +115,7 @@ class Inference:
     def start(self) -> None:
         """Begin a new episode and publish from now on."""
         assert self._policy is not None
-        self._new_epoch(active=True, episode=self._orders.episode + 1, begun=NEW_EPISODE)
+        self._new_epoch(active=True, episode=self._orders.episode + 1, begun=NEW_EPISODE, since=time.monotonic())
         self.intake.begin(self._policy.info.cameras)
 
     def pause(self) -> None:
@@ -119,8 +130,14 @@ class Inference:
 
     def instruct(self, text: str) -> None:
         """Follow `text` from the next tick on; empty: follow nothing, not even the default instruction."""
-        if (text or None) != self.instruction:
-            self._new_epoch(given=text)
+        if (text or None) != self._orders.asked:
+            since = self._orders.since if self._orders.asked else time.monotonic()
+            self._new_epoch(given=text, since=since)
+
+    def block(self, reason: str | None) -> None:
+        """Follow no instruction because of `reason`, until that is None again."""
+        if reason != self._orders.blocked:
+            self._new_epoch(blocked=reason, since=time.monotonic())
 
     def _interrupt(self, reason: str) -> None:
         """What is seen does not continue what was seen: drop the running tick and the cache."""
@@ -154,17 +171,17 @@ class Inference:
         if orders.episode != self._episode:
             self._episode = orders.episode
             self._begin_episode(policy, orders.begun)
-        age, valid = self._now() - oldest(frames).stamp, orders.options.max_observation_age
-        if abs(age) > valid:
-            self._monitor.count("too_old")
-            fault = f"image is {age:.2f} s old, valid up to {valid:g}"
-            self._monitor.note(observation_fault=fault, observation_refused=False)
-            return
+        now, valid = self._now(), orders.options.max_observation_age
+        for number, frame in enumerate(frames):
+            if (problem := stamp_problem(topic_of(number), frame.stamp, now, valid)) is not None:
+                self._monitor.count("too_old")
+                self._monitor.note(observation_fault=problem, observation_refused=False)
+                return
         verdict = self._pacer.judge(oldest(frames).stamp, orders.options.control_period)
         if verdict is not Verdict.TICK:
             self._monitor.count(verdict.value)
             return
-        answer = self._infer(frames, policy, orders, orders.instruction, age)
+        answer = self._infer(frames, policy, orders, orders.instruction, now - oldest(frames).stamp)
         with self._lock:
             valid_still = orders.epoch == self._orders.epoch
             if valid_still:
@@ -195,9 +212,8 @@ class Inference:
     def _record(self, answer: Answer) -> None:
         """Count a published answer, and show it."""
         reuse = answer.result.reuse
-        self._monitor.count("ticks")
+        self._monitor.tick(fault=None, answer=answer)
         self._monitor.count("held", answer.hold is not None)
-        self._monitor.note(fault=None, answer=answer)
         self._monitor.add(tick_time=answer.result.timings.total, capture_age=answer.capture_age)
         self._monitor.add(fresh=reuse.fresh, reused=reuse.reused, oldest=float(reuse.age.max()))
         self._observe(answer)

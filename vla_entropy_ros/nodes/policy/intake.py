@@ -95,6 +95,11 @@ class ApproximateTimeSynchronizer:
             waiting.clear()
 
 
+def topic_of(camera: int) -> str:
+    """The topic of a camera's raw images, counted from 0."""
+    return f"image_{camera + 1}" if camera else "image"
+
+
 def nearest(frames: Sequence[Frame], stamp: float) -> Frame | None:
     """The frame of `frames` that was seen nearest to `stamp` [s]."""
     return min(frames, key=lambda frame: abs(frame.stamp - stamp), default=None)
@@ -123,12 +128,17 @@ class Intake:
         self._synchronizer = ApproximateTimeSynchronizer(0)
         self._newest: Mailbox[Frames] = Mailbox()
         self._open = False
+        self._arrived: list[float | None] = []  # monotonic time of each camera's newest image [s]
+        self._stamps: list[float | None] = []  # and its own
         self.slop = 0.0  # seconds
 
     def begin(self, cameras: int) -> None:
         """Take in the images of so many cameras from now on."""
         self._views = [CameraView() for _ in range(cameras)]
         self._synchronizer = ApproximateTimeSynchronizer(cameras)
+        self._arrived = [None] * cameras
+        self._stamps = [None] * cameras
+        self._monitor.note(last_received=tuple(self._arrived), stamps=tuple(self._stamps))
         self._open = True
 
     def end(self) -> None:
@@ -142,7 +152,8 @@ class Intake:
         if not self._open or not self._views[camera].accepts(message, arrived):
             return
         frame = Frame(message, seconds(message.header.stamp))
-        self._monitor.note(last_received=arrived)
+        self._arrived[camera], self._stamps[camera] = arrived, frame.stamp
+        self._monitor.note(last_received=tuple(self._arrived), stamps=tuple(self._stamps))
         self._monitor.count("received")
         self._monitor.add(images=1.0)
         if (reason := self._views[camera].interruption(frame)) is not None:

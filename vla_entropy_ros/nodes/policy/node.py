@@ -12,26 +12,27 @@ from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.subscription import Subscription
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ...engine import EngineError, Policy, State
 from ...engine.observation import JUMPED
-from ...engine.tunables import BUDGETS, TOKENS, Tunables
 from ...settings import SettingError, default_settings
-from ..common.diagnostics import ERROR, OK, Diagnostics, Report
+from ..common.diagnostics import ERROR, STALE, Diagnostics, Report
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, one_line, run
-from .camera import Camera, topics
 from .chunks import ActionPublisher
 from .inference import LOG_PERIOD, Inference
+from .inputs import Inputs, typed
+from .loading import adopt, load
 from .orders import Answer, options_of
-from .reports import Bounds, cache_report, inference_report, observation_report
-from .robot_state import RobotState, sources_of
-from .settings import CAMERAS, POLICY_SETTINGS, STATES, resolve_checkpoint
+from .ranges import LimitsBeside, too_wide
+from .reports import Bounds, Scene, cache_report, inference_report, observation_report
+from .robot_state import sources_of
+from .settings import POLICY_SETTINGS
 from .statistics import Statistics
 from .telemetry import Telemetry
+from .transitions import Transitions
 
 MATCH_PERIOD = 0.5  # seconds between two looks at what the cameras' publishers offer
 FAREWELL = 0.3  # seconds the stop order has to arrive
@@ -46,13 +47,14 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._inference: Inference | None = None
         self._policy: Policy | None = None
         self._failure: str | None = None  # why the last configure failed
-        self._cameras: list[Camera] = []
-        self._robot_state: RobotState | None = None  # of a policy that needs one
+        self._loading: float | None = None  # monotonic time at which a checkpoint began to load
+        self._final = False  # shut down for good
+        self._transitions = Transitions(self._service_change_state, self.get_logger(), self._loading_since)
+        self._inputs: Inputs | None = None
         self._settings = Parameters(self, POLICY_SETTINGS, default_settings("policy"), self._check, self._apply)
         values = self._settings.values
         self._actions = ActionPublisher(self, values["action_frame"])
-        self._instructions: Subscription[String] | None = None
-        self.create_timer(MATCH_PERIOD, self._match_cameras, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(MATCH_PERIOD, self._match, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._telemetry = Telemetry(self)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._jumps = self.get_clock().create_jump_callback(
@@ -61,39 +63,53 @@ class PolicyNode(TunableNode, LifecycleNode):
         )
         reports = {"inference": inference_report, "observation": observation_report, "cache": cache_report}
         tasks = {name: partial(self._report, report) for name, report in reports.items()}
-        self._diagnostics = Diagnostics(self, values["checkpoint"] or "no checkpoint", tasks)
+        self._diagnostics = Diagnostics(self, values["checkpoint"] or "no checkpoint", tasks, self._stop)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the checkpoint, see that it looks at the image, warm up; FAILURE with one line if any of it fails."""
+        self._loading = time.monotonic()
+        try:
+            done = self._configure()
+            return super().on_configure(state) if done == TransitionCallbackReturn.SUCCESS else done
+        finally:
+            self._loading = None
+            self._transitions.finish()
+
+    def _configure(self) -> TransitionCallbackReturn:
+        began, beside = time.monotonic(), LimitsBeside(self)
         values = self._settings.values
-        began = time.monotonic()
         inference = Inference(
             options_of(values), self._now, self._sense, self._publish, self._observe, self.get_logger()
         )
         try:
-            policy = inference.load(lambda: self._load(values), lambda: self._stop.requested)
-            sources = sources_of(values["state.names"], policy.info.state_names)
+            policy = inference.load(lambda: self._load(values), self._given_up)
+            self._on_executor(partial(self._equip, inference, policy))
+            info, limits = policy.info, beside.read(wait=self._transitions.beside)
         except Exception as error:  # noqa: BLE001  (FAILURE, not ERROR: the next configure may succeed)
-            if self._stop.requested:  # nothing was sent yet, so nothing keeps the process from ending now
-                inference.close(patience=0.0)
-                self.get_logger().info("the node ends before the checkpoint is loaded")
-                return TransitionCallbackReturn.FAILURE
-            inference.close()
-            name = "" if isinstance(error, (EngineError, SettingError)) else f"{type(error).__name__}: "
-            self._failure = f"configure failed: {name}{one_line(error)}"
-            self.get_logger().error(self._failure)
-            self.get_logger().debug(traceback.format_exc())
+            self._abandon(inference, error)
             return TransitionCallbackReturn.FAILURE
-        self._failure = None
-        self._inference, self._policy = inference, policy
-        self._adopt(policy)
-        self._subscribe(inference, policy, sources)
-        info = policy.info
+        finally:
+            beside.close()
         self.get_logger().info(
             f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens, "
             f"on {values['device']} in {values['dtype']}, ready after {time.monotonic() - began:.1f} s"
         )
-        return super().on_configure(state)
+        if (wide := too_wide(info, *limits)) is not None:
+            self.get_logger().warning(wide)
+        return TransitionCallbackReturn.SUCCESS
+
+    def _abandon(self, inference: Inference, error: Exception) -> None:
+        """No policy for now, because of `error`."""
+        if self._given_up():  # nothing was sent yet, so nothing keeps the process from ending now
+            inference.close(patience=0.0)
+            self.get_logger().info("the node ends before the checkpoint is loaded")
+            return
+        inference.close()
+        self._on_executor(self._release)
+        name = "" if isinstance(error, (EngineError, SettingError)) else f"{type(error).__name__}: "
+        self._failure = f"configure failed: {name}{one_line(error)}"
+        self.get_logger().error(self._failure)
+        self.get_logger().debug("".join(traceback.format_exception(error)))
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish from the next image on."""
@@ -115,59 +131,63 @@ class PolicyNode(TunableNode, LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """As cleanup, from any state."""
         self._release()
+        self._final = True
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured."""
-        self._release()
+        self._on_executor(self._release)
         return TransitionCallbackReturn.SUCCESS
 
+    def rest(self, reason: str) -> None:
+        """A callback failed because of `reason`: order the arm to stop, and begin afresh."""
+        if self._inference is not None and self._inference.active:
+            self._inference.reset(reason)
+            self._actions.stop()
+
     def close(self) -> None:
-        """End the inference thread."""
+        """End the inference thread, and the loading of a checkpoint."""
+        self._transitions.close()
         self._release()
 
     def _load(self, values: Values) -> Policy:
-        policy = Policy.load(
-            resolve_checkpoint(values["checkpoint"]),
-            device=values["device"],
-            dtype=values["dtype"],
-            quantisation=values["quantisation"],
-            unnorm_key=values["unnorm_key"] or None,
-            preprocess=values["preprocess"],
-        )
-        policy.set_tunables(policy.fitting(options_of(values).tunables))
-        return policy
+        return load(values)
 
-    def _adopt(self, policy: Policy) -> None:
-        """Let the parameters tell what this policy runs, and how far they go with it."""
-        wanted = Tunables.of(self._settings.values)
-        try:
-            policy.check(wanted)
-        except SettingError as error:
-            fitting = policy.fitting(wanted).parameters.items()
-            runs = {name: value for name, value in fitting if value != wanted.parameters[name]}
-            told = ", ".join(f"{name} {value}" for name, value in runs.items())
-            self.get_logger().warning(f"{one_line(error)}; this policy runs with {told}")
-            self._settings.adopt(runs)
-        info = policy.info
-        facts = {CAMERAS: info.cameras, STATES: len(info.state_names), TOKENS: info.tokens}
-        highs = dict.fromkeys(BUDGETS, info.visual_tokens) | ({"taper_rows": 0} if policy.fixed_shapes else {})
-        self._settings.narrow(highs, facts)
+    def _given_up(self) -> bool:
+        """Whether nobody waits for the checkpoint any more."""
+        return self._stop.requested or self._transitions.ending
 
-    def _subscribe(self, inference: Inference, policy: Policy, sources: Sequence[str]) -> None:
-        """Subscribe to the cameras, the instruction, and the robot's state where the policy needs it."""
-        values, intake = self._settings.values, inference.intake
-        self._cameras = [
-            Camera(self, topic, values["observation.reliability"], partial(intake.offer, camera=number), intake.miss)
-            for number, topic in enumerate(topics(policy.info.cameras))
-        ]
-        if sources:
-            self._robot_state = RobotState(self, policy.info.state_names, sources, values["action_frame"])
-        self._instructions = self.create_subscription(String, "instruction", self._on_instruction, 1)
+    def _on_executor(self, work: Callable[[], None]) -> None:
+        """Run `work` between two callbacks, never beside one."""
+        self._transitions.on_executor(self.executor, work, self._given_up)
 
-    def _match_cameras(self) -> None:
-        for camera in self._cameras:
-            camera.match()
+    def _loading_since(self) -> str:
+        """What the running transition does."""
+        since = 0.0 if self._loading is None else time.monotonic() - self._loading
+        return f"loading {self._settings.values['checkpoint'] or 'small_policy'} for {since:.0f} s"
+
+    def _equip(self, inference: Inference, policy: Policy) -> None:
+        """Work with `policy`; SettingError when the parameters, as they are by now, do not fit it."""
+        values = self._settings.values
+        options = options_of(values)
+        sources = sources_of(values["state.names"], policy.info.state_names)
+        policy.check(policy.fitting(options.tunables))
+        inference.set_options(options)
+        self._failure = None
+        self._inference, self._policy = inference, policy
+        adopt(self._settings, policy, self.get_logger())
+        self._inputs = Inputs(self, policy, self._settings.values, sources, inference.intake, self._on_instruction)
+        self._match()
+
+    def _match(self) -> None:
+        """Look at who publishes what the policy hears."""
+        if self._inputs is None or self._inference is None:
+            return
+        deaf = self._inputs.match()
+        if deaf != self._inference.blocked:
+            self._inference.block(deaf)
+            if deaf is not None and self._inference.active:
+                self._actions.stop()
 
     def _fall_silent(self) -> None:
         """Nothing stale follows; where there was an action before, the last chunk on the wire is the order to stop."""
@@ -180,20 +200,14 @@ class PolicyNode(TunableNode, LifecycleNode):
             self._actions.flush(FAREWELL)
 
     def _release(self) -> None:
-        for camera in self._cameras:
-            camera.close()
-        self._cameras = []
-        if self._instructions is not None:
-            self.destroy_subscription(self._instructions)
-            self._instructions = None
+        if self._inputs is not None:
+            self._inputs.close()
         self._fall_silent()
         if self._inference is not None and not self._inference.close():
             self.get_logger().error("the inference thread is still busy; its result will not be published")
         self._inference = self._policy = None
+        self._inputs = None
         self._settings.widen()
-        if self._robot_state is not None:
-            self._robot_state.close()
-            self._robot_state = None
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
@@ -209,8 +223,7 @@ class PolicyNode(TunableNode, LifecycleNode):
 
     def _sense(self, stamp: float) -> State | None:
         """Called on the inference thread, for the state at the time `stamp` [s] of an observation."""
-        state = self._robot_state
-        return None if state is None else state.at(stamp)
+        return None if self._inputs is None else self._inputs.sense(stamp)
 
     def _publish(self, answer: Answer) -> None:
         """Called on the inference thread, as soon as the action is known."""
@@ -223,7 +236,8 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._telemetry.publish(answer, columns=self._policy.info.grid[1])
 
     def _on_instruction(self, message: String) -> None:
-        assert self._inference is not None
+        if self._inference is None:
+            return
         text, before = message.data.strip(), self._inference.instruction
         self._inference.instruct(text)
         if not text:
@@ -247,12 +261,32 @@ class PolicyNode(TunableNode, LifecycleNode):
             self.get_logger().warning(f"{JUMPED}: everything is fresh at the next tick")
             self._inference.reset(JUMPED)
 
-    def _report(self, report: Callable[[Statistics, Bounds], Report]) -> Report:
-        if self._inference is None:
-            return Report(OK, "unconfigured") if self._failure is None else Report(ERROR, self._failure)
+    def _report(self, report: Callable[[Statistics, Bounds, Scene], Report]) -> Report:
+        inputs = self._inputs
+        if self._inference is None or inputs is None:
+            return self._idle_report()
         values = self._settings.values
         bounds = Bounds(values["warn.silence"], values["warn.loss"], values["warn.tick"] or values["control_period"])
-        return report(self._inference.statistics(), bounds)
+        scene = Scene(
+            self.get_fully_qualified_name(),
+            inputs.silence,
+            inputs.several,
+            partial(typed, self),
+            self._actions.listeners,
+            self._now,
+        )
+        return report(self._inference.statistics(), bounds, scene)
+
+    def _idle_report(self) -> Report:
+        """What the tasks say without a policy."""
+        name = self.get_fully_qualified_name()
+        if self._loading is not None:
+            return Report(STALE, f"{self._loading_since()}: wait, then ros2 lifecycle set {name} activate")
+        if self._final:
+            return Report(STALE, "shut down for good: start the node again")
+        if self._failure is not None:
+            return Report(ERROR, self._failure)
+        return Report(STALE, f"unconfigured, nothing is loaded: ros2 lifecycle set {name} configure")
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -42,7 +42,8 @@ class Orders:
     """What the thread works by; replaced as a whole. A result of another `epoch` is dropped, not published.
 
     given: the instruction that was given, None for the default one, empty for none at all; begun: why the `episode`
-    began.
+    began; blocked: why no instruction can be trusted, None when it can; since: monotonic time [s] from which on there
+    should be actions.
     """
 
     options: Options
@@ -51,10 +52,17 @@ class Orders:
     epoch: int = 0
     episode: int = 0
     begun: str = NEW_EPISODE
+    blocked: str | None = None
+    since: float = 0.0
 
     @property
     def instruction(self) -> str | None:
-        """The instruction to follow; None where there is none."""
+        """The instruction to follow; None where there is none, or none that can be trusted."""
+        return None if self.blocked is not None else self.asked
+
+    @property
+    def asked(self) -> str | None:
+        """The instruction that was asked for; None where there is none."""
         return (self.options.default_instruction if self.given is None else self.given) or None
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...engine import Result
 from ..common.diagnostics import ERROR, OK, STALE, WARN, Report
+from .causes import shortage, usual
 from .statistics import Statistics
 
-INACTIVE = Report(OK, "inactive")
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
@@ -24,10 +25,34 @@ class Bounds:
     tick: float
 
 
-def inference_report(now: Statistics, bounds: Bounds) -> Report:
+@dataclass(frozen=True)
+class Scene:
+    """What stands around the node, asked only where it matters.
+
+    name: the node's, in full; silence: why a camera (counted from 0) is not heard, and what to type; several: who
+    speaks where one is expected; instruction: what to type for one; listeners: how many hear the actions; clock: ROS
+    time [s].
+    """
+
+    name: str = "/policy"
+    silence: Callable[[int], str] = lambda camera: f"of camera {camera + 1}"
+    several: Callable[[], str | None] = lambda: None
+    instruction: Callable[[], str] = lambda: "on 'instruction'"
+    listeners: Callable[[], int] = lambda: 1
+    clock: Callable[[], float] = lambda: 0.0
+
+
+ALONE = Scene()
+
+
+def _inactive(scene: Scene) -> Report:
+    return Report(STALE, f"inactive, nothing is published: ros2 lifecycle set {scene.name} activate")
+
+
+def inference_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) -> Report:
     """Is there an action every control period, and if not, why?"""
     if not now.active:
-        return INACTIVE
+        return _inactive(scene)
     times, answer = now.tick_time, now.answer
     values: dict[str, object] = {
         "instruction": now.instruction or "",
@@ -40,22 +65,41 @@ def inference_report(now: Statistics, bounds: Bounds) -> Report:
         "held for uncertainty": now.held,
         "resets": now.resets,
     }
+    trouble = _inference_trouble(now, bounds, scene) or Report(
+        OK, f"{times.rate:.1f} Hz, {np.median(times.numbers) * 1e3:.0f} ms"
+    )
+    return replace(trouble, values=values)
+
+
+def _inference_trouble(now: Statistics, bounds: Bounds, scene: Scene) -> Report | None:
+    """What keeps actions from coming in time; None when they do."""
+    times, answer = now.tick_time, now.answer
     busy = None if now.busy_since is None else now.taken - now.busy_since
     if now.fault is not None:
-        return Report(ERROR, now.fault, values)
+        return Report(ERROR, now.fault)
+    if now.blocked is not None:
+        return Report(ERROR, f"holding: {now.blocked}: end that publisher, or give it another topic")
     if now.instruction is None:
-        return Report(WARN, "no instruction: publish one (std_msgs/String, not empty) on 'instruction'", values)
+        return Report(WARN, f"no instruction: publish one (std_msgs/String, not empty) {scene.instruction()}")
     if busy is not None and busy > bounds.silence:
-        return Report(STALE, f"a tick has been running for {busy:.1f} s", values)
-    if not len(times.numbers):
-        return Report(STALE, "no tick for lack of usable images", values)
+        due = f"{bounds.tick:.2g} s are due"
+        return Report(STALE, f"a tick has been running for {busy:.1f} s, {due}: is the device overloaded?")
+    lack = shortage(now, scene.clock)
+    if lack is not None and lack.none:
+        return Report(STALE, f"no tick: {lack.why}")
+    if now.idle is None or now.idle > bounds.silence + usual(now):
+        return Report(STALE, "no tick for lack of usable images: see the task observation")
     if (slow := float(np.percentile(times.numbers, 95))) > bounds.tick:
-        return Report(WARN, f"slow: p95 {slow * 1e3:.0f} ms, {bounds.tick * 1e3:.0f} ms are due", values)
+        return Report(WARN, f"slow: p95 {slow * 1e3:.0f} ms, {bounds.tick * 1e3:.0f} ms are due")
+    if lack is not None:
+        return Report(WARN, f"{times.rate:.1f} Hz, {lack.due:.1f} Hz are due: {lack.why}")
     if answer is not None and answer.hold is not None:
-        return Report(WARN, f"held: {answer.hold}", values)
+        return Report(WARN, f"held: {answer.hold}")
+    if not scene.listeners():
+        return Report(WARN, f"nobody hears the actions: start a command node, or remap (ros2 node info {scene.name})")
     if answer is not None and (unknown := answer.result.unknown_words):
-        return Report(WARN, f"words of the instruction that the policy does not know: {', '.join(unknown)}", values)
-    return Report(OK, f"{times.rate:.1f} Hz, {np.median(times.numbers) * 1e3:.0f} ms", values)
+        return Report(WARN, f"words of the instruction that the policy does not know: {', '.join(unknown)}")
+    return None
 
 
 def _decoding(result: Result) -> dict[str, object]:
@@ -70,10 +114,10 @@ def _decoding(result: Result) -> dict[str, object]:
     return values
 
 
-def observation_report(now: Statistics, bounds: Bounds) -> Report:
+def observation_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) -> Report:
     """Do usable images arrive, and the state where the policy needs one?"""
     if not now.active:
-        return INACTIVE
+        return _inactive(scene)
     values: dict[str, object] = {
         "rate [Hz]": f"{now.images.rate:.1f}",
         **now.capture_age.summary("age at tick", "ms", 1e3),
@@ -88,16 +132,28 @@ def observation_report(now: Statistics, bounds: Bounds) -> Report:
         "without a match of the other cameras": now.unmatched,
         "changes of camera or size, jumps of time": now.interruptions,
     }
-    if now.last_received is None:
-        return Report(STALE, "no image yet on 'image' or 'image/compressed'", values)
-    if (silence := now.taken - now.last_received) > bounds.silence:
-        return Report(STALE, f"no image for {silence:.1f} s", values)
+    trouble = _observation_trouble(now, bounds, scene) or Report(OK, f"{now.images.rate:.1f} Hz")
+    return replace(trouble, values=values)
+
+
+def _observation_trouble(now: Statistics, bounds: Bounds, scene: Scene) -> Report | None:
+    """What is wrong with the images or the state; None when they are of use."""
+    for camera, arrived in enumerate(now.last_received or (None,)):
+        if arrived is None:
+            return Report(STALE, f"no image yet {scene.silence(camera)}")
+        if (silence := now.taken - arrived) > bounds.silence:
+            return Report(STALE, f"no image for {silence:.1f} s {scene.silence(camera)}")
+    several = scene.several()
     if now.observation_fault is not None:
-        return Report(ERROR if now.observation_refused else WARN, now.observation_fault, values)
+        fault = now.observation_fault if several is None else f"{now.observation_fault}; {several}"
+        return Report(ERROR if now.observation_refused else WARN, fault)
+    if several is not None:
+        return Report(WARN, several)
     lost, whole = now.losses.rate, now.losses.rate + now.images.rate
     if lost > bounds.loss * whole:
-        return Report(WARN, f"{lost / whole:.0%} of the images lost in transport: {_advice()}", values)
-    return Report(OK, f"{now.images.rate:.1f} Hz", values)
+        return Report(WARN, f"{lost / whole:.0%} of the images lost in transport: {_advice()}")
+    lack = shortage(now, scene.clock)
+    return None if lack is None or not lack.of_images else Report(WARN, lack.why)
 
 
 def _advice() -> str:
@@ -107,10 +163,10 @@ def _advice() -> str:
     return f"set {PROFILE} to config/fastdds.xml, here and where the camera's driver runs"
 
 
-def cache_report(now: Statistics, bounds: Bounds) -> Report:
+def cache_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) -> Report:
     """How much of the K/V cache is reused, and how old is it?"""
     if not now.active:
-        return INACTIVE
+        return _inactive(scene)
     if now.answer is None:
         return Report(OK, "empty", {"mode": now.mode})
     record, fresh, reused = now.answer.result.reuse, now.fresh.numbers, now.reused.numbers
@@ -124,5 +180,6 @@ def cache_report(now: Statistics, bounds: Bounds) -> Report:
     share = float(reused.mean()) / record.visual if len(reused) else 0.0
     if now.mode != "full" and len(fresh) > 10 and not reused.any():
         why = record.reason or "every token has changed or is important"
-        return Report(WARN, f"nothing reused: {why}", values)
+        several = scene.several()
+        return Report(WARN, f"nothing reused: {why}" + (f"; {several}" if several else ""), values)
     return Report(OK, f"{share:.0%} of {record.visual} visual tokens reused", values)

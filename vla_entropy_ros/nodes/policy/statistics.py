@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..common.diagnostics import RollingWindow, Window
 from .orders import Answer
 
 NOTHING = Window()
+# What may keep an image from becoming an action; the totals of these names are told for the last seconds, too.
+CAUSES = ("unmatched", "interruptions", "early", "late", "too_old", "refused", "faults", "dropped")
+COUNTED = ("recent", "starved")
+MANY = 100  # counted at once; more do not matter
 
 
 @dataclass(frozen=True)
 class Statistics:
     """The policy node at one instant. Totals are since configure; times are monotonic [s].
 
-    fault: why the last tick failed; observation_fault: why the last image gave no tick, observation_refused: whether
-    it could not be used at all; answer: the last one, None before the first.
+    blocked: why no instruction can be trusted; since: from when on there should be actions; last_received, stamps: of
+    the newest image of each camera, None before the first; fault: why the last tick failed; observation_fault: why the
+    last image gave no tick, observation_refused: whether it could not be used at all; answer: the last one, None before
+    the first, last_tick: when it came; recent: how often each of CAUSES was counted lately, starved: since that tick.
     """
 
     taken: float = 0.0
     active: bool = False
     instruction: str | None = None
+    blocked: str | None = None
+    since: float = 0.0
+    period: float = 0.1
+    slop: float = 0.0
+    max_age: float = 0.0
     mode: str = ""
 
     received: int = 0
@@ -31,7 +43,8 @@ class Statistics:
     displaced: int = 0
     unmatched: int = 0
     interruptions: int = 0
-    last_received: float | None = None
+    last_received: tuple[float | None, ...] = ()
+    stamps: tuple[float | None, ...] = ()  # ROS time [s]
 
     early: int = 0
     late: int = 0
@@ -46,6 +59,7 @@ class Statistics:
     held: int = 0
     resets: int = 0
     busy_since: float | None = None
+    last_tick: float = 0.0
     fault: str | None = None
     answer: Answer | None = None
 
@@ -57,9 +71,18 @@ class Statistics:
     fresh: Window = NOTHING  # visual tokens
     reused: Window = NOTHING  # visual tokens
     oldest: Window = NOTHING  # ticks
+    recent: Mapping[str, int] = field(default_factory=dict)
+    starved: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds since the last tick; None where there was none lately, or none since there should be one."""
+        if not len(self.tick_time.numbers) or self.last_tick < self.since:
+            return None
+        return self.taken - self.last_tick
 
 
-WINDOWS = tuple(field.name for field in fields(Statistics) if field.default is NOTHING)
+WINDOWS = tuple(one.name for one in fields(Statistics) if one.default is NOTHING)
 
 
 class Monitor:
@@ -67,13 +90,26 @@ class Monitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._facts: dict[str, Any] = {field.name: field.default for field in fields(Statistics)}
+        self._facts: dict[str, Any] = {one.name: one.default for one in fields(Statistics) if one.name not in COUNTED}
         self._windows = {name: RollingWindow() for name in WINDOWS}
+        self._starved = dict.fromkeys(CAUSES, 0)
+        self._recent = {name: RollingWindow() for name in CAUSES}
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a total."""
         with self._lock:
             self._facts[name] += by
+            if name in self._starved:
+                self._starved[name] += by
+        if name in self._recent:
+            for _ in range(min(by, MANY)):
+                self._recent[name].add(1.0)
+
+    def tick(self, **facts: Any) -> None:
+        """Count a tick, and replace facts."""
+        with self._lock:
+            self._starved = dict.fromkeys(CAUSES, 0)
+            self._facts.update(facts, ticks=self._facts["ticks"] + 1, last_tick=time.monotonic())
 
     def note(self, **facts: Any) -> None:
         """Replace facts; None for what holds no longer."""
@@ -88,5 +124,7 @@ class Monitor:
     def look(self) -> Statistics:
         """The statistics as they are now."""
         windows = {name: window.look() for name, window in self._windows.items()}
+        recent = {name: len(window.look().numbers) for name, window in self._recent.items()}
         with self._lock:
-            return Statistics(**(self._facts | windows | {"taken": time.monotonic()}))
+            counted = {"recent": recent, "starved": dict(self._starved)}
+            return Statistics(**(self._facts | windows | counted | {"taken": time.monotonic()}))

@@ -1,0 +1,45 @@
+"""From the parameters to a policy that runs, and from a policy back to parameters that tell what it runs."""
+
+from __future__ import annotations
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from ...engine import Policy
+from ...engine.tunables import BUDGETS, TOKENS, Tunables
+from ...settings import SettingError
+from ..common.parameters import Parameters, Values
+from ..common.process import one_line
+from .orders import options_of
+from .settings import CAMERAS, STATES, resolve_checkpoint
+
+
+def load(values: Values) -> Policy:
+    """Load the checkpoint that the parameters `values` name; raises EngineError or SettingError in one line."""
+    policy = Policy.load(
+        resolve_checkpoint(values["checkpoint"]),
+        device=values["device"],
+        dtype=values["dtype"],
+        quantisation=values["quantisation"],
+        unnorm_key=values["unnorm_key"] or None,
+        preprocess=values["preprocess"],
+    )
+    policy.set_tunables(policy.fitting(options_of(values).tunables))
+    return policy
+
+
+def adopt(settings: Parameters, policy: Policy, logger: RcutilsLogger) -> None:
+    """Let the parameters tell what `policy` runs, and how far they go with it."""
+    wanted = Tunables.of(settings.values)
+    try:
+        policy.check(wanted)
+    except SettingError as error:
+        fitting = policy.fitting(wanted).parameters.items()
+        runs = {name: value for name, value in fitting if value != wanted.parameters[name]}
+        told = ", ".join(f"{name} {value}" for name, value in runs.items())
+        line = f"{one_line(error)}; this policy runs with {told}"
+        logger.warning(line)
+        settings.adopt(runs)
+    info = policy.info
+    facts = {CAMERAS: info.cameras, STATES: len(info.state_names), TOKENS: info.tokens}
+    highs = dict.fromkeys(BUDGETS, info.visual_tokens) | ({"taper_rows": 0} if policy.fixed_shapes else {})
+    settings.narrow(highs, facts)

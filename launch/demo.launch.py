@@ -24,6 +24,7 @@ ARGUMENTS = {
     "enabled": ("true", "true: the command node moves the simulated arm at once"),
     "action_scale": ("1.0", "factor on the actions; a simulated arm needs no caution"),
     "namespace": ("", "namespace of the nodes"),
+    "enclave": ("/robot", "SROS 2: each node has the keys of <enclave>/<its name>"),
 }
 
 
@@ -47,12 +48,14 @@ def generate_launch_description():
         package=PACKAGE,
         executable="simulator_node",
         name="simulator",
+        ros_arguments=["--enclave", [value["enclave"], "/simulator"]],
         namespace=value["namespace"],
         output="screen",
         on_exit=_after_exit,
         parameters=[value["params_file"], episode],
     )
-    passed = {name: value[name] for name in ("params_file", "instruction", "enabled", "action_scale", "namespace")}
+    given = ("params_file", "instruction", "enabled", "action_scale", "namespace", "enclave")
+    passed = {name: value[name] for name in given}
     policy = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(POLICY)), launch_arguments=passed.items())
     included = runpy.run_path(str(POLICY))
     known = tuple({**ARGUMENTS, **included["ARGUMENTS"]})

@@ -53,6 +53,7 @@ ARGUMENTS = {
     "action_scale": ("", "factor on the actions, 0 to 2 (0.2 if unset: begin small on a real arm)"),
     "dry_run": ("", "true: nothing is sent to the arm but command/preview"),
     "namespace": ("", "namespace of the nodes"),
+    "enclave": ("/robot", "SROS 2: the nodes have the keys of <enclave>/policy and <enclave>/command"),
     "use_sim_time": ("false", "true: time comes from /clock"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
 }
@@ -86,6 +87,7 @@ def nodes(context):
         **common,
         executable="policy_node",
         name="policy",
+        ros_arguments=["--enclave", value["enclave"] + "/policy"],
         parameters=[value["params_file"], clock, given],
         remappings=[("image", value["image"]), ("image/compressed", value["image"] + "/compressed")],
     )
@@ -93,6 +95,7 @@ def nodes(context):
         **common,
         executable="command_node",
         name="command",
+        ros_arguments=["--enclave", value["enclave"] + "/command"],
         parameters=[value["params_file"], clock, _command_parameters(value)],
     )
     return [*_bring_up(policy), policy, command]

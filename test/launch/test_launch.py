@@ -94,6 +94,13 @@ def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert {policy.options["namespace"], command.options["namespace"]} == {"left"}
 
 
+def test_every_node_has_keys_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments, enclave in (({}, "/robot"), ({"enclave": "/left_arm"}, "/left_arm")):
+        actions = policy_actions(monkeypatch, **arguments)
+        for name in ("policy", "command"):
+            assert node(actions, name).options["ros_arguments"] == ["--enclave", f"{enclave}/{name}"]
+
+
 def test_an_argument_that_can_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="enabled:=yes: valid are true, false"):
         policy_actions(monkeypatch, enabled="yes")
@@ -214,6 +221,8 @@ def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
         known = load("policy").ARGUMENTS
     types = {name: value.options["value_type"] for name, value in parameters(node(description, "simulator")).items()}
     assert types == {"task": str, "seed": int}
+    option, (enclave, name) = node(description, "simulator").options["ros_arguments"]
+    assert (option, enclave.args, name) == ("--enclave", ("enclave",), "/simulator")
     after_exit = node(description, "simulator").options["on_exit"]
     assert type(after_exit(None, SimpleNamespace(is_shutdown=False))).__name__ == "Shutdown"
     assert after_exit(None, SimpleNamespace(is_shutdown=True)) is None  # on Ctrl-C

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -11,7 +12,7 @@ from typing import NoReturn
 
 def start(name: str) -> NoReturn:
     """Run the node of that name and end the process with its exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: os._exit(0))  # nothing runs yet that would need an orderly end
     try:
         module = importlib.import_module(f"{__package__}.{name}.node")
@@ -19,8 +20,9 @@ def start(name: str) -> NoReturn:
         sys.stderr.write(f"{name} can't start: {error}\n")
         sys.exit(1)
     status = int(module.main())
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # the terminal may be closed
+            stream.flush()
     # The node is closed. Python would now take torch to pieces for a second of work, which on a busy machine outlasts
     # the patience of `ros2 launch`, and would wait for a checkpoint that is still being loaded.
     os._exit(status)

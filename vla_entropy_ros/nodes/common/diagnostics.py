@@ -6,14 +6,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.node import Node
+
+from .guarded import GuardedNode
+from .process import Stop
+from .twins import STARTED, Twins
 
 PERIOD = 1.0  # seconds
 WINDOW = 5.0  # seconds that rates and percentiles look back
@@ -75,10 +78,21 @@ class RollingWindow:
 
 
 class Diagnostics:
-    """Publishes the report of each task once a second, and logs a change of level once."""
+    """Publishes the report of each task once a second, and logs a change of level once.
 
-    def __init__(self, node: Node, hardware_id: str, tasks: Mapping[str, Callable[[], Report]]) -> None:
-        self._node = node
+    What concerns the node as a whole comes before every report: a callback that failed, or a second node of its name,
+    to which the one that began later gives way by ending.
+    """
+
+    def __init__(
+        self,
+        node: GuardedNode,
+        hardware_id: str,
+        tasks: Mapping[str, Callable[[], Report]],
+        stop: Stop | None = None,
+    ) -> None:
+        self._node, self._stop = node, stop or Stop()
+        self.twins = Twins(node)
         self._hardware_id = hardware_id
         self._tasks = tasks
         self._levels = dict.fromkeys(tasks, OK)
@@ -89,15 +103,27 @@ class Diagnostics:
         """Publish the state of all tasks now."""
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        message.status = [self._status(name, task()) for name, task in self._tasks.items()]
+        message.status = [self._status(name, self._report(task)) for name, task in self._tasks.items()]
+        self.twins.own(message)
         self._publisher.publish(message)
+        if self.twins.gives_way and not self._stop.requested:
+            self._node.get_logger().fatal(f"ending: {self.twins.problem}")
+            self._stop.request(1)
+
+    def _report(self, task: Callable[[], Report]) -> Report:
+        report = task()
+        if (failure := self._node.failure) is not None:
+            return replace(report, level=ERROR, message=failure)
+        twin = self.twins.problem if report.level in (OK, WARN) else None
+        return report if twin is None else replace(report, level=WARN, message=twin)
 
     def _status(self, name: str, report: Report) -> DiagnosticStatus:
         if report.level != self._levels[name]:
             self._levels[name] = report.level
             self._log(report.level, f"{name}: {report.message}")
         full_name = f"{self._node.get_fully_qualified_name().lstrip('/')}: {name}"
-        values = [KeyValue(key=key, value=str(value)) for key, value in report.values.items()]
+        told = {**report.values, STARTED: f"{self.twins.started:.3f}"}
+        values = [KeyValue(key=key, value=str(value)) for key, value in told.items()]
         return DiagnosticStatus(
             level=report.level, name=full_name, message=report.message, hardware_id=self._hardware_id, values=values
         )

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ...settings import Setting, everyone, nearest
+from .guarded import GuardedNode
 from .process import StartError, one_line
 
 Values = dict[str, Any]
@@ -141,7 +142,7 @@ class Parameters:
             self._apply(values)
 
 
-class TunableNode(Node):
+class TunableNode(GuardedNode):
     """A node that answers for its parameters: rclpy's own refusals do not say what is valid, or even what is wrong."""
 
     _settings: Parameters  # made by the node itself, after rclpy's own parameters

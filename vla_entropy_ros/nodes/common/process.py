@@ -1,4 +1,4 @@
-"""Start a node, spin it, and end it in order on SIGINT or SIGTERM."""
+"""Start a node, spin it, and end it in order on a signal."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .fastdds_ports import fresh_ports
 
 N = TypeVar("N", bound=Node)
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # HUP: the terminal is closed
 WAKE_PERIOD = 0.1  # seconds: Python runs a signal's handler only when the executor comes back
 
 
@@ -83,14 +84,18 @@ def run(name: str, make: Callable[[Stop], N], close: Callable[[N], None], args: 
         stop.request(1)
     finally:
         _on_signals(signal.SIG_IGN)  # under `ros2 launch` Ctrl-C comes twice, from the terminal and from launch
-        close(node)
+        try:
+            close(node)
+        except Exception as error:  # noqa: BLE001  (the process ends all the same, and says why)
+            logger.fatal(f"no orderly end: {one_line(error)}")
+            stop.request(1)
         node.destroy_node()
         rclpy.try_shutdown()
     return stop.status
 
 
 def _on_signals(handler: signal.Handlers | Callable[..., object]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, handler)
 
 

@@ -1,0 +1,132 @@
+"""Whether a measurement can follow from the one before, or has jumped further than the arm can move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from .kinematics import Joints
+from .pose import Limits, Pose, turn_angle
+
+V = TypeVar("V")
+
+MARGIN = 2.0  # times the speed limit: stamps jitter, and an arm overshoots
+JOINT_SLACK = 0.1  # rad or m beyond that, for an arm that catches up with its target
+SETTLED = 1.0  # seconds without a jump after which a measurement that came back is trusted again
+
+Excess = Callable[[V, V, float], "str | None"]  # what is too much between two values so many seconds apart
+
+
+@dataclass
+class _Track(Generic[V]):
+    """A series of measurements that follow from each other: the newest one, its time [s], and when it came [s]."""
+
+    value: V
+    time: float
+    came: float
+
+
+class Plausibility(Generic[V]):
+    """Judges measurements one by one: the trusted ones follow from each other, and what does not is a jump.
+
+    A jump that comes back is trusted again after SETTLED seconds without another one. One that stays is a matter for a
+    person, who calls `confirm`: the arm may be somewhere else than it was before, or the sensor may be wrong.
+    """
+
+    def __init__(self, excess: Excess[V], distance: Callable[[V, V], float]) -> None:
+        self._excess, self._distance = excess, distance
+        self._trusted: _Track[V] | None = None
+        self._rival: _Track[V] | None = None  # where a jump led to
+        self._jump: str | None = None
+        self._jumped = -np.inf  # when [s]
+
+    def judge(self, value: V, time: float, now: float) -> bool:
+        """Whether `value`, measured at `time` [s] and heard at `now` [s], follows from what is trusted."""
+        trusted, rival = self._trusted, self._rival
+        if trusted is None:
+            self._trusted = _Track(value, time, now)
+            return True
+        nearer = rival is not None and self._distance(value, rival.value) < self._distance(value, trusted.value)
+        excess = self._excess(trusted.value, value, max(time - trusted.time, 0.0))
+        if excess is None and not nearer:
+            self._trusted = _Track(value, time, now)
+            return True
+        self._jump = excess or self._jump
+        self._jumped = now
+        self._rival = _Track(value, time, now)
+        return False
+
+    def problem(self, now: float) -> str | None:
+        """What has jumped and is not trusted at time `now` [s]; None when all is well."""
+        if self._rival is None or self._trusted is None:
+            return None
+        if now - self._jumped < SETTLED:
+            return self._jump
+        if self._trusted.came > self._jumped:  # it came back, and has been there for long enough
+            self._rival = None
+            return None
+        return f"{self._jump}, and stayed there: look at the arm, then call ~/enable"
+
+    def confirm(self, now: float) -> str | None:
+        """Trust where the arm is measured now; why that can't be done while it jumps to and fro, None when it is."""
+        if self._rival is not None and self._trusted is not None:
+            if self._trusted.came > self._rival.came - SETTLED and now - self._jumped < SETTLED:
+                return self._jump
+            if self._rival.came > self._trusted.came:
+                self._trusted = self._rival
+        self._rival = None
+        return None
+
+    def forget(self) -> None:
+        """Trust whatever comes next."""
+        self._trusted = self._rival = None
+
+
+def pose_excess(topic: str, limits: Callable[[], Limits]) -> Excess[Pose]:
+    """The test for measured poses: up to MARGIN times the speed limits, and the lead that an arm closes at once."""
+
+    def excess(before: Pose, after: Pose, elapsed: float) -> str | None:
+        bounds = limits()
+        moved, turned = float(np.linalg.norm(after.position - before.position)), turn_angle(before, after)
+        far = MARGIN * bounds.max_speed * elapsed + bounds.lead_translation
+        wide = MARGIN * bounds.max_turn_speed * elapsed + bounds.lead_rotation
+        if moved > far:
+            return f"{topic} jumped {moved:.2f} m in {elapsed:.2f} s, up to {far:.2f} can be"
+        if turned > wide:
+            return f"{topic} turned {turned:.2f} rad in {elapsed:.2f} s, up to {wide:.2f} can be"
+        return None
+
+    return excess
+
+
+def pose_distance(one: Pose, other: Pose) -> float:
+    """How far apart two poses are, in metres and radians taken together."""
+    return float(np.linalg.norm(one.position - other.position)) + turn_angle(one, other)
+
+
+def joint_excess(name: str, speed: Callable[[], float], turns: bool) -> Excess[float]:
+    """The test for one joint: `speed` is its highest [rad/s or m/s]; `turns`: whether it goes round and round."""
+
+    def excess(before: float, after: float, elapsed: float) -> str | None:
+        moved, far = joint_distance(turns)(before, after), MARGIN * speed() * elapsed + JOINT_SLACK
+        if moved <= far:
+            return None
+        return f"joint '{name}' jumped {moved:.2f} rad or m in {elapsed:.2f} s, up to {far:.2f} can be"
+
+    return excess
+
+
+def joint_distance(turns: bool) -> Callable[[float, float], float]:
+    """How far apart two positions of a joint are; of one that `turns`, the shorter way round."""
+    if turns:
+        return lambda one, other: abs(math.remainder(one - other, 2.0 * math.pi))
+    return lambda one, other: abs(one - other)
+
+
+def joint_speeds(described: Joints, limit: float) -> Joints:
+    """Highest speed of each joint [n] that can be measured: the description's; `limit` where it tells none."""
+    return np.where(np.isfinite(described), np.maximum(described, limit), limit)

@@ -1,0 +1,147 @@
+"""Subscriptions that know who sent a message, and that hear publishers of any quality of service."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+DEPTH = 10
+RECENT = 1.0  # seconds: who has spoken within is speaking
+ALIKE = 64  # numbers of one publisher's messages that lie further apart come from two
+REMEMBERED = 64  # messages that are recognised when another subscription brings them, too
+
+BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
+VOLATILE, TRANSIENT_LOCAL = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
+# The first hears whoever publishes; the second misses nothing of who is reliable; the third hears what was kept.
+ANY_OFFER = ((BEST_EFFORT, VOLATILE), (RELIABLE, VOLATILE), (RELIABLE, TRANSIENT_LOCAL))
+NO_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)  # an offer that one of three misses is no news
+
+Source = Hashable  # who sent a message, as far as the middleware tells
+
+
+def with_info(callback: Callable[[Any, Mapping[str, Any]], object]) -> Callable[..., None]:
+    """Let `callback` have a message and what the middleware tells about it, under every executor.
+
+    rclpy's events executor hands both over as one pair (seen in rclpy 9.1.2), the others as two arguments.
+    """
+
+    def heard(*given: Any) -> None:
+        message, info = given if len(given) == 2 else given[0]
+        callback(message, info)
+
+    two = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("message", "info")]
+    heard.__signature__ = inspect.Signature(two)  # type: ignore[attr-defined]
+    return heard
+
+
+class Speakers:
+    """Who has spoken on a topic of late.
+
+    The middleware tells the publisher of each message by its id; where rclpy does not pass that on (Jazzy), the running
+    numbers of the messages tell two publishers apart.
+    """
+
+    def __init__(self, node: Node, topic: str) -> None:
+        self._node, self._topic = node, node.resolve_topic_name(topic)
+        self._heard: dict[Source, float] = {}  # when each was heard last, on the monotonic clock [s]
+        self._numbers: dict[Source, int] = {}
+
+    def note(self, info: Mapping[str, Any]) -> Source:
+        """Note that a message came, and return who sent it."""
+        source, now = self._source(info), time.monotonic()
+        if source not in self._heard:
+            self._heard = {one: at for one, at in self._heard.items() if now - at < RECENT}
+        self._heard[source] = now
+        return source
+
+    @property
+    def several(self) -> str | None:
+        """The names of those who have spoken within RECENT seconds, where they are more than one; None otherwise."""
+        if len(self._heard) < 2:
+            return None
+        now = time.monotonic()
+        recent = [source for source, at in self._heard.items() if now - at < RECENT]
+        return None if len(recent) < 2 else self.names(recent)
+
+    def names(self, sources: list[Source]) -> str:
+        """The nodes behind `sources`, as the graph tells them."""
+        known = {
+            bytes(info.endpoint_gid)[:16]: f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            for info in self._node.get_publishers_info_by_topic(self._topic)
+        }
+        found = [known.get(source, "a node that the graph does not show") for source in sources]  # type: ignore[call-overload]
+        unnamed = all(isinstance(source, int) for source in sources)
+        return ", ".join(sorted(known.values()) if unnamed else sorted(map(str, found)))
+
+    def _source(self, info: Mapping[str, Any]) -> Source:
+        gid = info.get("publisher_gid")
+        if gid is not None:
+            return bytes(gid["data"])[:16]
+        number = int(info.get("publication_sequence_number") or 0)
+        for source, last in self._numbers.items():
+            if 0 < number - last < ALIKE:
+                self._numbers[source] = number
+                return source
+        source = len(self._numbers)
+        self._numbers[source] = number
+        return source
+
+
+def subscribe(
+    node: Node, kind: type, topic: str, callback: Callable[[Any, Mapping[str, Any]], object], profile: QoSProfile
+) -> Any:
+    """Subscribe with a callback that is also told where each message comes from."""
+    return node.create_subscription(kind, topic, with_info(callback), profile)
+
+
+class SafetyInput:
+    """Hears a topic whatever quality of service its publishers offer, and what they kept from before it began.
+
+    A message that more than one of its subscriptions brings is handed over once. Nothing matches a publisher of another
+    type: `mismatch` names it.
+    """
+
+    def __init__(self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], depth: int = DEPTH) -> None:
+        self._node, self._topic, self._callback = node, node.resolve_topic_name(topic), callback
+        self._kind = "/".join((kind.__module__.split(".")[0], "msg", kind.__name__))
+        self._seen: deque[tuple[Any, ...]] = deque(maxlen=REMEMBERED)
+        self._subscriptions = [
+            node.create_subscription(
+                kind,
+                topic,
+                with_info(self._hear),
+                QoSProfile(depth=depth, reliability=reliability, durability=durability),
+                event_callbacks=NO_EVENTS,
+            )
+            for reliability, durability in ANY_OFFER
+        ]
+
+    def close(self) -> None:
+        """End the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def mismatch(self) -> str | None:
+        """Who publishes something here that can't be heard, in one line; None when there is nobody. Asks the graph."""
+        for info in self._node.get_publishers_info_by_topic(self._topic):
+            if info.topic_type != self._kind:
+                name = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+                return f"{self._topic}: {name} publishes {info.topic_type}, which can't be heard; expected {self._kind}"
+        return None
+
+    def _hear(self, message: Any, info: Mapping[str, Any]) -> None:
+        gid = info.get("publisher_gid")
+        sent = info.get("source_timestamp"), info.get("publication_sequence_number")
+        key = (*sent, bytes(gid["data"]) if gid is not None else None)
+        if key in self._seen:
+            return
+        self._seen.append(key)
+        self._callback(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import traceback
@@ -15,6 +16,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from .fastdds_ports import fresh_ports
+from .security import check_security
 
 N = TypeVar("N", bound=Node)
 
@@ -68,6 +70,8 @@ def run(name: str, make: Callable[[Stop], N], close: Callable[[N], None], args: 
     _on_signals(lambda *_: stop.request())
     logger = get_logger(name)
     try:
+        if warning := check_security(os.environ):
+            logger.warning(warning)
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
         with fresh_ports(rclpy.get_default_context().get_domain_id()):
             node = make(stop)

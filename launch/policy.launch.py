@@ -21,6 +21,7 @@ from launch.actions import (
     RegisterEventHandler,
     SetEnvironmentVariable,
     Shutdown,
+    TimerAction,
 )
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
@@ -28,15 +29,22 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
 
 PACKAGE = "vla_entropy_ros"
 SHARE = Path(get_package_share_directory(PACKAGE))
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+RESPAWN_DELAY = 1.0  # seconds between the end of a policy and its next start
+RESPAWN_ASK = 3.0  # seconds: a policy needs as long to be there
 
 # argument: (default, what it is for)
 ARGUMENTS = {
     "params_file": (str(SHARE / "config" / "policy.yaml"), "file with the parameters of all nodes"),
-    "checkpoint": ("", "folder of an OpenVLA-layout checkpoint (the small policy of this package if unset)"),
+    "checkpoint": (
+        "",
+        "folder of an OpenVLA-layout checkpoint, or small_policy, which drives the simulated arm only; must "
+        "be given here or in params_file",
+    ),
     "unnorm_key": ("", "data set whose action statistics are used (the only one of the checkpoint if unset)"),
     "device": ("", "cpu, cuda, cuda:<index> or auto"),
     "dtype": ("", "float32, bfloat16 or float16"),
@@ -48,13 +56,14 @@ ARGUMENTS = {
     "instruction": ("", "instruction to follow from the start on (otherwise the topic `instruction` gives it)"),
     "action_frame": ("", "frame in which actions and poses are expressed"),
     "image": ("image", "image topic; compressed images are read from <image>/compressed"),
-    "enabled": ("false", "true: the command node moves the arm at once; false: after a call of command/enable"),
+    "enabled": ("", "true: the command node moves the arm at once; false: after a call of command/enable"),
     "command_type": ("", "pose_stamped, twist_stamped, joint_trajectory or chunk"),
     "action_scale": ("", "factor on the actions, 0 to 2 (0.2 if unset: begin small on a real arm)"),
     "dry_run": ("", "true: nothing is sent to the arm but command/preview"),
     "namespace": ("", "namespace of the nodes"),
     "enclave": ("/robot", "SROS 2: the nodes have the keys of <enclave>/policy and <enclave>/command"),
-    "use_sim_time": ("false", "true: time comes from /clock"),
+    "use_sim_time": ("", "true: time comes from /clock"),
+    "respawn": ("false", "true: a policy that was killed or crashed is started, configured and activated again"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
 }
 POLICY_PARAMETERS = {  # launch argument: parameter of the policy node
@@ -73,18 +82,22 @@ COUNTS = ("k1", "k2", "T")  # launch arguments that are parameters of the policy
 def nodes(context):
     """Build both nodes, with the arguments that are set, and the handlers that bring the policy up."""
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    check_file(value["params_file"])
     common = {
         "package": PACKAGE,
         "namespace": value["namespace"],
         "output": "screen",
-        "on_exit": _after_exit,
         "arguments": ["--ros-args", "--log-level", value["log_level"]],
     }
-    clock = {"use_sim_time": _flag(value, "use_sim_time")}
-    given = {parameter: value[name] for name, parameter in POLICY_PARAMETERS.items() if value[name]}
-    given.update({name: _number(value, name, int, "whole numbers, such as 40") for name in COUNTS if value[name]})
+    clock = {"use_sim_time": flag(value, "use_sim_time")} if value["use_sim_time"] else {}
+    given = {parameter: text(value[name]) for name, parameter in POLICY_PARAMETERS.items() if value[name]}
+    given.update({name: number(value, name, int, "whole numbers, such as 40") for name in COUNTS if value[name]})
+    bring_up = BringUp(flag(value, "respawn"))
     policy = LifecycleNode(
         **common,
+        on_exit=bring_up.after_exit,
+        respawn=bring_up.respawn,
+        respawn_delay=RESPAWN_DELAY,
         executable="policy_node",
         name="policy",
         ros_arguments=["--enclave", value["enclave"] + "/policy"],
@@ -93,25 +106,29 @@ def nodes(context):
     )
     command = Node(
         **common,
+        on_exit=_after_exit,
         executable="command_node",
         name="command",
         ros_arguments=["--enclave", value["enclave"] + "/command"],
         parameters=[value["params_file"], clock, _command_parameters(value)],
     )
-    return [*_bring_up(policy), policy, command]
+    return [*bring_up.handlers(policy), policy, command]
 
 
 def _command_parameters(value):
     """Return the parameters of the command node that arguments were given for."""
-    given = {name: value[name] for name in ("action_frame", "command_type") if value[name]}
+    given = {name: text(value[name]) for name in ("action_frame", "command_type") if value[name]}
     if value["action_scale"]:
-        given["action_scale"] = _number(value, "action_scale", float, "numbers, such as 0.2")
-    if value["dry_run"]:
-        given["dry_run"] = _flag(value, "dry_run")
-    return {"enabled": _flag(value, "enabled"), **given}
+        given["action_scale"] = number(value, "action_scale", float, "numbers, such as 0.2")
+    return given | {name: flag(value, name) for name in ("enabled", "dry_run") if value[name]}
 
 
-def _number(value, name, kind, valid):
+def text(argument):
+    """Return the argument as a parameter that stays text: `yes` or `a: b` in it is no YAML."""
+    return ParameterValue(argument, value_type=str)
+
+
+def number(value, name, kind, valid):
     """Return the argument `name` as a `kind`; RuntimeError unless it is one. Its range is the node's concern."""
     try:
         return kind(value[name])
@@ -119,40 +136,70 @@ def _number(value, name, kind, valid):
         raise RuntimeError(f"{name}:={value[name]}: valid are {valid}") from None
 
 
-def _flag(value, name):
+def flag(value, name):
     """Return the argument `name` as a bool; RuntimeError unless it is true or false."""
     if value[name].lower() not in ("true", "false"):
         raise RuntimeError(f"{name}:={value[name]}: valid are true, false")
     return value[name].lower() == "true"
 
 
-def _bring_up(policy):
-    """Return the handlers: configure once it runs, then activate; shut all down if the policy can't be configured.
+class BringUp:
+    """Configures the policy once it runs, then activates it; shuts all down if it can't be configured.
 
-    Each acts once: who changes the state by hand later shall not be overtaken by the launch.
+    Once, so that who changes the state by hand later is not overtaken by the launch; with `respawn` after every start.
     """
-    transition = lifecycle_msgs.msg.Transition
 
-    def change(transition_id):
-        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(policy), transition_id=transition_id))
+    def __init__(self, respawn):
+        """respawn: whether the policy is started again when it ends."""
+        self.respawn = respawn
+        self._starts = 0
+        self._unheard = self._due = False  # whether it has not begun to configure yet; whether it shall be activated
+        self._worked = False
 
-    def configured(context):
-        if context.locals.event.goal_state == "inactive":
-            return [change(transition.TRANSITION_ACTIVATE)]
-        return _give_up(context, "the policy could not be configured; its log says why")
+    def handlers(self, policy):
+        """Return the event handlers."""
+        transition = lifecycle_msgs.msg.Transition
 
-    configure = change(transition.TRANSITION_CONFIGURE)
-    return [
-        RegisterEventHandler(OnProcessStart(target_action=policy, on_start=[configure], handle_once=True)),
-        RegisterEventHandler(
-            OnStateTransition(
-                target_lifecycle_node=policy,
-                start_state="configuring",
-                entities=[OpaqueFunction(function=configured)],
-                handle_once=True,
-            )
-        ),
-    ]
+        def change(transition_id):
+            matcher = matches_action(policy)
+            return EmitEvent(event=ChangeState(lifecycle_node_matcher=matcher, transition_id=transition_id))
+
+        configure = change(transition.TRANSITION_CONFIGURE)
+
+        def started(_event, _context):
+            self._starts += 1
+            self._unheard = self._due = True
+            return [configure] if self._starts == 1 else [later(self._starts)]
+
+        def later(start):
+            """Ask soon and until it is heard: for seconds the service of the killed policy seems to be there."""
+            return TimerAction(period=RESPAWN_ASK, actions=[OpaqueFunction(function=lambda _: ask(start))])
+
+        def ask(start):
+            return [configure, later(start)] if self._unheard and self._starts == start else []
+
+        def heard(_context):
+            self._unheard = False
+
+        def configured(context):
+            if context.locals.event.goal_state != "inactive":
+                return _give_up(context, "the policy could not be configured; its log says why")
+            due, self._due, self._worked = self._due, False, True
+            return [change(transition.TRANSITION_ACTIVATE)] if due or not self.respawn else []
+
+        once = {"handle_once": not self.respawn}
+        begun = {"target_lifecycle_node": policy, "goal_state": "configuring"}
+        done = {"target_lifecycle_node": policy, "start_state": "configuring"}
+        on_start = started if self.respawn else [configure]
+        return [
+            RegisterEventHandler(OnProcessStart(target_action=policy, on_start=on_start, **once)),
+            RegisterEventHandler(OnStateTransition(**begun, entities=[OpaqueFunction(function=heard)], **once)),
+            RegisterEventHandler(OnStateTransition(**done, entities=[OpaqueFunction(function=configured)], **once)),
+        ]
+
+    def after_exit(self, event, context):
+        """Shut all down after a policy that gave up, unless it has worked before and is started again."""
+        return None if self.respawn and self._worked else _after_exit(event, context)
 
 
 def _after_exit(event, context):
@@ -174,6 +221,13 @@ def refuse_unknown(typed, known):
             raise RuntimeError(
                 f"{argument}: there is no argument {name}, the nearest is {nearest}; valid are {', '.join(known)}"
             )
+
+
+def check_file(path):
+    """Raise RuntimeError in one line unless the parameter file exists: launch would only warn and go on without."""
+    if not Path(path).is_file():
+        shipped = SHARE / "config" / "policy.yaml"
+        raise RuntimeError(f"params_file:={path}: there is no such file; the shipped one is {shipped}")
 
 
 def is_typed(file, command):

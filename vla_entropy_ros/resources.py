@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = "vla_entropy_ros"
+SMALL_POLICY = "small_policy"  # the checkpoint that comes with the package, for the simulated arm
 
 
 def share_path(relative: str) -> Path:
@@ -21,7 +22,7 @@ def share_path(relative: str) -> Path:
 
 def default_checkpoint() -> Path:
     """Folder of the small policy that comes with the package."""
-    return Path(__file__).parent / "models" / "small_policy"
+    return Path(__file__).parent / "models" / SMALL_POLICY
 
 
 def _roots() -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,18 +109,19 @@ def everyone(settings: Iterable[Setting]) -> str:
     return f"every {selector}" if selector else "always"
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """The valid name that looks most like `name`."""
-    return difflib.get_close_matches(name, list(valid), 1, 0.0)[0]
-
-
 def default_settings(node: str, path: Path | None = None) -> dict[str, Any]:
     """Parameters of one node in config/policy.yaml (or `path`) by dotted name; SettingError lists the nodes it has."""
     path = path or share_path("config/policy.yaml")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if node not in content:
-        raise SettingError(f"{path.name}: no node '{node}'; valid are {', '.join(content)}")
-    return dict(_flat(content[node]["ros__parameters"]))
+    every = all_default_settings(path)
+    if node not in every:
+        raise SettingError(f"{path.name}: no node '{node}'; valid are {', '.join(every)}")
+    return every[node]
+
+
+def all_default_settings(path: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Parameters of every node in config/policy.yaml (or `path`), by the node and by dotted name."""
+    content = yaml.safe_load((path or share_path("config/policy.yaml")).read_text(encoding="utf-8"))
+    return {node: dict(_flat(values["ros__parameters"])) for node, values in content.items()}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

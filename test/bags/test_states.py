@@ -17,7 +17,7 @@ from vla_entropy_ros.bags.replay_engine import replay_bag
 from vla_entropy_ros.control.chunk import ACTION_NAMES
 from vla_entropy_ros.control.pose import POSE_FIELDS
 from vla_entropy_ros.engine import Policy
-from vla_entropy_ros.resources import default_checkpoint
+from vla_entropy_ros.resources import SMALL_POLICY, default_checkpoint
 
 from .written import write_bag
 
@@ -135,7 +135,9 @@ def test_a_node_hears_the_joint_states_and_the_pose_of_the_bag(tmp_path: Path) -
     at = [(stamp, stamp) for stamp in stamps]
     try:
         with Bag(write_bag(tmp_path / "bag", stamps, at, poses=at)) as bag:
-            done = replay_through_node(bag, tmp_path / "logs", domain, {}, "pick up the red cube")
+            done = replay_through_node(
+                bag, tmp_path / "logs", domain, {"checkpoint": SMALL_POLICY}, "pick up the red cube"
+            )
     finally:
         executor.shutdown()
         thread.join()

@@ -28,7 +28,7 @@ NAMES = {
     "launch": ("LaunchDescription",),
     "launch.actions": (
         "DeclareLaunchArgument", "EmitEvent", "IncludeLaunchDescription", "LogInfo", "OpaqueFunction",
-        "RegisterEventHandler", "SetEnvironmentVariable", "Shutdown",
+        "RegisterEventHandler", "SetEnvironmentVariable", "Shutdown", "TimerAction",
     ),
     "launch.event_handlers": ("OnProcessStart",),
     "launch.events": ("matches_action",),

@@ -48,7 +48,9 @@ def parameters(node: Recorded) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for source in node.options["parameters"]:
         if isinstance(source, dict):
-            merged.update(source)
+            merged.update(
+                {name: value.args[0] if isinstance(value, Recorded) else value for name, value in source.items()}
+            )
     return merged
 
 
@@ -72,22 +74,21 @@ def test_unset_arguments_leave_the_parameter_file_alone(monkeypatch: pytest.Monk
     actions = policy_actions(monkeypatch)
     policy = node(actions, "policy")
     assert policy.options["parameters"][0] == str(ROOT / "config" / "policy.yaml")
-    assert parameters(policy) == {"use_sim_time": False}
-    assert parameters(node(actions, "command")) == {"use_sim_time": False, "enabled": False}
+    assert parameters(policy) == parameters(node(actions, "command")) == {}
 
 
 def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     actions = policy_actions(
         monkeypatch, checkpoint="7b", instruction="pick up the red cube", image="/cam/rgb", action_frame="arm",
         enabled="True", namespace="left", command_type="twist_stamped", action_scale="0.5", dry_run="true",
-        k1="3", k2="5", T="7",
+        k1="3", k2="5", T="7", use_sim_time="true",
     )  # fmt: skip
     policy, command = node(actions, "policy"), node(actions, "command")
     wanted: dict[str, Any] = {"checkpoint": "7b", "default_instruction": "pick up the red cube", "action_frame": "arm"}
     wanted |= {"k1": 3, "k2": 5, "T": 7}
-    assert parameters(policy) == {"use_sim_time": False, **wanted}
+    assert parameters(policy) == {"use_sim_time": True, **wanted}
     assert parameters(command) == {
-        "use_sim_time": False, "enabled": True, "action_frame": "arm", "command_type": "twist_stamped",
+        "use_sim_time": True, "enabled": True, "action_frame": "arm", "command_type": "twist_stamped",
         "action_scale": 0.5, "dry_run": True,
     }  # fmt: skip
     assert ("image/compressed", "/cam/rgb/compressed") in policy.options["remappings"]
@@ -184,7 +185,7 @@ def test_policy_is_configured_then_activated_and_a_failure_ends_the_launch(monke
     (start,) = of(handlers, "OnProcessStart")
     (configure,) = start.options["on_start"]
     assert configure.options["event"].options["transition_id"] == Transition.TRANSITION_CONFIGURE
-    (outcome,) = of(handlers, "OnStateTransition")
+    _, outcome = of(handlers, "OnStateTransition")
     assert outcome.options["start_state"] == "configuring"
     (react,) = outcome.options["entities"]
     (activate,) = react.options["function"](happened(goal_state="inactive"))
@@ -198,7 +199,7 @@ def test_the_policy_is_brought_up_once_so_that_a_person_may_configure_without_ac
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handlers = [action.args[0] for action in of(policy_actions(monkeypatch), "RegisterEventHandler")]
-    assert [handler.options["handle_once"] for handler in handlers] == [True, True]
+    assert [handler.options["handle_once"] for handler in handlers] == [True, True, True]
 
 
 @pytest.mark.parametrize("name", ["policy", "command"])
@@ -215,19 +216,99 @@ def test_a_node_that_gives_up_ends_the_launch_and_one_that_was_killed_does_not(
     assert name in given_up[0].options["msg"]
 
 
+def demo_actions(**arguments: str) -> list[Any]:
+    """What demo.launch.py starts when it is given `arguments`."""
+    with standins(str(ROOT)):
+        module = load("demo")
+        (description,) = module.generate_launch_description().args
+        context = {a.args[0]: a.options["default_value"] for a in of(description, "DeclareLaunchArgument")}
+        built: list[Any] = of(description, "OpaqueFunction")[-1].options["function"]({**context, **arguments})
+        return built
+
+
+def passed_on(actions: list[Any]) -> dict[str, str]:
+    """Arguments that policy.launch.py is given by the demo."""
+    (include,) = of(actions, "IncludeLaunchDescription")
+    return dict(include.options["launch_arguments"])
+
+
 def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
     with standins(str(ROOT)):
-        (description,) = load("demo").generate_launch_description().args
         known = load("policy").ARGUMENTS
-    types = {name: value.options["value_type"] for name, value in parameters(node(description, "simulator")).items()}
-    assert types == {"task": str, "seed": int}
-    option, (enclave, name) = node(description, "simulator").options["ros_arguments"]
-    assert (option, enclave.args, name) == ("--enclave", ("enclave",), "/simulator")
-    after_exit = node(description, "simulator").options["on_exit"]
+    actions = demo_actions()
+    assert parameters(node(actions, "simulator")) == {}
+    after_exit = node(actions, "simulator").options["on_exit"]
+    assert node(actions, "simulator").options["ros_arguments"] == ["--enclave", "/robot/simulator"]
     assert type(after_exit(None, SimpleNamespace(is_shutdown=False))).__name__ == "Shutdown"
     assert after_exit(None, SimpleNamespace(is_shutdown=True)) is None  # on Ctrl-C
-    (include,) = of(description, "IncludeLaunchDescription")
-    assert {name for name, _ in include.options["launch_arguments"]} <= set(known)
+    passed = passed_on(actions)
+    assert set(passed) <= set(known)
+    assert (passed["checkpoint"], passed["enabled"], passed["action_scale"]) == ("small_policy", "true", "1.0")
+    actions = demo_actions(seed="3", task="pick_blue", use_sim_time="true", respawn="true", checkpoint="/7b")
+    assert parameters(node(actions, "simulator")) == {"seed": 3, "task": "pick_blue", "use_sim_time": True}
+    passed = passed_on(actions)
+    assert (passed["use_sim_time"], passed["respawn"], passed["checkpoint"]) == ("true", "true", "/7b")
+    with pytest.raises(RuntimeError, match="seed:=x: valid are whole numbers"):
+        demo_actions(seed="x")
+
+
+def test_the_demos_own_values_do_not_replace_those_of_the_users_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**: {policy: {ros__parameters: {checkpoint: /7b}}}\ncommand: {ros__parameters: {enabled: false}}")
+    passed = passed_on(demo_actions(params_file=str(file)))
+    assert (passed["checkpoint"], passed["enabled"], passed["action_scale"]) == ("", "", "1.0")
+    assert passed_on(demo_actions(params_file=str(file), enabled="true"))["enabled"] == "true"
+    file.write_text('policy: {ros__parameters: {checkpoint: ""}}')
+    assert passed_on(demo_actions(params_file=str(file)))["checkpoint"] == "small_policy"
+    file.write_text("policy: [")  # the nodes refuse it
+    assert passed_on(demo_actions(params_file=str(file)))["checkpoint"] == "small_policy"
+
+
+def test_a_parameter_file_that_does_not_exist_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = "params_file:=/nope.yaml: there is no such file; the shipped one is .*/config/policy.yaml"
+    with pytest.raises(RuntimeError, match=refusal):
+        policy_actions(monkeypatch, params_file="/nope.yaml")
+    with pytest.raises(RuntimeError, match=refusal):
+        demo_actions(params_file="/nope.yaml")
+
+
+def test_an_argument_that_looks_like_yaml_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    actions = policy_actions(monkeypatch, instruction="yes", unnorm_key="1e3", action_frame="off")
+    (given,) = (s for s in node(actions, "policy").options["parameters"] if "unnorm_key" in s)
+    (frame,) = (s for s in node(actions, "command").options["parameters"] if "action_frame" in s)
+    for value in (*given.values(), *frame.values()):
+        assert value.options == {"value_type": str}
+
+
+def test_a_policy_that_is_started_again_is_configured_and_activated_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    actions = policy_actions(monkeypatch, respawn="true")
+    policy = node(actions, "policy")
+    assert policy.options["respawn"] is True
+    assert policy.options["respawn_delay"] > 0
+    assert "respawn" not in node(actions, "command").options
+    handlers = [action.args[0] for action in of(actions, "RegisterEventHandler")]
+    assert [handler.options["handle_once"] for handler in handlers] == [False, False, False]
+    (start,), (heard, configured) = of(handlers, "OnProcessStart"), of(handlers, "OnStateTransition")
+    begin = start.options["on_start"]
+    (react,), (hear,) = configured.options["entities"], heard.options["entities"]
+
+    def activated() -> bool:
+        return bool(react.options["function"](happened(goal_state="inactive")))
+
+    assert [type(action).__name__ for action in begin(None, None)] == ["EmitEvent"]
+    hear.options["function"](None)
+    assert policy.options["on_exit"](SimpleNamespace(process_name="policy", returncode=1), happened())  # never worked
+    assert activated()
+    assert not activated()  # a person configured it by hand
+    assert policy.options["on_exit"](SimpleNamespace(process_name="policy", returncode=1), happened()) is None
+    (timer,) = begin(None, None)  # a killed one's service answers for seconds to come: asked until it is heard
+    (ask,) = timer.options["actions"]
+    emitted, again = ask.options["function"](None)
+    assert type(emitted).__name__ == "EmitEvent"
+    (ask,) = again.options["actions"]
+    hear.options["function"](None)
+    assert ask.options["function"](None) == []
+    assert activated()
 
 
 def test_executables_and_parameters_exist() -> None:
@@ -242,7 +323,9 @@ def test_executables_and_parameters_exist() -> None:
     with standins(str(ROOT)):
         given = {*load("policy").POLICY_PARAMETERS.values(), *load("policy").COUNTS}
         given |= set(load("policy")._command_parameters({**dict.fromkeys(load("policy").ARGUMENTS, "1"), **FLAGS}))
-    assert given | {"task", "seed"} <= known
+        demo = load("demo")
+        given |= {*demo.EPISODE, *(parameter for parameter, _ in demo.DEMO.values())}
+    assert given <= known
 
 
 def test_large_image_profile_is_set_unless_the_user_has_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ from std_srvs.srv import Trigger
 from vla_entropy_ros.draw import overlay
 from vla_entropy_ros.engine import Policy, Result
 from vla_entropy_ros.nodes.common.messages import chunk_from, jpeg_message, seconds
-from vla_entropy_ros.nodes.policy.settings import resolve_checkpoint
 from vla_entropy_ros.nodes.policy.telemetry import STAGES
 
 from .robot import INSTRUCTION, PERIOD, Robot
@@ -202,13 +201,3 @@ def test_reset_makes_everything_fresh(robot: Robot) -> None:
         robot.stage.until(lambda number=number: len(fresh) == number + 1, "a tick")
         counts.append(fresh[-1].data)
     assert counts[1] < counts[0] == counts[2]
-
-
-def test_a_checkpoint_is_a_path_or_the_name_of_a_shipped_one(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vla_entropy_ros import resources
-
-    monkeypatch.setattr(resources, "default_checkpoint", lambda: checkpoint.parent / "small_policy")
-    assert resolve_checkpoint("") == checkpoint.parent / "small_policy"
-    assert resolve_checkpoint("random_policy") == checkpoint
-    assert resolve_checkpoint("elsewhere") == Path("elsewhere")
-    assert resolve_checkpoint(str(checkpoint)) == checkpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from geometry_msgs.msg import PoseStamped
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import Trigger
@@ -29,6 +31,10 @@ def simulator(stage: Any, **overrides: Any) -> SimulatorNode:
         SimulatorNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
     )
     return node
+
+
+def nanoseconds(stamp: Any) -> int:
+    return int(stamp.sec * 10**9 + stamp.nanosec)
 
 
 def test_it_shows_camera_joints_pose_and_success(stage: Any) -> None:
@@ -143,3 +149,31 @@ def test_a_simulation_that_breaks_ends_the_process(stage: Any, monkeypatch: pyte
     assert node._stop.status == 1
     answer = stage.call(Trigger, "/simulator/reset")
     assert (answer.success, answer.message) == (False, "no new episode: the simulator thread has stopped")
+
+
+def test_simulated_time_is_told_by_the_simulator_and_the_arm_moves_in_it(stage: Any) -> None:
+    """Nobody else would: without /clock every node that uses simulated time stands still."""
+    times, joints = stage.listen(Clock, "/clock"), stage.listen(JointState, "joint_states")
+    poses, images = stage.listen(PoseStamped, "current_pose"), stage.listen(Image, "image", reliable=False)
+    node = simulator(stage, use_sim_time=True)
+    stage.until(lambda: len(times) > 20 and len(joints) > 20 and len(images) > 2, "time", 20.0)
+    told = [nanoseconds(message.clock) for message in times]
+    assert {later - before for before, later in itertools.pairwise(told)} == {20_000_000}  # one per step of physics
+    assert abs(told[0] * 1e-9 - time.time()) < 60.0
+    stage.until(lambda: nanoseconds(joints[20].header.stamp) <= nanoseconds(times[-1].clock), "its time", 20.0)
+    known = {nanoseconds(message.clock) for message in times}
+    for message in (joints[20], images[2]):
+        assert nanoseconds(message.header.stamp) in known
+    start = pose_from(poses[-1])
+    targets = stage.publisher(PoseStamped, "target_pose")
+    goal = Pose(start.position + np.array((0.03, 0.02, -0.02)), start.quaternion)
+    stage.until(lambda: node.get_clock().now().nanoseconds in known | {nanoseconds(m.clock) for m in times}, "a clock")
+    targets.publish(pose_message(goal, node.get_clock().now().to_msg(), "base_link"))
+    stage.until(lambda: np.linalg.norm(pose_from(poses[-1]).position - goal.position) < 0.005, "the goal", 20.0)
+
+
+def test_no_time_is_told_where_nobody_asked_for_it(stage: Any) -> None:
+    simulator(stage)
+    joints = stage.listen(JointState, "joint_states")
+    stage.until(lambda: len(joints) > 5, "joint states", 20.0)
+    assert stage.tester.count_publishers("/clock") == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_entropy_ros.evaluation.bringup import environment, free_domain
+from vla_entropy_ros.resources import SMALL_POLICY
 
 from ..random_policy import write_random_policy
 from .fuzz import COMMAND, JOINTED, POLICY, fuzz
@@ -63,7 +64,7 @@ def nonsense(count: int, folder: Path, settings: dict[str, str]) -> dict[str, An
 
 def endurance(sets: int, seconds: float, folder: Path, settings: dict[str, str]) -> dict[str, Any]:
     """Time parameter sets and the long run, with the small policy that is shipped."""
-    with Rig(folder / "soak", settings, "") as rig:
+    with Rig(folder / "soak", settings, SMALL_POLICY) as rig:
         figures: dict[str, Any] = {}
         if sets:
             figures["parameter_set_s"] = parameter_times(rig, sets)

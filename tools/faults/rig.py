@@ -26,6 +26,7 @@ from vla_entropy_ros.evaluation import consent
 from vla_entropy_ros.evaluation.errors import RunError
 from vla_entropy_ros.evaluation.processes import Processes, Running
 from vla_entropy_ros.nodes.common.messages import is_stop, seconds
+from vla_entropy_ros.resources import SMALL_POLICY
 from vla_entropy_ros.settings import default_settings
 
 from .peers import FaultyCamera, FollowingArm, JointedArm, Repeater, time_message
@@ -52,7 +53,7 @@ class Rig:
         common = {"use_sim_time": sim_time}
         self._policy_values = {**common, "checkpoint": checkpoint, "default_instruction": INSTRUCTION}
         few = {"k1": 1, "k2": 2, "row_budget": 8, "taper_rows": 4}  # for the random one's 16 visual tokens
-        self.budgets = few if checkpoint else {}
+        self.budgets = {} if checkpoint == SMALL_POLICY else few
         self._policy_values |= self.budgets
         self._command_values = {**common, "enabled": False, "action_scale": 1.0, **command}
         self._context = Context()

@@ -30,6 +30,7 @@ def demo(
     Starts simulator, policy and command node as processes of their own, shows each tick live, and writes demo.mp4,
     demo.png, summary.json and the nodes' logs to the output folder. Ctrl-C ends it early and in order.
     """
+    from ..resources import SMALL_POLICY
     from ..settings import default_settings
 
     modes, names = options.valid_modes([mode]), options.valid_tasks(tasks, suites)
@@ -50,7 +51,7 @@ def demo(
         folder / "logs",
         free_domain() if domain_id is None else domain_id,
         limit,
-        {"policy": {"checkpoint": str(checkpoint.resolve()) if checkpoint else ""}},
+        {"policy": {"checkpoint": str(checkpoint.resolve()) if checkpoint else SMALL_POLICY}},
         keep_images=True,
     )
     with options.one_line(*options.engine_errors()):

@@ -60,8 +60,9 @@ def _through_engine(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
 def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
     from ..bags.replay_node import replay_through_node
     from ..evaluation.bringup import free_domain
+    from ..resources import SMALL_POLICY
 
-    parameters = {"checkpoint": str(checkpoint)} if checkpoint else {}
+    parameters = {"checkpoint": str(checkpoint) if checkpoint else SMALL_POLICY}
     return replay_through_node(bag, options.output_folder(None, "replay"), free_domain(), parameters, instruction)
 
 

@@ -12,13 +12,13 @@ from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ...settings import Setting, everyone, nearest
+from ...settings import Setting, all_default_settings, everyone
+from .given import Given
 from .guarded import GuardedNode
 from .process import StartError, one_line
 
 Values = dict[str, Any]
 ACTION_FRAME = Setting("action_frame", "str", "frame in which actions and poses are expressed", read_only=True)
-RCLS_OWN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 NUMBERS = ("int", "float")
 LOG_PERIOD = 1.0  # seconds between two lines about refused parameters
 
@@ -51,7 +51,6 @@ class Parameters:
         }
         if (reason := self._refusal(self.values)) is not None:
             raise StartError(reason)
-        self._say_unknown()
         self._say_unheard()
         node.add_pre_set_parameters_callback(self._convert)
         node.add_on_set_parameters_callback(self._validate)
@@ -103,13 +102,6 @@ class Parameters:
             descriptor.type = self._node.describe_parameter(name).type
             self._node.set_descriptor(name, descriptor)
 
-    def _say_unknown(self) -> None:
-        """Name in the log what was given at start-up and is no parameter, of a file with old names for example."""
-        for name in self._node._parameter_overrides:
-            if not self._node.has_parameter(name) and not name.startswith(RCLS_OWN):
-                line = f"there is no parameter {name}, the nearest is {nearest(name, self._settings)}: it has no effect"
-                self._node.get_logger().warning(line)
-
     def _say_unheard(self) -> None:
         """Name in the log what differs from its default without effect."""
         self.unheard(name for name, value in self.values.items() if value != self._defaults[name])
@@ -146,6 +138,38 @@ class TunableNode(GuardedNode):
     """A node that answers for its parameters: rclpy's own refusals do not say what is valid, or even what is wrong."""
 
     _settings: Parameters  # made by the node itself, after rclpy's own parameters
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        cli_args: Sequence[str] | None = None,
+        namespace: str | None = None,
+        parameter_overrides: Sequence[Parameter[Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """As rclpy's, but sections of parameter files with the node's `kind` or name reach it in any namespace.
+
+        What applies is in the log, and what nobody takes; raises StartError in one line where that is dangerous.
+        """
+        overrides = parameter_overrides or ()
+        given = Given.to(kind, namespace, cli_args or (), [parameter.name for parameter in overrides])
+        verdict = given.verdict(all_default_settings())
+        if verdict.refusals:
+            raise StartError("; ".join(verdict.refusals))
+        with given.for_rcl() as arguments:
+            super().__init__(
+                kind, cli_args=arguments, namespace=namespace, parameter_overrides=list(overrides), **options
+            )
+        if cli_args and self.get_fully_qualified_name() != given.node:
+            raise StartError(
+                f"the node is {self.get_fully_qualified_name()}, its parameters were read for {given.node}; name it "
+                "by -r __node:=<name> and -r __ns:=/<namespace>"
+            )
+        for line in verdict.facts:
+            self.get_logger().info(line)
+        for line in verdict.warnings:
+            self.get_logger().warning(line)
 
     def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
         """As rclpy's, but a read-only parameter may be set to what it is, so that a dump of all can be loaded.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from .arguments import without_parameters
 from .fastdds_ports import fresh_ports
 from .security import check_security
 
@@ -61,20 +63,21 @@ def one_line(error: BaseException) -> str:
     return "; ".join(lines[:2]) or type(error).__name__
 
 
-def run(name: str, make: Callable[[Stop], N], close: Callable[[N], None], args: Sequence[str] | None = None) -> int:
+def run(name: str, make: Callable[..., N], close: Callable[[N], None], args: Sequence[str] | None = None) -> int:
     """Run the node that `make` builds until a signal or its own request; returns the exit status.
 
+    `make` is given the Stop and, as cli_args, all arguments: those about parameters are the node's alone to read.
     `close` is called once at the end, when no callback runs any more and publishers still work.
     """
-    stop = Stop()
+    stop, arguments = Stop(), list(sys.argv if args is None else args)
     _on_signals(lambda *_: stop.request())
     logger = get_logger(name)
     try:
         if warning := check_security(os.environ):
             logger.warning(warning)
-        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=without_parameters(arguments), signal_handler_options=SignalHandlerOptions.NO)
         with fresh_ports(rclpy.get_default_context().get_domain_id()):
-            node = make(stop)
+            node = make(stop, cli_args=arguments)
     except Exception as error:  # noqa: BLE001  (a user sees one line, a developer the rest at debug level)
         logger.fatal(one_line(error))
         logger.debug(traceback.format_exc())

@@ -61,7 +61,7 @@ class PolicyNode(TunableNode, LifecycleNode):
         )
         reports = {"inference": inference_report, "observation": observation_report, "cache": cache_report}
         tasks = {name: partial(self._report, report) for name, report in reports.items()}
-        self._diagnostics = Diagnostics(self, values["checkpoint"] or "small_policy", tasks)
+        self._diagnostics = Diagnostics(self, values["checkpoint"] or "no checkpoint", tasks)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the checkpoint, see that it looks at the image, warm up; FAILURE with one line if any of it fails."""

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from ... import resources
 from ...engine.tunables import DECODING, LOAD_SETTINGS, TUNABLE_SETTINGS
-from ...settings import Setting, When
+from ...settings import Setting, SettingError, When
 from ..common.parameters import ACTION_FRAME
 
 CAMERAS, STATES = "policy.cameras", "policy.states"  # facts about the loaded policy, beside the values
+NO_CHECKPOINT = (
+    "checkpoint is empty: give a folder (checkpoint:=/path/to/openvla-7b), or small_policy, which drives the simulated "
+    "arm only"
+)
 RELIABILITIES = ("auto", "best_effort", "reliable")
 # What the values alone do not tell: known once a policy is loaded, and until then all listen.
 SEVERAL_CAMERAS = (When("several cameras", lambda values: values.get(CAMERAS, 2) > 1, "with a policy of one camera"),)
@@ -39,8 +43,8 @@ POLICY_SETTINGS: tuple[Setting, ...] = (
 
 
 def resolve_checkpoint(value: str) -> Path:
-    """Folder that the parameter `checkpoint` means: empty or a shipped model's name, else a path."""
+    """Folder that the parameter `checkpoint` means: a shipped model's name, else a path; SettingError when empty."""
     if not value:
-        return resources.default_checkpoint()
+        raise SettingError(NO_CHECKPOINT)
     shipped = resources.default_checkpoint().parent / value
     return shipped if Path(value).name == value and shipped.is_dir() else Path(value).expanduser()

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.time import Time as RosTime
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import Trigger
@@ -41,6 +44,8 @@ class SimulatorNode(TunableNode):
             self, SIMULATOR_SETTINGS, default_settings("simulator"), lambda values: find_task(values["task"])
         )
         self._frame: str = self._settings.values["action_frame"]
+        self._simulated = time.time_ns()  # nanoseconds: begins with the day's time and goes on with the physics
+        self._time = self.create_publisher(Clock, "/clock", 1) if self._tells_time else None
         self._target: Mailbox[tuple[float, Pose]] = Mailbox()  # its time [s], the pose
         self._opening: Mailbox[float] = Mailbox()
         self._not_before = 0.0  # seconds: targets meant for an earlier episode are left aside
@@ -64,6 +69,15 @@ class SimulatorNode(TunableNode):
         except WorkerError as error:
             self.get_logger().debug(one_line(error))
         self._worker.stop()
+
+    @property
+    def _tells_time(self) -> bool:
+        """Whether simulated time is used: it is this node that makes it."""
+        return bool(self.get_parameter("use_sim_time").value)
+
+    def _now(self) -> Time:
+        """Time of what is published: the simulated one itself, which the node's own clock has from /clock too late."""
+        return (RosTime(nanoseconds=self._simulated) if self._time else self.get_clock().now()).to_msg()
 
     def _publish_on(self) -> None:
         self._images = self.create_publisher(Image, "image", 1)
@@ -120,7 +134,7 @@ class SimulatorNode(TunableNode):
         self._goal = self._environment.pose
         self._target.take()
         self._opening.take()
-        self._not_before = self.get_clock().now().nanoseconds * 1e-9
+        self._not_before = seconds(self._now())
         self._due = self._image_due = time.monotonic()
         self._success.publish(Bool(data=False))
         self._asked = ""
@@ -137,6 +151,9 @@ class SimulatorNode(TunableNode):
         """One step of physics, what it shows, and when the next one is due."""
         self._follow()
         self._environment.advance(STEP)
+        self._simulated += round(STEP * 1e9)
+        if self._time is not None:
+            self._time.publish(Clock(clock=self._now()))
         self._steps.add(STEP)
         self._publish_state()
         now = time.monotonic()
@@ -163,7 +180,7 @@ class SimulatorNode(TunableNode):
             self.get_logger().error(one_line(error), throttle_duration_sec=LOG_PERIOD)
 
     def _publish_state(self) -> None:
-        environment, stamp = self._environment, self.get_clock().now().to_msg()
+        environment, stamp = self._environment, self._now()
         joints = JointState(
             name=list(environment.joint_names),
             position=environment.joint_positions.tolist(),
@@ -180,7 +197,7 @@ class SimulatorNode(TunableNode):
         raw, jpeg = self._images.get_subscription_count(), self._jpegs.get_subscription_count()
         if not raw and not jpeg:
             return
-        stamp, frame = self.get_clock().now().to_msg(), self._settings.values["camera.frame"]
+        stamp, frame = self._now(), self._settings.values["camera.frame"]
         pixels = self._environment.render()
         if raw:
             self._images.publish(image_message(pixels, stamp, frame))

@@ -1,0 +1,127 @@
+"""What nobody takes is named with the nearest valid name, and refused where the arm's safety hangs on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vla_entropy_ros.nodes.common.given import closest
+from vla_entropy_ros.settings import all_default_settings
+
+from .arguments import judged, written
+
+REFUSED = {
+    "command: {ros__parameters: {max_sped: 0.1}}": "section command: there is no parameter max_sped, the nearest is "
+    "limits.max_speed; write that, or take max_sped out",
+    "command: {ros__parameters: {max_speed: 0.1}}": "no parameter max_speed, the nearest is limits.max_speed;",
+    "command: {ros__parameters: {workspace_z_low: 0.1}}": "no parameter workspace_z_low, the nearest is workspace.z",
+    "command: {ros__parameters: {z_low: 0.1}}": "no parameter z_low, the nearest is workspace.z.low",
+    "command: {ros__parameters: {limits: 0.1}}": "no parameter limits, the nearest is limits.",
+    "command: {ros__parameters: {dryrun: true}}": "no parameter dryrun, the nearest is dry_run",
+    "command: {ros__parameters: {dry_run: {a: 1}}}": "no parameter dry_run.a, the nearest is dry_run",
+    "/**: {ros__parameters: {action_scal: 0.1}}": "no parameter action_scal, the nearest is action_scale",
+    "policy: {ros__parameters: {limits: {max_speed: 0.1}}}": "",
+    "comand: {ros__parameters: {limits: {max_speed: 0.1}}}": "section comand is not for /left/command, the nearest is "
+    "command: its limits.max_speed would be lost; write command (in any namespace) or /left/command",
+    "command_node: {ros__parameters: {dry_run: true}}": "section command_node is not for /left/command",
+    "Command: {ros__parameters: {enabled: false}}": "section Command is not for /left/command",
+    "/command: {ros__parameters: {dry_run: true}}": "section /command is not for /left/command",
+    "/*/*/command: {ros__parameters: {max_sped: 1}}": "section /*/*/command is not for /left/command",
+    "command: {ros__parameters: {rate: 30}}\ncomand: {ros__parameters: {dry_run: true}}": "section comand is not",
+    "/left/command: {ros__parameters: {rate: 30}}\n/left/comand: {ros__parameters: {dry_run: true}}": "/left/comand is",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_guards_the_arm_and_does_not_arrive_is_refused(tmp_path: Path, text: str) -> None:
+    file = written(tmp_path, text)
+    verdict = judged("command", "-r", "__ns:=/left", "--params-file", file)
+    if not REFUSED[text]:  # the policy speaks of what stands in its own section
+        assert verdict.refusals == []
+        verdict = judged("policy", "--params-file", file)
+        assert verdict.refusals == [
+            f"{file}, section policy: limits.max_speed is a parameter of command, not of policy; move it to section "
+            "command"
+        ]
+        return
+    (refusal,) = verdict.refusals
+    assert refusal.startswith(file)
+    assert REFUSED[text] in refusal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "policy: {ros__parameters: {chekpoint: x}}",
+        "polcy: {ros__parameters: {checkpoint: x}}",
+        "/policy: {ros__parameters: {checkpoint: x}}",
+        "/**: {ros__parameters: {chekpoint: x}}",
+        "policy: {ros__parameters: {max_age: 0.1, observation_max_age: 1}}",
+    ],
+)
+def test_a_lost_checkpoint_is_refused_by_the_policy_alone(tmp_path: Path, text: str) -> None:
+    file = written(tmp_path, text)
+    assert len(judged("policy", "-r", "__ns:=/left", "--params-file", file).refusals) == 1
+    for other in ("command", "simulator"):
+        verdict = judged(other, "-r", "__ns:=/left", "--params-file", file)
+        assert (verdict.refusals, verdict.warnings) == ([], [])
+
+
+WARNED = {
+    "policy: {ros__parameters: {camera_slop: {a: 1}}}": "section policy: there is no parameter camera_slop.a, the "
+    "nearest is observation.slop: it has no effect",
+    "policy: {ros__parameters: {k_1: 3}}": "there is no parameter k_1, the nearest is k1: it has no effect",
+    "policy: {ros__parameters: {rate: 3}}": "rate is a parameter of command, not of policy; move it to section command",
+    "polcy: {ros__parameters: {k1: 3}}": "section polcy is not for /left/policy, the nearest is policy: it has",
+    "/policy: {ros__parameters: {k1: 3}}": "section /policy is not for /left/policy, the nearest is policy: it has no",
+    "/camera: {ros__parameters: {fps: 3}}": "has nothing for /left/policy: its sections are /camera; expected is a "
+    "section policy or /**",
+}
+
+
+@pytest.mark.parametrize("text", WARNED)
+def test_what_nobody_takes_is_named(tmp_path: Path, text: str) -> None:
+    file = written(tmp_path, text)
+    verdict = judged("policy", "-r", "__ns:=/left", "--params-file", file)
+    assert verdict.refusals == []
+    (warning,) = verdict.warnings
+    assert warning.startswith(file)
+    assert WARNED[text] in warning
+
+
+def test_what_is_meant_for_others_is_no_fault(tmp_path: Path) -> None:
+    text = """
+/**: {ros__parameters: {k1: 3, rate: 30.0, seed: 3, use_sim_time: false, qos_overrides: {/clock: {depth: 1}}}}
+policy: {ros__parameters: {checkpoint: x}}
+/left/command: {ros__parameters: {dry_run: true}}
+/right/command: {ros__parameters: {dry_run: true}}
+/camera: {ros__parameters: {enabled: true}}
+/camera/**: {ros__parameters: {enabled: true}}
+"""
+    verdict = judged("command", "-r", "__ns:=/left", "--params-file", written(tmp_path, text))
+    assert (verdict.refusals, verdict.warnings) == ([], [])
+    arms = "arm1: {ros__parameters: {dry_run: true}}\narm2: {ros__parameters: {dry_run: true}}"
+    verdict = judged("command", "-r", "__node:=arm1", "--params-file", written(tmp_path, arms))
+    assert (verdict.refusals, verdict.warnings) == ([], [])
+    assert verdict.facts[0].endswith("section arm1: dry_run; not for this node: arm2")
+
+
+def test_the_command_line_and_the_making_program_are_judged_too() -> None:
+    assert judged("command", "-p", "max_sped:=0.1").refusals == [
+        "the command line: there is no parameter max_sped, the nearest is limits.max_speed; write that, or take "
+        "max_sped out"
+    ]
+    verdict = judged("command", "-p", "fps:=3", "-p", "camera:gain:=3")
+    assert verdict.refusals == []
+    assert len(verdict.warnings) == 2
+    assert "the nearest is" in verdict.warnings[0]
+    assert "gain: is for another node than /command" in verdict.warnings[1]
+    assert judged("policy", overrides=("chekpoint",)).refusals
+
+
+def test_the_nearest_name_may_lack_its_group() -> None:
+    names = list(all_default_settings()["command"])
+    pairs = {"max_joint_sped": "limits.max_joint_speed", "xlow": "workspace.x.low", "speed": "limits.max_speed",
+             "stale_aftr": "chunk.stale_after", "lead_trans": "limits.lead_translation", "Rate": "rate"}  # fmt: skip
+    assert {written: closest(written, names)[0] for written in pairs} == pairs

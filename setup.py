@@ -5,13 +5,26 @@ from glob import glob
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.develop import develop
 
 NAME = "vla_entropy_ros"
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / NAME / "__init__.py").read_text())[1]
 
+
+class Develop(develop):
+    """As setuptools', for `colcon build --symlink-install`: there setup.cfg's interpreter for commands is not asked."""
+
+    def write_script(self, name, contents, *options):
+        """Write a command that runs in the environment at hand, as those of a build without links do."""
+        if Path(self.script_dir).parts[-2:] == ("lib", NAME):
+            contents = "#!/usr/bin/env python3\n" + contents.partition("\n")[2]
+        super().write_script(name, contents, *options)
+
+
 setup(
     name=NAME,
+    cmdclass={"develop": Develop},
     version=VERSION,
     description="Entropy-accelerated vision-language-action policies for ROS 2",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,20 @@ NODES = ("policy_node", "command_node", "simulator_node")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The package as pip builds it, from a copy: a build leaves folders behind."""
-    import shutil
-
-    source, folder = tmp_path_factory.mktemp("source") / "package", tmp_path_factory.mktemp("wheel")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package: a build leaves folders behind."""
+    source = tmp_path_factory.mktemp("source") / "package"
     skipped = shutil.ignore_patterns(".*", "build", "output", "*.egg-info", "__pycache__", "install", "log")
     shutil.copytree(ROOT, source, ignore=skipped)
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(package: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The package as pip builds it."""
+    folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(folder)]
-    subprocess.run([*command, str(source)], check=True, capture_output=True)
+    subprocess.run([*command, str(package)], check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
     return zipfile.ZipFile(path)
 
@@ -81,3 +88,29 @@ assert "torch" in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("links", [False, True])
+def test_the_command_of_a_colcon_build_runs_in_the_environment_at_hand(
+    package: Path, tmp_path: Path, links: bool
+) -> None:
+    """As colcon calls the build, which would write its own interpreter into the command: that one has no packages."""
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    if links and int(version("setuptools").partition(".")[0]) >= 80:
+        pytest.skip("setuptools >= 80 has no develop that could link")
+    command = ["develop", "--no-deps", "--install-dir", str(site)]
+    if not links:
+        command = ["install", "--single-version-externally-managed", "--record", str(tmp_path / "record")]
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", *command, "--prefix", str(tmp_path)],
+        check=True, capture_output=True, cwd=package, env={**os.environ, "PYTHONPATH": str(site)},
+    )  # fmt: skip
+    (script,) = tmp_path.rglob("lib/vla_entropy_ros/vla-entropy")
+    assert script.read_text().splitlines()[0] == "#!/usr/bin/env python3"
+    assert os.access(script, os.X_OK)
+    done = subprocess.run(
+        [sys.executable, str(script), "--help"], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [package, *tmp_path.rglob("site-packages")]))},
+    )  # fmt: skip
+    assert "Usage: vla-entropy" in done.stdout, done.stderr

@@ -51,6 +51,8 @@ class Parameters:
         }
         if (reason := self._refusal(self.values)) is not None:
             raise StartError(reason)
+        if isinstance(node, TunableNode):  # now that it starts: a refusal stands alone in the log
+            node.say_what_was_given()
         self._say_unheard()
         node.add_pre_set_parameters_callback(self._convert)
         node.add_on_set_parameters_callback(self._validate)
@@ -166,9 +168,13 @@ class TunableNode(GuardedNode):
                 f"the node is {self.get_fully_qualified_name()}, its parameters were read for {given.node}; name it "
                 "by -r __node:=<name> and -r __ns:=/<namespace>"
             )
-        for line in verdict.facts:
+        self._verdict = verdict
+
+    def say_what_was_given(self) -> None:
+        """Tell in the log what was given at start-up and applies, and what nobody takes."""
+        for line in self._verdict.facts:
             self.get_logger().info(line)
-        for line in verdict.warnings:
+        for line in self._verdict.warnings:
             self.get_logger().warning(line)
 
     def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:

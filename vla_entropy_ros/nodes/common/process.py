@@ -18,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from .arguments import without_parameters
 from .fastdds_ports import fresh_ports
+from .log_folder import settle_log_folder
 from .security import check_security
 
 N = TypeVar("N", bound=Node)
@@ -72,12 +73,15 @@ def run(name: str, make: Callable[..., N], close: Callable[[N], None], args: Seq
     stop, arguments = Stop(), list(sys.argv if args is None else args)
     _on_signals(lambda *_: stop.request())
     logger = get_logger(name)
+    homeless = settle_log_folder()
     try:
         if warning := check_security(os.environ):
             logger.warning(warning)
         rclpy.init(args=without_parameters(arguments), signal_handler_options=SignalHandlerOptions.NO)
         with fresh_ports(rclpy.get_default_context().get_domain_id()):
             node = make(stop, cli_args=arguments)
+        if homeless is not None:
+            logger.info(homeless)
     except Exception as error:  # noqa: BLE001  (a user sees one line, a developer the rest at debug level)
         logger.fatal(one_line(error))
         logger.debug(traceback.format_exc())

@@ -26,6 +26,7 @@ ARGUMENTS = {
     "enabled": ("", "true: the command node moves the simulated arm at once (true if unset)"),
     "action_scale": ("", "factor on the actions; a simulated arm needs no caution (1.0 if unset)"),
     "namespace": ("", "namespace of the nodes"),
+    "enclave": ("/robot", "SROS 2: each node has the keys of <enclave>/<its name>"),
     "use_sim_time": ("", "true: time comes from /clock, which the simulator publishes"),
     "respawn": ("false", "true: a policy that was killed or crashed is started, configured and activated again"),
 }
@@ -80,6 +81,7 @@ def nodes(context):
         package=PACKAGE,
         executable="simulator_node",
         name="simulator",
+        ros_arguments=["--enclave", value["enclave"] + "/simulator"],
         namespace=value["namespace"],
         output="screen",
         on_exit=_after_exit,

@@ -61,6 +61,7 @@ ARGUMENTS = {
     "action_scale": ("", "factor on the actions, 0 to 2 (0.2 if unset: begin small on a real arm)"),
     "dry_run": ("", "true: nothing is sent to the arm but command/preview"),
     "namespace": ("", "namespace of the nodes"),
+    "enclave": ("/robot", "SROS 2: the nodes have the keys of <enclave>/policy and <enclave>/command"),
     "use_sim_time": ("", "true: time comes from /clock"),
     "respawn": ("false", "true: a policy that was killed or crashed is started, configured and activated again"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
@@ -99,6 +100,7 @@ def nodes(context):
         respawn_delay=RESPAWN_DELAY,
         executable="policy_node",
         name="policy",
+        ros_arguments=["--enclave", value["enclave"] + "/policy"],
         parameters=[value["params_file"], clock, given],
         remappings=[("image", value["image"]), ("image/compressed", value["image"] + "/compressed")],
     )
@@ -107,6 +109,7 @@ def nodes(context):
         on_exit=_after_exit,
         executable="command_node",
         name="command",
+        ros_arguments=["--enclave", value["enclave"] + "/command"],
         parameters=[value["params_file"], clock, _command_parameters(value)],
     )
     return [*bring_up.handlers(policy), policy, command]

@@ -87,6 +87,7 @@ def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
         known = load("policy").ARGUMENTS
     actions = demo_actions()
     assert parameters(node(actions, "simulator")) == {}
+    assert node(actions, "simulator").options["ros_arguments"] == ["--enclave", "/robot/simulator"]
     after_exit = node(actions, "simulator").options["on_exit"]
     assert type(after_exit(None, SimpleNamespace(is_shutdown=False))).__name__ == "Shutdown"
     assert after_exit(None, SimpleNamespace(is_shutdown=True)) is None  # on Ctrl-C

@@ -53,6 +53,13 @@ def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert {policy.options["namespace"], command.options["namespace"]} == {"left"}
 
 
+def test_every_node_has_keys_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments, enclave in (({}, "/robot"), ({"enclave": "/left_arm"}, "/left_arm")):
+        actions = policy_actions(monkeypatch, **arguments)
+        for name in ("policy", "command"):
+            assert node(actions, name).options["ros_arguments"] == ["--enclave", f"{enclave}/{name}"]
+
+
 def test_an_argument_that_can_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="enabled:=yes: valid are true, false"):
         policy_actions(monkeypatch, enabled="yes")

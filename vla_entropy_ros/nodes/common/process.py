@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 from .arguments import without_parameters
 from .fastdds_ports import fresh_ports
 from .log_folder import settle_log_folder
+from .security import check_security
 
 N = TypeVar("N", bound=Node)
 
@@ -73,6 +75,8 @@ def run(name: str, make: Callable[..., N], close: Callable[[N], None], args: Seq
     logger = get_logger(name)
     homeless = settle_log_folder()
     try:
+        if warning := check_security(os.environ):
+            logger.warning(warning)
         rclpy.init(args=without_parameters(arguments), signal_handler_options=SignalHandlerOptions.NO)
         with fresh_ports(rclpy.get_default_context().get_domain_id()):
             node = make(stop, cli_args=arguments)

@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+PERIODS = (0.001, 60.0)  # seconds: an action that lasts longer is no motion, and would never be stale
+FARTHEST = 1e3  # metres, radians: limits cut what is large, but no policy means this
+LONGEST = 1000  # actions
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
 
@@ -35,17 +38,31 @@ class ActionChunk:
 
 
 def check_chunk(chunk: ActionChunk, frame: str) -> None:
-    """Raise ChunkError unless `chunk` is a finite [H >= 1, 7] array in `frame` with a positive period."""
-    shape = np.shape(chunk.actions)
-    if len(shape) != 2 or shape[0] < 1 or shape[1] != len(ACTION_NAMES):
-        raise ChunkError(f"chunk of shape {shape} refused: expected [H >= 1, {len(ACTION_NAMES)}]")
-    if not np.isfinite(chunk.actions).all():
-        bad = sorted({ACTION_NAMES[column] for column in np.argwhere(~np.isfinite(chunk.actions))[:, 1]})
-        raise ChunkError(f"chunk refused: not a finite number in {', '.join(bad)}")
-    if not (np.isfinite(chunk.period) and chunk.period > 0):
-        raise ChunkError(f"chunk refused: period {chunk.period} s, expected more than 0")
+    """Raise ChunkError unless `chunk` is a finite [H >= 1, 7] array in `frame` with a sound period."""
+    shape, actions = np.shape(chunk.actions), chunk.actions
+    if len(shape) != 2 or shape[1] != len(ACTION_NAMES) or not 1 <= shape[0] <= LONGEST:
+        expected = f"[H >= 1, {len(ACTION_NAMES)}], at most {LONGEST} actions"
+        raise ChunkError(f"chunk of shape {shape} refused: expected {expected}")
+    if not np.isfinite(actions).all():
+        raise ChunkError(f"chunk refused: not a finite number in {_columns(~np.isfinite(actions))}")
+    if np.abs(actions).max() > FARTHEST:
+        far, most = _columns(np.abs(actions) > FARTHEST), float(np.abs(actions).max())
+        raise ChunkError(f"chunk refused: {far} up to {most:g}, valid is up to {FARTHEST:g} m or rad")
+    if not PERIODS[0] <= chunk.period <= PERIODS[1]:
+        low, high = PERIODS
+        raise ChunkError(
+            f"chunk refused: period {chunk.period} s, expected more than 0: {low:g} to {high:g} "
+            "(time_from_start of its first point; the policy's control_period)"
+        )
     if chunk.frame != frame:
-        raise ChunkError(f"chunk refused: frame '{chunk.frame}', expected '{frame}'")
+        raise ChunkError(
+            f"chunk refused: frame '{chunk.frame}', expected '{frame}': give policy and command node one action_frame"
+        )
+
+
+def _columns(bad: NDArray[np.bool_]) -> str:
+    """Names of the columns in which something of `bad` [H, 7] holds."""
+    return ", ".join(name for name, wrong in zip(ACTION_NAMES, bad.any(0), strict=True) if wrong)
 
 
 def scaled(actions: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
 from .chunk import ActionChunk, ChunkError, blended, check_chunk, scaled
-from .pose import Limits, Pose, integrate, interpolate, limit_lead, limited, slow
+from .pose import Limits, Pose, integrate, interpolate, keep_inside, limit_lead, limited, slow, within
+from .times import ANOTHER_CLOCK, FUTURE, stamp_problem
 
 NO_CHUNK = "no chunk yet"
 OVERDUE = "the last one came late and has run out"
 SLACK = 1e-6  # seconds: rounding of stamps must not make an action start twice
-FUTURE = 0.2  # seconds that the stamp of a chunk may lie ahead: clocks of two machines differ a little
+ROUNDING = 1e-7  # metres, radians
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Rules:
     stale_after: control periods without a new chunk until the arm is held; expired_after: seconds after the end of its
     last action from which a chunk moves nothing, however late it came; scale: factor on translations and rotations;
     blending: share of the chunk before where two overlap in time, 0 for none; tool: the deltas are in the axes of the
-    tool, not of the frame.
+    tool, not of the frame; period: seconds from one command to the next, for which the speed limits hold even where
+    one comes late.
     """
 
     stale_after: float = 2.0
@@ -31,6 +34,7 @@ class Rules:
     scale: float = 1.0
     blending: float = 0.0
     tool: bool = False
+    period: float = math.inf
 
 
 class Motion(Enum):
@@ -90,6 +94,7 @@ class Commander:
         """Forget all chunks and start over from `pose`; chunks observed before `not_before` [s] are refused."""
         self.stop(NO_CHUNK)
         self._goal = self._start = pose
+        self._last = None  # what was commanded from another place must not pull the arm there
         self._opening = opening if opening is not None else self._opening
         self._last_stamp = None
         self._not_before = not_before
@@ -100,7 +105,7 @@ class Commander:
         A hold that followed the measured pose would let the arm creep with every further order to stop.
         """
         if self.moving:
-            self._goal = self._start = self._last = None
+            self._goal = self._start = None
         self._pending.clear()
         self._deadline = None
         self._reason = reason
@@ -131,13 +136,28 @@ class Commander:
         self._reason = None
 
     def _check_time(self, chunk: ActionChunk, now: float) -> None:
-        if chunk.stamp < self._not_before or (self._last_stamp is not None and chunk.stamp <= self._last_stamp):
-            raise ChunkError("chunk refused: it answers an observation older than the last one")
+        """Raise ChunkError when the time of `chunk` forbids it: as stamp_problem says, or out of order."""
+        valid = self.rules.expired_after
         if chunk.stamp > now + FUTURE:
-            raise ChunkError(f"chunk refused: it answers an observation {chunk.stamp - now:.2f} s in the future")
-        if now > chunk.end + self.rules.expired_after:
-            ago, valid = now - chunk.end, self.rules.expired_after
-            raise ChunkError(f"chunk refused: it ran out {ago:.2f} s ago, valid is up to {valid:g}")
+            problem = stamp_problem("it", chunk.stamp, now, math.inf)
+            raise ChunkError(f"chunk refused: it answers an observation in the future: {problem}")
+        if now > chunk.end + valid:  # nothing else is asked of a stamp: simulated time begins at zero
+            problem = stamp_problem("its observation", chunk.stamp, now, chunk.end - chunk.stamp + valid)
+            if 0.0 < chunk.stamp >= now - ANOTHER_CLOCK:
+                problem = (
+                    f"it ran out {now - chunk.end:.2f} s ago, valid is up to {valid:g}: the policy takes longer than "
+                    "its control_period (see the tick time in its diagnostics), or its clock is behind"
+                )
+            raise ChunkError(f"chunk refused: {problem}")
+        if chunk.stamp < self._not_before:
+            raise ChunkError(
+                "chunk refused: it answers an observation older than the start from here; the next will do"
+            )
+        if self._last_stamp is not None and chunk.stamp <= self._last_stamp:
+            raise ChunkError(
+                "chunk refused: it answers an observation older than the last one, or the same: only one policy may "
+                "publish chunks, and in order (see ros2 topic info -v action_chunk)"
+            )
 
     def limited(self, chunk: ActionChunk, measured: Pose) -> np.ndarray:
         """Actions [H, 7] of `chunk`, scaled, as far as the limits let them lead from the measured pose."""
@@ -148,16 +168,35 @@ class Commander:
         if self._deadline is not None and now > self._deadline:
             self.stop(f"chunks are stale: {self._overdue}")
         if self._goal is None or self._start is None:
-            self._goal = self._start = measured
+            if not self.moving:
+                self._last = None
+            self._goal = self._start = measured if self._last is None else self._last
         while self._pending and now >= self._began + self._period - SLACK:
             self._begin(self._pending.pop(0), measured)
-        share = (now - self._began) / self._period if self._period > 0 else 1.0
-        pose = interpolate(self._start, self._goal, min(max(share, 0.0), 1.0))
-        if self._last is not None:
-            pose = slow(self._last, pose, now - self._last_time, self.limits)
-        pose = limit_lead(pose, measured, self.limits)
+        pose = self._target(now, measured)
+        if self.moving and self._torn_away(pose):
+            self.stop("the arm is farther from its target than it may lead: it was pushed, or does not follow")
+            pose = self._goal = self._start = measured
         self._last, self._last_time = pose, now
         return Command(pose, self._opening, self._state, self._reason)
+
+    def _target(self, now: float, measured: Pose) -> Pose:
+        """Where the running action has led at time `now` [s], within speed, lead and workspace."""
+        assert self._goal is not None
+        assert self._start is not None
+        share = (now - self._began) / self._period if self._period > 0 else 1.0
+        pose = interpolate(self._start, self._goal, min(max(share, 0.0), 1.0))
+        if self.moving:  # the first step is one from where the arm is
+            last = measured if self._last is None else self._last
+            elapsed = math.inf if self._last is None else now - self._last_time
+            pose = slow(last, pose, elapsed, self.limits, self.rules.period)
+            pose = Pose(keep_inside(pose.position, last.position, self.limits), pose.quaternion)
+        return limit_lead(pose, measured, self.limits)
+
+    def _torn_away(self, pose: Pose) -> bool:
+        """Whether only a step that is too long would bring the target back to where it may lead the arm to."""
+        longest = self.limits.max_speed * self.rules.period, self.limits.max_turn_speed * self.rules.period
+        return self._last is not None and not within(self._last, pose, longest[0] + ROUNDING, longest[1] + ROUNDING)
 
     @property
     def _state(self) -> Motion:

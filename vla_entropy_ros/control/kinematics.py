@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -71,10 +73,14 @@ class Kinematics:
         return Pose(frame[:3, 3], Rotation.from_matrix(frame[:3, :3]).as_quat()), jacobian
 
 
-def slow_joints(last: Joints, target: Joints, elapsed: float, speed: Joints) -> Joints:
-    """How far towards `target` [n] the joints may move in `elapsed` seconds from `last`, all scaled alike."""
+def slow_joints(last: Joints, target: Joints, elapsed: float, speed: Joints, period: float = math.inf) -> Joints:
+    """How far towards `target` [n] the joints may move in `elapsed` seconds from `last`, all scaled alike.
+
+    period: seconds between two commands: one that comes late is no longer a step than one in time.
+    """
     step = target - last
-    allowed = speed * max(elapsed, 0.0)
+    elapsed = min(max(elapsed, 0.0), period)
+    allowed = speed * elapsed if elapsed > 0.0 else np.zeros_like(speed)
     if np.all(np.abs(step) <= allowed):
         return target
     excess = np.abs(step) / np.maximum(allowed, 1e-12)

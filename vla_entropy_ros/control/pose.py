@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -89,14 +90,22 @@ def clamp_workspace(position: Vector, limits: Limits) -> Vector:
     return np.clip(position, limits.workspace_low, limits.workspace_high)
 
 
+def keep_inside(position: Vector, start: Vector, limits: Limits) -> Vector:
+    """Nearest point [3] to `position` that lies inside the workspace or, axis by axis, no farther out than `start`.
+
+    What starts outside may come back or stay there: nobody asked for the way to the nearest wall.
+    """
+    return np.clip(position, np.minimum(limits.workspace_low, start), np.maximum(limits.workspace_high, start))
+
+
 def integrate(target: Pose, action: Vector, limits: Limits, tool: bool = False) -> Pose:
-    """Pose after `action` [>= 6] moves `target`, its step and the workspace clamped.
+    """Pose after `action` [>= 6] moves `target`, its step clamped, and no farther out of the workspace.
 
     The deltas are in the fixed frame (rotations about its axes, REP-103), or with `tool` in the axes of `target`.
     """
     step = clamp_norm(np.asarray(action[:3], np.float64), limits.max_translation)
     step = target.rotation.apply(step) if tool else step
-    position = clamp_workspace(target.position + step, limits)
+    position = keep_inside(target.position + step, target.position, limits)
     if not np.any(action[3:6]):
         return Pose(position, target.quaternion)
     turn = Rotation.from_rotvec(clamp_norm(Rotation.from_euler("xyz", action[3:6]).as_rotvec(), limits.max_rotation))
@@ -112,14 +121,23 @@ def step_toward(start: Pose, end: Pose, translation: float, rotation: float) -> 
     return Pose(position, (Rotation.from_rotvec(turn) * start.rotation).as_quat())
 
 
+def within(one: Pose, other: Pose, translation: float, rotation: float) -> bool:
+    """Whether two poses are no farther apart than `translation` [m] and `rotation` [rad]."""
+    apart = float(np.linalg.norm(one.position - other.position))
+    return apart <= translation and turn_angle(one, other) <= rotation
+
+
 def limit_lead(target: Pose, measured: Pose, limits: Limits) -> Pose:
     """Pull `target` back until it leads the measured pose by no more than the limits allow."""
     return step_toward(measured, target, limits.lead_translation, limits.lead_rotation)
 
 
-def slow(last: Pose, target: Pose, elapsed: float, limits: Limits) -> Pose:
-    """How far towards `target` the speed limits let a target move in `elapsed` seconds from `last`."""
-    elapsed = max(elapsed, 0.0)
+def slow(last: Pose, target: Pose, elapsed: float, limits: Limits, period: float = math.inf) -> Pose:
+    """How far towards `target` the speed limits let a target move in `elapsed` seconds from `last`.
+
+    period: seconds between two commands: one that comes late is no longer a step than one in time.
+    """
+    elapsed = min(max(elapsed, 0.0), period)
     return step_toward(last, target, limits.max_speed * elapsed, limits.max_turn_speed * elapsed)
 
 
@@ -167,7 +185,6 @@ def limited(pose: Pose, actions: Vector, limits: Limits, tool: bool = False) -> 
         step, turn = after.position - pose.position, after.rotation * pose.rotation.inv()
         if tool:
             step, turn = pose.rotation.inv().apply(step), pose.rotation.inv() * after.rotation
-        step = clamp_norm(step, limits.max_translation)  # also where `pose` itself lies outside the workspace
         result.append([*step, *turn.as_euler("xyz"), np.clip(action[6], 0.0, 1.0)])
         pose = after
     return np.array(result)

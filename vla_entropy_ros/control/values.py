@@ -27,4 +27,5 @@ def rules_of(values: Mapping[str, Any]) -> Rules:
         scale=values["action_scale"],
         blending=values["chunk.blending"],
         tool=values["action_space"] == "tool_delta",
+        period=1.0 / values["rate"],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,10 +17,10 @@ class ClosedLoop:
     """Simulator and commander wired together as the nodes are, in simulated time; evaluation and training step it."""
 
     def __init__(self, env: Environment, frame: str, period: float, limits: Limits, rules: Rules | None = None) -> None:
-        """Build the loop; period: seconds an action lasts; limits, rules: the commander's."""
+        """Build the loop; period: seconds an action lasts; limits, rules: of the commander."""
         self.env, self.frame, self.period = env, frame, period
         self.steps = round(period / CONTROL_STEP)  # commands in a period
-        self._limits, self._rules = limits, rules
+        self._limits, self._rules = limits, replace(rules or Rules(), period=CONTROL_STEP)
 
     def start(self, task: str, seed: int) -> None:
         """Reset the scene; a new commander starts from where the arm is."""

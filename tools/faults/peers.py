@@ -137,6 +137,7 @@ class FollowingArm:
 
     def home(self) -> None:
         """Be carried to where it began, and let nothing count that was told before."""
+        self._carried = time.monotonic()
         self.pose = HOME
         self.told.clear()
         self.targets.clear()
@@ -155,18 +156,21 @@ class FollowingArm:
 
     def _on_target(self, message: Any, info: Any) -> None:
         try:
-            self._follow(pose_from(message), info)
+            self._follow(pose_from(message), sending_of(info))
         except ValueError as error:
             self.violations.append(str(error))
 
-    def _follow(self, pose: Pose, info: Any, joints: NDArray[np.float64] | None = None) -> None:
-        sending = Sending.of(info, time.time(), time.monotonic())
+    def _follow(self, pose: Pose, sending: Sending, joints: NDArray[np.float64] | None = None) -> bool:
+        """Go where it is told; False for what was sent before it was carried home."""
+        if sending.sent < self._carried:
+            return False
         last = self.targets[-1] if self.targets else None
         still = any(alike(pose, told) for told in tuple(self.told)) or (last is not None and alike(pose, last.pose))
         target = Target(sending, pose, joints, still)
         self.violations += self.bounds.broken(last, target)
         self.targets.append(target)
         self.pose = pose
+        return True
 
 
 class JointedArm(FollowingArm):
@@ -218,8 +222,13 @@ class JointedArm(FollowingArm):
         if tuple(message.joint_names) != JOINTS or joints.shape != (1, len(JOINTS)) or not np.isfinite(joints).all():
             self.violations.append(f"positions {joints.tolist()} for joints {', '.join(message.joint_names)}")
             return
-        self.positions = joints[0]
-        self._follow(self._kinematics.forward(joints[0]), info, joints[0])
+        if self._follow(self._kinematics.forward(joints[0]), sending_of(info), joints[0]):
+            self.positions = joints[0]
+
+
+def sending_of(info: Any) -> Sending:
+    """How a message was sent, from rclpy's message info."""
+    return Sending.of(info, time.time(), time.monotonic())
 
 
 def joint_state(positions: NDArray[np.float64], now: float) -> JointState:

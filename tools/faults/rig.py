@@ -39,7 +39,7 @@ PATIENCE = 30.0  # seconds: a process that starts on a busy machine imports for 
 LOADING = 20.0  # seconds that a policy may take to load
 POLL = 0.005  # seconds
 SETTLED = 0.06  # seconds until the last target has come
-AT_HOME = 5  # measured poses by which the arm is known to be there
+AT_HOME = 15  # measured poses by which the arm is known to be there
 SOON = 0.1  # seconds until a node is asked once more
 CAMERA_RATE = 30.0  # hertz
 STATE = "command/state"
@@ -184,6 +184,13 @@ class Rig:
         self.arm.home()
         self.until(lambda: len(self.arm.told) >= AT_HOME, "the arm at home")
         self.enable()
+        self.until(self._goes_on, "motion from home")
+
+    def _goes_on(self) -> bool:
+        """Whether the arm follows chunks; where it was enabled before it was seen to be elsewhere, it is once more."""
+        if "~/enable" in self.said and self.said.startswith("holding"):
+            self.enable()
+        return self.said == "tracking"
 
     def set_parameters(self, node: str, values: dict[str, Any]) -> None:
         """Set parameters at once, as some values are valid only beside others; FaultError when they are refused."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -33,16 +34,20 @@ class SecondPose(Fault):
     other: Stranger | None = None
 
     def begin(self, rig: Rig) -> float | None:
-        self.other = self.speak(rig)
-        return self.other.met()
+        self.other = self.appear(rig)
+        began = self.other.met()
+        self.other.repeat(RATE, self.saying(rig))
+        return began
 
-    def speak(self, rig: Rig) -> Stranger:
-        """Let the other one appear and speak."""
-        other = Stranger(rig, "another_driver", PoseStamped, "current_pose")
+    def appear(self, rig: Rig) -> Stranger:
+        """Let the other one appear."""
+        return Stranger(rig, "another_driver", PoseStamped, "current_pose")
+
+    def saying(self, rig: Rig) -> Callable[[], Any]:
+        """What the other one says."""
         pose = rig.arm.pose
         away = Pose(pose.position + np.array([0.0, AWAY if pose.position[1] < 0 else -AWAY, 0.0]), pose.quaternion)
-        other.repeat(RATE, lambda: pose_message(away, time_message(rig.now()), "base_link"))
-        return other
+        return lambda: pose_message(away, time_message(rig.now()), "base_link")
 
     def end(self, rig: Rig) -> None:
         if self.other is not None:
@@ -53,36 +58,41 @@ class SecondJoints(SecondPose):
     name = "second publisher of joint_states, all zero"
     stand = "joints"
 
-    def speak(self, rig: Rig) -> Stranger:
+    def appear(self, rig: Rig) -> Stranger:
         """Let a driver appear that knows of no joint yet."""
-        other = Stranger(rig, "another_driver", JointState, "joint_states")
-        other.repeat(RATE, lambda: joint_state(np.zeros(len(JOINTS)), rig.now()))
-        return other
+        return Stranger(rig, "another_driver", JointState, "joint_states")
+
+    def saying(self, rig: Rig) -> Callable[[], Any]:
+        """Zeros."""
+        return lambda: joint_state(np.zeros(len(JOINTS)), rig.now())
 
 
 class SecondPolicy(SecondPose):
     name = "second policy with opposite actions"
     cause = "publishers|policies"
 
-    def speak(self, rig: Rig) -> Stranger:
-        """Let another policy appear that wants the opposite."""
+    def appear(self, rig: Rig) -> Stranger:
+        """Let another policy appear."""
+        return Stranger(rig, "another_policy", JointTrajectory, "action_chunk")
+
+    def saying(self, rig: Rig) -> Callable[[], Any]:
+        """The opposite of what the policy said."""
         actions = chunk_from(next(chunk for _, chunk in reversed(rig.chunks) if not is_stop(chunk))).actions
-        opposite = actions * np.array([-1.0] * 6 + [1.0])
-        other = Stranger(rig, "another_policy", JointTrajectory, "action_chunk")
-        other.repeat(RATE, lambda: chunk(opposite, rig, "base_link"))
-        return other
+        return lambda: chunk(actions * np.array([-1.0] * 6 + [1.0]), rig, "base_link")
 
 
-class AllRefused(SecondPose):
+class AllRefused(SecondPolicy):
     name = "policy in another frame: every chunk is refused"
     cause = "refused"
 
-    def speak(self, rig: Rig) -> Stranger:
-        """Let a policy of another frame take the policy's place."""
+    def appear(self, rig: Rig) -> Stranger:
+        """Let another policy take the policy's place."""
         rig.policy.process.kill()
-        other = Stranger(rig, "policy_of_another_frame", JointTrajectory, "action_chunk")
-        other.repeat(RATE, lambda: chunk(np.full((1, 7), 0.02), rig, "map"))
-        return other
+        return super().appear(rig)
+
+    def saying(self, rig: Rig) -> Callable[[], Any]:
+        """Something in another frame."""
+        return lambda: chunk(np.full((1, 7), 0.02), rig, "map")
 
     def end(self, rig: Rig) -> None:
         super().end(rig)

@@ -101,3 +101,45 @@ def test_joints_slow_down_together() -> None:
     np.testing.assert_allclose(slow_joints(last, target, 0.1, np.array([1.0, 1.0])), [0.05, -0.1])
     np.testing.assert_allclose(slow_joints(last, target, 1.0, np.array([1.0, np.inf])), target)
     np.testing.assert_allclose(slow_joints(last, target, 0.0, np.array([1.0, 1.0])), last, atol=1e-9)
+
+
+def at_the_end(excess: float) -> np.ndarray:
+    """The arm at home, one joint `excess` beyond the upper end of its range."""
+    joints = HOME.copy()
+    joints[3] = ARM.high[3] + excess
+    return joints
+
+
+@pytest.mark.parametrize("inwards", [-0.05, -0.02, 0.0])
+def test_a_joint_slightly_outside_its_range_may_stay_or_move_inwards(inwards: float) -> None:
+    start, goal = at_the_end(0.02), at_the_end(0.02 + inwards)
+    assert ARM.outside(start) is None
+    joints = ARM.solve(ARM.forward(goal), start)
+    np.testing.assert_allclose(joints, goal, atol=0.01)
+    assert joints[3] <= start[3]
+
+
+def test_a_joint_slightly_outside_its_range_moves_no_further_out() -> None:
+    start = at_the_end(0.02)
+    assert ARM.solve(ARM.forward(at_the_end(0.025)), start)[3] <= start[3]
+    with pytest.raises(UnreachableError, match=f"at the end of its range: .*{ARM.names[3]}.*; narrow workspace"):
+        ARM.solve(ARM.forward(at_the_end(0.5)), start)
+
+
+def test_a_joint_far_outside_its_range_is_named_with_its_value_and_range() -> None:
+    said = ARM.outside(at_the_end(0.12)) or ""
+    assert said.startswith(f"joint '{ARM.names[3]}' is at {ARM.high[3] + 0.12:.3f}, more than 0.1 outside its range ")
+    assert f"{ARM.low[3]:g} to {ARM.high[3]:g}" in said
+    assert ARM.outside(HOME) is None
+    assert "is at nan" in (ARM.outside(HOME * np.nan) or "")
+
+
+def test_a_target_that_is_no_number_is_no_solution() -> None:
+    with pytest.raises(UnreachableError):
+        ARM.solve(Pose(np.full(3, np.nan), ARM.forward(HOME).quaternion), HOME)
+
+
+def test_a_late_command_moves_joints_no_farther_than_one_in_time() -> None:
+    last, target = np.zeros(2), np.array([0.2, -0.4])
+    np.testing.assert_allclose(slow_joints(last, target, 1.0, np.array([1.0, 1.0]), 0.02), [0.01, -0.02])
+    np.testing.assert_allclose(slow_joints(last, target, 0.0, np.array([1.0, np.inf]), 0.02), last, atol=1e-9)

@@ -12,8 +12,9 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from vla_entropy_ros.control import ActionChunk, ChunkError, Commander, UnreachableError, limits_of, rules_of
-from vla_entropy_ros.nodes.command.arm import JointArm, Measurement
+from vla_entropy_ros.control import ActionChunk, ChunkError, Commander, Gate, UnreachableError, limits_of, rules_of
+from vla_entropy_ros.nodes.command.arm import Arm
+from vla_entropy_ros.nodes.command.joint_arm import JointArm
 from vla_entropy_ros.nodes.command.outputs import make_output
 from vla_entropy_ros.nodes.command.settings import COMMAND_SETTINGS, COMMAND_TYPES
 from vla_entropy_ros.settings import default_settings
@@ -22,6 +23,7 @@ from vla_entropy_ros.sim.arm import HOME
 from ..control.test_kinematics import ARM, URDF
 
 PERIOD = 0.1  # seconds an action lasts
+BEGIN = 100.0  # seconds
 AHEAD = [0.03, 0.02, 0.01, 0.1, 0.15, 0.05, 0.25]
 START = ARM.forward(HOME).position
 # Limits that do not bite; OTHER tightens one at a time.
@@ -36,6 +38,7 @@ OTHER: dict[str, Any] = {
     "tool_frame": "elsewhere",
     "action_space": "tool_delta",
     "action_scale": 0.5,
+    "gripper.hold_time": 10.0,
     "chunk.stale_after": 1.0,
     "chunk.expired_after": 1.0,
     "chunk.blending": 0.5,
@@ -56,37 +59,42 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
-        self.time = 0.0
+        self.time = BEGIN
 
     def create_publisher(self, *_: Any) -> Any:
         return SimpleNamespace(publish=self.sent.append)
 
-    def create_subscription(self, *_: Any) -> None:
+    def create_subscription(self, *_: Any, **__: Any) -> None:
         """Nothing comes in: the test hands over what it has."""
+
+    def resolve_topic_name(self, topic: str) -> str:
+        return f"/{topic}"
 
     def get_logger(self) -> Any:
         return SimpleNamespace(error=lambda *_, **__: None)
 
     def get_clock(self) -> Any:
         stamp = Time(sec=int(self.time), nanosec=round(self.time % 1 * 1e9))
-        return SimpleNamespace(now=lambda: SimpleNamespace(to_msg=lambda: stamp))
+        return SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=round(self.time * 1e9), to_msg=lambda: stamp))
 
 
-def measured(wire: Wire, values: dict[str, Any]) -> Measurement:
+def measured(wire: Wire, values: dict[str, Any]) -> Arm:
     """The arm at rest at HOME; through its joints for the type that needs them."""
     if values["command_type"] == "joint_trajectory":
         arm: Any = wire
-        joints = JointArm(arm, values["action_frame"], values["tool_frame"])
+        limits = limits_of(values)
+        joints = JointArm(arm, values["action_frame"], values["tool_frame"], lambda: BEGIN, lambda: 1.0, lambda: limits)
         joints._on_description(String(data=URDF))
-        joints._on_joints(JointState(name=list(ARM.names), position=list(map(float, HOME))))
+        message = JointState(name=list(ARM.names), position=list(map(float, HOME)))
+        message.header.stamp = Time(sec=int(BEGIN))
+        joints._on_joints(message, {"publisher_gid": {"data": b"driver"}})
         return joints
-    pose = Measurement("current_pose")
-    pose._take(ARM.forward(HOME), 0.0)
+    pose: Any = SimpleNamespace(pose=ARM.forward(HOME))
     return pose
 
 
 def sent(values: dict[str, Any]) -> list[Any]:
-    """Messages of one second: two chunks that overlap, silence, a chunk that comes late, silence."""
+    """Messages and openings of one second: two chunks that overlap, silence, a chunk that comes late, silence."""
     wire = Wire()
     arm = measured(wire, values)
     if arm.pose is None:  # no such link: nothing can be commanded
@@ -94,23 +102,25 @@ def sent(values: dict[str, Any]) -> list[Any]:
     node: Any = wire
     frame, limits = values["action_frame"], limits_of(values)
     commander = Commander(limits, frame, rules_of(values))
-    output = make_output(values["command_type"], node, frame, limits, values["rate"])
+    output = make_output(values["command_type"], node, frame, Gate(limits, 1.0 / values["rate"]), values["rate"])
     commander.anchor(arm.pose)
     back = [-value for value in AHEAD[:6]] + [0.75]
     chunks = [(0.0, 0.0, [AHEAD] * 3), (0.14, 0.14, [back, AHEAD, back]), (0.7, 0.3, [AHEAD])]
-    for wire.time in np.arange(0.0, 1.0, 1.0 / values["rate"]).tolist():
-        while chunks and wire.time >= chunks[0][0]:
+    for wire.time in np.arange(BEGIN, BEGIN + 1.0, 1.0 / values["rate"]).tolist():
+        while chunks and wire.time >= BEGIN + chunks[0][0] - 1e-9:
             _, stamp, actions = chunks.pop(0)
-            chunk = ActionChunk(stamp, PERIOD, np.array(actions), frame)
+            chunk = ActionChunk(BEGIN + stamp, PERIOD, np.array(actions), frame)
             try:
                 commander.offer(chunk, wire.time)
             except ChunkError:
                 continue
-            output.forward(commander.limited(chunk, arm.pose), PERIOD, Time(sec=0, nanosec=round(stamp * 1e9)))
+            output.forward(commander.limited(chunk, arm.pose), PERIOD, Time(sec=int(BEGIN), nanosec=round(stamp * 1e9)))
+        command = commander.command(wire.time, arm.pose)
         try:
-            output.move(commander.command(wire.time, arm.pose), arm, wire.time)
+            output.move(command, arm, wire.time)
         except UnreachableError as error:
             commander.stop(str(error))
+        wire.sent.append(command.opening)
     return wire.sent
 
 

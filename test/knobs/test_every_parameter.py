@@ -44,6 +44,7 @@ SHOWN: dict[str, dict[str, str]] = {
         "enabled": "nodes/test_command_safety.py::test_after_a_signal_the_last_thing_on_the_wire_is_the_hold",
         "gripper.open": "nodes/test_command_outputs.py::test_the_gripper_speaks_its_own_unit",
         "gripper.closed": "nodes/test_command_outputs.py::test_the_gripper_speaks_its_own_unit",
+        "warn.clipped": "control/test_saturation.py::test_from_which_share_on_it_is_reported_is_a_parameter",
         "pose_timeout": "nodes/test_command_node.py::test_without_a_good_pose_nothing_is_sent",
     },
     "simulator": {

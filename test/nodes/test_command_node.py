@@ -30,7 +30,8 @@ def test_nothing_is_sent_before_it_is_enabled(stage: Any) -> None:
 def test_it_can_not_be_enabled_blindly(stage: Any) -> None:
     arm = Arm(stage)
     answer = arm.enable()
-    assert (answer.success, answer.message) == (False, "not enabled: no current_pose yet")
+    assert not answer.success
+    assert answer.message.startswith("not enabled: no current_pose yet: nothing has come on /current_pose")
     arm.measure(frame="elsewhere")
     stage.until(lambda: "frame" in arm.enable().message, "a refusal")
     assert arm.silent()
@@ -97,7 +98,7 @@ def test_a_malformed_chunk_stops_the_arm(stage: Any, chunk: dict[str, Any], said
 def test_a_chunk_from_before_it_was_enabled_is_refused(stage: Any) -> None:
     arm = Arm(stage, {"chunk.stale_after": 50.0}).ready()
     arm.offer(age=2.0)
-    stage.until(lambda: arm.node._refused == 1, "a refusal")
+    stage.until(lambda: arm.node._tally.refused == 1, "a refusal")
     stage.until(lambda: len(arm.targets) > 3, "targets")
     assert farthest(arm.targets) < 1e-9
     assert arm.state() is Motion.IDLE
@@ -123,7 +124,7 @@ def test_steps_and_workspace_are_limited_live(stage: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda arm: arm.measure(age=30.0), "current_pose is more than 5 s old"),
+        (lambda arm: arm.measure(age=30.0), "current_pose is 30."),
         (lambda arm: arm.measure(frame="elsewhere"), "is in frame 'elsewhere', expected 'base_link'"),
         (lambda arm: arm.measure(Pose(HOME.position * np.nan, HOME.quaternion)), "pose refused"),
     ],
@@ -155,7 +156,7 @@ def test_the_last_word_is_a_hold(stage: Any) -> None:
     arm = Arm(stage, {"chunk.stale_after": 50.0, "rate": 1.0}).ready()  # a rate too low to hide what is said at the end
     arm.offer()
     arm.measure()
-    stage.until(lambda: arm.node._accepted == 1, "a chunk")
+    stage.until(lambda: arm.node._tally.accepted == 1, "a chunk")
     said: list[PoseStamped] = []
     arm.node._output._publisher.publish = said.append  # type: ignore[assignment,method-assign]
     arm.node.close()

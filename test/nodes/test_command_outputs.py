@@ -14,7 +14,7 @@ from std_msgs.msg import Float64, String
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control import Motion
-from vla_entropy_ros.nodes.command.arm import JointArm
+from vla_entropy_ros.nodes.command.joint_arm import JointArm
 from vla_entropy_ros.nodes.command.node import CommandNode
 from vla_entropy_ros.nodes.common.messages import chunk_from
 from vla_entropy_ros.nodes.common.process import StartError
@@ -97,7 +97,7 @@ class JointedArm(Arm):
 def test_joint_positions_follow_the_target_and_hold(stage: Any) -> None:
     arm = JointedArm(stage, {"chunk.stale_after": 2.0})
     refusal = arm.enable()
-    assert (refusal.success, refusal.message) == (False, "not enabled: no robot_description yet")
+    assert (refusal.success, refusal.message) == (False, "not enabled: no robot_description yet on /robot_description")
     arm.ready()
     arm.offer()
     stage.until(lambda: arm.said().startswith("holding"), "the hold")
@@ -132,7 +132,7 @@ def test_a_useless_description_or_joint_state_is_said(stage: Any) -> None:
     stage.until(lambda: "no link 'base_link'" in arm.enable().message, "the refusal")
     arm.ready()
     arm.measure(joints=HOME_JOINTS * np.nan)
-    stage.until(lambda: "joint_states refused: not a finite number" in arm.enable().message, "the refusal")
+    stage.until(lambda: "joint_states is nan, expected a finite number" in arm.enable().message, "the refusal")
     arm.measure()
     stage.until(lambda: bool(arm.enable().success), "the consent")
 

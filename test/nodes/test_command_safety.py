@@ -114,14 +114,14 @@ def test_time_that_jumps_back_stops_the_arm_and_locks_nothing_out(stage: Any, mo
     arm = moving(stage)
     now = arm.node._now
     monkeypatch.setattr(arm.node, "_now", lambda: now() - 100.0)  # the pose is from the future now
-    stage.until(lambda: "current_pose is more than" in arm.said(), "the hold")
+    stage.until(lambda: "ahead of this node's clock" in arm.said(), "the hold")
     arm.measure(age=100.0)
     stage.until(lambda: arm.said() == "waiting for a chunk", "the new beginning")
     arm.offer(age=100.0)
     stage.until(lambda: arm.said() == "tracking", "motion")
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_after_a_signal_the_last_thing_on_the_wire_is_the_hold(stage: Any, tmp_path: Path, ending: int) -> None:
     """The node as a process of its own, ended in motion."""
     with Processes(tmp_path, dict(os.environ)) as group:

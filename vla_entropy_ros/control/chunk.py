@@ -62,7 +62,7 @@ def check_chunk(chunk: ActionChunk, frame: str) -> None:
 
 def _columns(bad: NDArray[np.bool_]) -> str:
     """Names of the columns in which something of `bad` [H, 7] holds."""
-    return ", ".join(name for name, wrong in zip(ACTION_NAMES, bad.any(0), strict=True) if wrong)
+    return ", ".join(name for name, column in zip(ACTION_NAMES, bad.T, strict=True) if column.any())
 
 
 def scaled(actions: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

@@ -9,7 +9,9 @@ from enum import Enum
 import numpy as np
 
 from .chunk import ActionChunk, ChunkError, blended, check_chunk, scaled
+from .gripper import GripperHold
 from .pose import Limits, Pose, integrate, interpolate, keep_inside, limit_lead, limited, slow, within
+from .saturation import cut_by, held_back
 from .times import ANOTHER_CLOCK, FUTURE, stamp_problem
 
 NO_CHUNK = "no chunk yet"
@@ -26,7 +28,7 @@ class Rules:
     last action from which a chunk moves nothing, however late it came; scale: factor on translations and rotations;
     blending: share of the chunk before where two overlap in time, 0 for none; tool: the deltas are in the axes of the
     tool, not of the frame; period: seconds from one command to the next, for which the speed limits hold even where
-    one comes late.
+    one comes late; gripper_hold: least time between two changes of the gripper's side [s], 0 for none.
     """
 
     stale_after: float = 2.0
@@ -35,6 +37,7 @@ class Rules:
     blending: float = 0.0
     tool: bool = False
     period: float = math.inf
+    gripper_hold: float = 0.0
 
 
 class Motion(Enum):
@@ -49,13 +52,15 @@ class Motion(Enum):
 class Command:
     """What the arm is told now, and why it is not tracking; None when it is.
 
-    opening is the gripper's opening [0..1], or None as long as no action has said anything about it.
+    opening is the gripper's opening [0..1], or None as long as no action has said anything about it. clipped: for each
+    action that begins with this command the names of the limits that cut it, none where it is done as it is.
     """
 
     pose: Pose
     opening: float | None
     state: Motion
     reason: str | None = None
+    clipped: tuple[frozenset[str], ...] = ()
 
 
 class Commander:
@@ -78,7 +83,9 @@ class Commander:
         self._began = 0.0
         self._period = 0.0
         self._pending: list[np.ndarray] = []
-        self._opening: float | None = None
+        self._opening: float | None = None  # as the last action asked for
+        self._gripper = GripperHold()
+        self._gripped: float | None = None  # as it was commanded
         self._deadline: float | None = None
         self._overdue: str | None = None  # why the arm is held from then on
         self._last_stamp: float | None = None
@@ -95,7 +102,8 @@ class Commander:
         self.stop(NO_CHUNK)
         self._goal = self._start = pose
         self._last = None  # what was commanded from another place must not pull the arm there
-        self._opening = opening if opening is not None else self._opening
+        if opening is not None:
+            self._opening, self._gripped = opening, None
         self._last_stamp = None
         self._not_before = not_before
 
@@ -171,14 +179,17 @@ class Commander:
             if not self.moving:
                 self._last = None
             self._goal = self._start = measured if self._last is None else self._last
-        while self._pending and now >= self._began + self._period - SLACK:
-            self._begin(self._pending.pop(0), measured)
+        clipped = self._begin_due(now, measured)
         pose = self._target(now, measured)
         if self.moving and self._torn_away(pose):
             self.stop("the arm is farther from its target than it may lead: it was pushed, or does not follow")
-            pose = self._goal = self._start = measured
+            pose = measured
+        if self.moving or self._gripped is None:
+            self._gripped = self._gripper.hold(self._opening, now, self.rules.gripper_hold)
+        if not self.moving:  # a target that was drawn along by a pushed arm does not go back
+            self._goal = self._start = pose
         self._last, self._last_time = pose, now
-        return Command(pose, self._opening, self._state, self._reason)
+        return Command(pose, self._gripped, self._state, self._reason, clipped)
 
     def _target(self, now: float, measured: Pose) -> Pose:
         """Where the running action has led at time `now` [s], within speed, lead and workspace."""
@@ -204,11 +215,22 @@ class Commander:
             return Motion.TRACKING
         return Motion.IDLE if self._reason == NO_CHUNK else Motion.HOLDING
 
-    def _begin(self, action: np.ndarray, measured: Pose) -> None:
+    def _begin_due(self, now: float, measured: Pose) -> tuple[frozenset[str], ...]:
+        """Start the actions that are due at time `now` [s]; the limits that cut each of them."""
+        clipped = []
+        while self._pending and now >= self._began + self._period - SLACK:
+            clipped.append(self._begin(self._pending.pop(0), measured, now))
+        return tuple(clipped)
+
+    def _begin(self, action: np.ndarray, measured: Pose, now: float) -> frozenset[str]:
         """Start one action from wherever the target stands; it ends where it leads from the end of the one before."""
         assert self._goal is not None
         end = limit_lead(self._goal, measured, self.limits)
+        clipped = cut_by(end, action, self._period, self.limits, self.rules.tool)
+        if now < self._began + 2.0 * self._period:  # else a command came late: what is caught up runs ahead by itself
+            clipped |= held_back(self._goal, measured, self.limits)
         self._start = end if self._last is None else self._last
         self._goal = integrate(end, action, self.limits, self.rules.tool)
         self._opening = float(np.clip(action[6], 0.0, 1.0))
         self._began += self._period
+        return clipped

@@ -16,6 +16,7 @@ V = TypeVar("V")
 
 MARGIN = 2.0  # times the speed limit: stamps jitter, and an arm overshoots
 JOINT_SLACK = 0.1  # rad or m beyond that, for an arm that catches up with its target
+SEEN = 0.2  # seconds after which a jump that stays can be told from one that comes back
 SETTLED = 1.0  # seconds without a jump after which a measurement that came back is trusted again
 
 Excess = Callable[[V, V, float], "str | None"]  # what is too much between two values so many seconds apart
@@ -42,7 +43,7 @@ class Plausibility(Generic[V]):
         self._trusted: _Track[V] | None = None
         self._rival: _Track[V] | None = None  # where a jump led to
         self._jump: str | None = None
-        self._jumped = -np.inf  # when [s]
+        self._began = self._jumped = -np.inf  # when the first and the last of the rival's came [s]
 
     def judge(self, value: V, time: float, now: float) -> bool:
         """Whether `value`, measured at `time` [s] and heard at `now` [s], follows from what is trusted."""
@@ -55,7 +56,8 @@ class Plausibility(Generic[V]):
         if excess is None and not nearer:
             self._trusted = _Track(value, time, now)
             return True
-        self._jump = excess or self._jump
+        if rival is None:
+            self._jump, self._began = excess, now
         self._jumped = now
         self._rival = _Track(value, time, now)
         return False
@@ -64,22 +66,30 @@ class Plausibility(Generic[V]):
         """What has jumped and is not trusted at time `now` [s]; None when all is well."""
         if self._rival is None or self._trusted is None:
             return None
+        if self._trusted.came < self._jumped - SETTLED:
+            return f"{self._jump}, and stayed there: look at the arm, then call ~/enable"
         if now - self._jumped < SETTLED:
             return self._jump
         if self._trusted.came > self._jumped:  # it came back, and has been there for long enough
             self._rival = None
             return None
-        return f"{self._jump}, and stayed there: look at the arm, then call ~/enable"
+        return f"{self._jump}, then nothing more was measured: look at the arm, then call ~/enable"
 
     def confirm(self, now: float) -> str | None:
         """Trust where the arm is measured now; why that can't be done while it jumps to and fro, None when it is."""
         if self._rival is not None and self._trusted is not None:
-            if self._trusted.came > self._rival.came - SETTLED and now - self._jumped < SETTLED:
+            to_and_fro = self._trusted.came > self._began and now - self._jumped < SETTLED
+            if to_and_fro or now - self._began < SEEN:
                 return self._jump
             if self._rival.came > self._trusted.came:
                 self._trusted = self._rival
         self._rival = None
         return None
+
+    @property
+    def newest(self) -> tuple[V, float] | None:
+        """The newest measurement that is trusted, and its time [s]."""
+        return None if self._trusted is None else (self._trusted.value, self._trusted.time)
 
     def forget(self) -> None:
         """Trust whatever comes next."""

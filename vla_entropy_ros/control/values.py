@@ -28,4 +28,5 @@ def rules_of(values: Mapping[str, Any]) -> Rules:
         blending=values["chunk.blending"],
         tool=values["action_space"] == "tool_delta",
         period=1.0 / values["rate"],
+        gripper_hold=values["gripper.hold_time"],
     )

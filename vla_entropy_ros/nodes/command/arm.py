@@ -1,101 +1,149 @@
-"""Where the arm is measured to be: from its pose, or from its joints through the robot description."""
+"""Where the arm is measured to be: what every kind of measurement tells, and the measured pose."""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import JointState
-from std_msgs.msg import String
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from ...control import DescriptionError, Kinematics, Pose, read_chain
-from ...control.kinematics import Joints
-from ..common.messages import joints_from, pose_in, seconds
+from ...control import Limits, Plausibility, Pose
+from ...control.plausibility import pose_distance, pose_excess
+from ...control.times import stamp_problem
+from ..common.listen import Speakers, subscribe
+from ..common.messages import pose_in, seconds
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every publisher
-LOG_PERIOD = 5.0  # seconds between two lines about the same fault
+CALM = 0.5  # seconds without a refused measurement after which the others count again
 
 
 class Arm(Protocol):
     """Measured state of the arm that a command starts from."""
 
-    pose: Pose | None
+    @property
+    def pose(self) -> Pose | None:
+        """Where the tool was measured last and could be; None before."""
 
-    def problem(self, now: float, timeout: float) -> str | None:
+    def problem(self, now: float) -> str | None:
         """Why the measured pose can't be relied on at time `now` [s]; None when it can."""
+
+    def jump(self, now: float) -> str | None:
+        """What was measured that the arm can't have done; None when all follows from what was before."""
+
+    def several(self) -> str | None:
+        """Who tells the same thing, where they are more than one; None otherwise."""
+
+    def confirm(self, now: float) -> str | None:
+        """Trust where the arm is measured now; why that can't be done, None when it is."""
+
+    def forget(self) -> None:
+        """Trust whatever is measured next: time itself has jumped."""
 
 
 class Measurement:
-    """The newest measured pose, its time [s], and what is wrong with it."""
+    """What one topic tells: whether it comes, in time and in order, and from whom.
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
-        self.pose: Pose | None = None
-        self._time = -math.inf
-        self._fault: str | None = f"no {topic} yet"
+    now: the node's time [s]; timeout: the age [s] from which a message does not count.
+    """
 
-    def problem(self, now: float, timeout: float) -> str | None:
-        """Why the measured pose can't be relied on at time `now` [s]; None when it can."""
-        if self._fault is not None:
-            return self._fault
-        return f"{self._topic} is more than {timeout:g} s old" if abs(now - self._time) > timeout else None
+    def __init__(self, node: Node, topic: str, now: Callable[[], float], timeout: Callable[[], float]) -> None:
+        self._topic, self._now, self._timeout = topic, now, timeout
+        self._full_name = node.resolve_topic_name(topic)
+        self._speakers = Speakers(node, topic)
+        self._arrived: float | None = None  # when the last message came, on the monotonic clock [s]
+        self._good = -math.inf  # when the last one that was not refused came, likewise
+        self._fault: tuple[str, float] | None = None  # why one was refused, and when on the monotonic clock [s]
 
-    def _take(self, pose: Pose, time: float) -> None:
-        self.pose, self._time, self._fault = pose, time, None
+    def refuse(self, reason: str) -> None:
+        """Count a message as refused."""
+        self._fault = reason, time.monotonic()
+
+    def silence(self) -> str | None:
+        """Why nothing is told; None while messages come that are not refused."""
+        if self._fault is not None and (self._fault[1] >= self._good or time.monotonic() - self._fault[1] < CALM):
+            return self._fault[0]
+        if self._arrived is None:
+            return (
+                f"no {self._topic} yet: nothing has come on {self._full_name}; is the driver running, and remapped "
+                f"(ros2 topic info -v {self._full_name})?"
+            )
+        quiet = time.monotonic() - self._arrived
+        if quiet > max(self._timeout(), CALM):
+            return f"no {self._topic} for {quiet:.1f} s on {self._full_name}: has its publisher ended?"
+        return None
+
+    def _in_time(self, stamp: float, now: float) -> bool:
+        """Whether a message of time `stamp` [s] counts; refuses it otherwise."""
+        if (reason := stamp_problem(self._topic, stamp, now, self._timeout())) is not None:
+            self.refuse(reason)
+        return reason is None
 
 
 class PoseArm(Measurement):
     """Measures the arm by `current_pose`, which must be in `frame`."""
 
-    def __init__(self, node: Node, frame: str) -> None:
-        super().__init__("current_pose")
+    def __init__(
+        self,
+        node: Node,
+        frame: str,
+        now: Callable[[], float],
+        timeout: Callable[[], float],
+        limits: Callable[[], Limits],
+    ) -> None:
+        super().__init__(node, "current_pose", now, timeout)
         self._frame = frame
-        node.create_subscription(PoseStamped, "current_pose", self._on_pose, NEWEST)
+        self._measured: Pose | None = None
+        self._stamp = -math.inf
+        self._plausible = Plausibility(pose_excess(self._topic, limits), pose_distance)
+        subscribe(node, PoseStamped, self._topic, self._on_pose, NEWEST)
 
-    def _on_pose(self, message: PoseStamped) -> None:
+    @property
+    def pose(self) -> Pose | None:
+        """Where the tool was measured last and could be."""
+        return self._measured
+
+    def problem(self, now: float) -> str | None:
+        """Why the measured pose can't be relied on at time `now` [s]; None when it can."""
+        if (reason := self.silence() or self.jump(now)) is not None:
+            return reason
+        return stamp_problem(self._topic, self._stamp, now, self._timeout())
+
+    def jump(self, now: float) -> str | None:
+        """A pose that the arm can't have reached; None when all follows from what was before."""
+        return self._plausible.problem(now)
+
+    def several(self) -> str | None:
+        """Who tells the pose, where they are more than one."""
+        names = self._speakers.several
+        return None if names is None else f"several publish {self._full_name}: {names}; keep one"
+
+    def confirm(self, now: float) -> str | None:
+        """Trust where the arm is measured now; why that can't be done, None when it is."""
+        reason = self._plausible.confirm(now)
+        if reason is None and (newest := self._plausible.newest) is not None:
+            self._measured, self._stamp = newest
+        return reason
+
+    def forget(self) -> None:
+        """Trust whatever is measured next."""
+        self._plausible.forget()
+        self._fault = None
+
+    def _on_pose(self, message: PoseStamped, info: Mapping[str, Any]) -> None:
+        self._speakers.note(info)
+        self._arrived = time.monotonic()
         try:
-            self._take(pose_in(self._frame, message, self._topic), seconds(message.header.stamp))
+            pose = pose_in(self._frame, message, self._topic)
         except ValueError as error:
-            self._fault = str(error)
-
-
-class JointArm(Measurement):
-    """Measures the arm by `joint_states`, through the chain of `robot_description` (URDF) from frame to tool."""
-
-    def __init__(self, node: Node, frame: str, tool_frame: str) -> None:
-        super().__init__("joint_states")
-        self._frame, self._tool_frame = frame, tool_frame
-        self._logger = node.get_logger()
-        self._fault = "no robot_description yet"
-        self.kinematics: Kinematics | None = None
-        self.joints: Joints | None = None
-        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        node.create_subscription(String, "robot_description", self._on_description, kept)
-        node.create_subscription(JointState, "joint_states", self._on_joints, NEWEST)
-
-    def _on_description(self, message: String) -> None:
-        try:
-            kinematics = Kinematics(read_chain(message.data, self._frame, self._tool_frame))
-        except DescriptionError as error:
-            self._logger.error(str(error), throttle_duration_sec=LOG_PERIOD)
-            if self.kinematics is None:  # a sound one goes on serving
-                self._fault = str(error)
+            self.refuse(str(error))
             return
-        if self.kinematics is None:
-            self._fault = "no joint_states yet"
-        self.kinematics = kinematics
-
-    def _on_joints(self, message: JointState) -> None:
-        if self.kinematics is None:
+        stamp, now = seconds(message.header.stamp), self._now()
+        if not self._in_time(stamp, now):
             return
-        try:
-            joints = joints_from(message, self.kinematics.names)
-        except ValueError as error:
-            self._fault = str(error)
-            return
-        if joints is not None:
-            self.joints = joints
-            self._take(self.kinematics.forward(joints), seconds(message.header.stamp))
+        self._good = time.monotonic()
+        if self._plausible.judge(pose, stamp, now):
+            self._measured, self._stamp = pose, stamp

@@ -24,6 +24,8 @@ COMMAND_SETTINGS: tuple[Setting, ...] = (
     Setting("enabled", "bool", "send commands from the start on, without a call of ~/enable", read_only=True),
     Setting("gripper.open", "float", "gripper_command for an open gripper", -1000.0, 1000.0),
     Setting("gripper.closed", "float", "gripper_command for a closed gripper", -1000.0, 1000.0),
+    Setting("gripper.hold_time", "float", "least time between two changes of side of gripper_command [s]; 0: none",
+            0.0, 10.0),
     Setting("chunk.stale_after", "float", "control periods without a new chunk until the arm is held", 1.0, 100.0),
     Setting("chunk.expired_after", "float", "time since a chunk has run out [s] from which it moves nothing", 0.0, 5.0),
     Setting("chunk.blending", "float", "share of the chunk before where two overlap; 0: none", 0.0, 0.9,
@@ -43,4 +45,5 @@ COMMAND_SETTINGS: tuple[Setting, ...] = (
         for axis in "xyz"
         for side in ("low", "high")
     ),
+    Setting("warn.clipped", "float", "share of actions cut by limits from which it is reported", 0.0, 1.0),
 )  # fmt: skip

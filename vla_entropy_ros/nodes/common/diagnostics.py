@@ -19,6 +19,7 @@ from .process import Stop
 from .twins import STARTED, Twins
 
 PERIOD = 1.0  # seconds
+SOON = 0.1  # seconds: who hurries speaks at most so often
 WINDOW = 5.0  # seconds that rates and percentiles look back
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 LEVEL_NAMES = {OK: "OK", WARN: "WARN", ERROR: "ERROR", STALE: "STALE"}
@@ -92,6 +93,7 @@ class Diagnostics:
         stop: Stop | None = None,
     ) -> None:
         self._node, self._stop = node, stop or Stop()
+        self._published = float("-inf")
         self.twins = Twins(node)
         self._hardware_id = hardware_id
         self._tasks = tasks
@@ -99,8 +101,14 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_timer(PERIOD, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
+    def hurry(self) -> None:
+        """Publish now, since something has changed; or with the next regular message where that was done just now."""
+        if time.monotonic() - self._published > SOON:
+            self.publish()
+
     def publish(self) -> None:
         """Publish the state of all tasks now."""
+        self._published = time.monotonic()
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
         message.status = [self._status(name, self._report(task)) for name, task in self._tasks.items()]

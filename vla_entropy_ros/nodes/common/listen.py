@@ -23,6 +23,8 @@ VOLATILE, TRANSIENT_LOCAL = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIEN
 ANY_OFFER = ((BEST_EFFORT, VOLATILE), (RELIABLE, VOLATILE), (RELIABLE, TRANSIENT_LOCAL))
 NO_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)  # an offer that one of three misses is no news
 
+UNKNOWN = "a node that the graph does not show"
+
 Source = Hashable  # who sent a message, as far as the middleware tells
 
 
@@ -52,6 +54,7 @@ class Speakers:
         self._node, self._topic = node, node.resolve_topic_name(topic)
         self._heard: dict[Source, float] = {}  # when each was heard last, on the monotonic clock [s]
         self._numbers: dict[Source, int] = {}
+        self._named: tuple[frozenset[Source], str] = frozenset(), ""  # asking the graph takes a while
 
     def note(self, info: Mapping[str, Any]) -> Source:
         """Note that a message came, and return who sent it."""
@@ -61,6 +64,10 @@ class Speakers:
         self._heard[source] = now
         return source
 
+    def leave(self, source: Source) -> None:
+        """Count `source` as silent from now on."""
+        self._heard.pop(source, None)
+
     @property
     def several(self) -> str | None:
         """The names of those who have spoken within RECENT seconds, where they are more than one; None otherwise."""
@@ -68,7 +75,12 @@ class Speakers:
             return None
         now = time.monotonic()
         recent = [source for source, at in self._heard.items() if now - at < RECENT]
-        return None if len(recent) < 2 else self.names(recent)
+        if len(recent) < 2:
+            return None
+        if self._named[0] != frozenset(recent):
+            names = self.names(recent)
+            self._named = frozenset(() if UNKNOWN in names else recent), names  # the graph may learn of it later
+        return self._named[1]
 
     def names(self, sources: list[Source]) -> str:
         """The nodes behind `sources`, as the graph tells them."""
@@ -76,7 +88,7 @@ class Speakers:
             bytes(info.endpoint_gid)[:16]: f"{info.node_namespace.rstrip('/')}/{info.node_name}"
             for info in self._node.get_publishers_info_by_topic(self._topic)
         }
-        found = [known.get(source, "a node that the graph does not show") for source in sources]  # type: ignore[call-overload]
+        found = [known.get(source, UNKNOWN) for source in sources]  # type: ignore[call-overload]
         unnamed = all(isinstance(source, int) for source in sources)
         return ", ".join(sorted(known.values()) if unnamed else sorted(map(str, found)))
 
@@ -89,6 +101,8 @@ class Speakers:
             if 0 < number - last < ALIKE:
                 self._numbers[source] = number
                 return source
+        if len(self._numbers) >= REMEMBERED:
+            self._numbers.clear()
         source = len(self._numbers)
         self._numbers[source] = number
         return source

@@ -1,0 +1,135 @@
+"""What the command node says of itself: its state in a line, and its task on /diagnostics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ...control import Command, Guard, Motion, Saturation
+from ..common.diagnostics import ERROR, OK, STALE, WARN, Report, RollingWindow
+
+EMERGENCY = "emergency stop: call ~/release, then ~/enable"
+WAITING = "waiting for a chunk"
+PATIENCE = 3.0  # seconds of waiting for a chunk that are in order
+
+
+@dataclass
+class Tally:
+    """What came of the chunks. refusal: why the last one was refused; None once one is accepted."""
+
+    accepted: int = 0
+    refused: int = 0
+    stops: int = 0
+    refusal: str | None = None
+    sent: RollingWindow = field(default_factory=RollingWindow)
+    saturation: Saturation = field(default_factory=Saturation)
+    _waiting_since: float = field(default_factory=time.monotonic)
+
+    def accept(self) -> None:
+        """Count a chunk that is followed."""
+        self.accepted += 1
+        self.refusal = None
+
+    def refuse(self, reason: str) -> None:
+        """Count a chunk that is not."""
+        self.refused += 1
+        self.refusal = reason
+
+    def note(self, command: Command) -> None:
+        """Count a command that was sent."""
+        self.sent.add(1.0)
+        self.saturation.add(command.clipped, time.monotonic())
+        if command.state is not Motion.IDLE:
+            self._waiting_since = time.monotonic()
+
+    def forget(self) -> None:
+        """Begin anew, since somebody has let the arm move."""
+        self.refusal, self._waiting_since = None, time.monotonic()
+
+    @property
+    def waited(self) -> float:
+        """For how long no chunk has come [s]."""
+        return time.monotonic() - self._waiting_since
+
+
+@dataclass(frozen=True)
+class Situation:
+    """The command node at one instant, each trouble in a line or None.
+
+    jump: what the arm can't have done; problem: why it can't be relied on where it is measured, the jump among it;
+    hazard: why it is held although it is measured well; refusal: of the last chunk.
+    """
+
+    guard: Guard
+    command: Command | None
+    jump: str | None
+    problem: str | None
+    hazard: str | None
+    refusal: str | None
+
+    @property
+    def line(self) -> str:
+        """The state in a word, and why."""
+        return self.state[1]
+
+    @property
+    def state(self) -> tuple[bytes, str]:
+        """Level and line."""
+        if self.guard.latched:
+            return ERROR, f"holding: {EMERGENCY}"
+        if not self.guard.enabled:
+            return OK, "disabled"
+        if self.jump is not None or self.hazard is not None:
+            return ERROR, f"holding: {self.jump or self.hazard}"
+        if self.problem is not None:
+            return STALE, f"no commands: {self.problem}"
+        return self._motion()
+
+    def _motion(self) -> tuple[bytes, str]:
+        """Level and line of an arm that may move."""
+        motion = Motion.IDLE if self.command is None else self.command.state
+        if motion is Motion.TRACKING:
+            return OK, motion.value
+        if self.refusal is not None:
+            return ERROR, f"holding: {self.refusal}"
+        if motion is Motion.IDLE or self.command is None:
+            return OK, WAITING
+        return WARN, f"holding: {self.command.reason}"
+
+    def report(
+        self,
+        tally: Tally,
+        shown: Mapping[str, object],
+        several: str | None,
+        waiting: Callable[[], str],
+        clipped: float,
+    ) -> Report:
+        """The task on /diagnostics.
+
+        shown: further values; several: who else speaks; waiting: why no chunk comes, asked only then; clipped: share of
+        clipped actions above which that is reported.
+        """
+        level, line = self.state
+        saturation = tally.saturation
+        values: dict[str, object] = {
+            "enabled": self.guard.enabled,
+            "emergency stop": self.guard.latched,
+            **shown,
+            "commands [Hz]": f"{tally.sent.look().rate:.1f}",
+            "chunks accepted": tally.accepted,
+            "chunks refused": tally.refused,
+            "stops ordered": tally.stops,
+            "actions clipped": ", ".join(f"{name} {share:.0%}" for name, share in saturation.by_limit.items()) or "-",
+            "last refusal": tally.refusal or "-",
+        }
+        trouble = self.jump or self.hazard or self.problem
+        if line == "disabled" and trouble is not None:
+            return Report(WARN, f"disabled, and can't be enabled: {trouble}", values)
+        if line == WAITING and tally.waited > PATIENCE:
+            return Report(WARN, f"{WAITING}: {waiting()}", values)
+        if level == OK and several is not None:
+            return Report(WARN, f"{line}; {several}", values)
+        if level == OK and (cut := saturation.problem(clipped)) is not None:
+            return Report(WARN, f"{line}; {cut}", values)
+        return Report(level, line, values)

@@ -14,8 +14,9 @@ from vla_entropy_ros.evaluation.bringup import environment, free_domain
 from vla_entropy_ros.resources import SMALL_POLICY
 
 from ..random_policy import write_random_policy
+from .cost import costs
 from .fuzz import COMMAND, JOINTED, POLICY, fuzz
-from .rig import FaultError, Rig
+from .rig import STANDS, FaultError, Rig
 from .scenarios import FAULTS, Fault
 from .soak import SET_WITHIN, parameter_times, soak, soak_failures
 from .suite import run_faults
@@ -29,6 +30,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--fuzz", type=int, default=1000, help="messages per subscription (default: 1000)")
     parser.add_argument("--sets", type=int, default=200, help="parameter sets to time (default: 200)")
     parser.add_argument("--soak", type=float, default=1800.0, help="seconds of the long run, 0: none (default: 1800)")
+    parser.add_argument("--cost", type=int, default=2000, help="ticks of the command node to time (default: 2000)")
     parser.add_argument("--output", type=Path, default=Path("output/faults.json"), help="file for the figures")
     return parser.parse_args()
 
@@ -42,11 +44,11 @@ def faults(chosen: list[type[Fault]], repeats: int, folder: Path, settings: dict
     """Figures of the chosen faults, by name."""
     checkpoint = str(write_random_policy(folder / "random_policy"))
     figures: dict[str, Any] = {}
-    for sim_time in (False, True):
-        kinds = [kind for kind in chosen if kind.sim_time is sim_time]
+    for stand, values in STANDS.items():
+        kinds = [kind for kind in chosen if kind.stand == stand]
         if not kinds or repeats == 0:
             continue
-        with Rig(folder / f"faults_{sim_time}", settings, checkpoint, sim_time=sim_time) as rig:
+        with Rig(folder / f"faults_{stand.split()[0]}", settings, checkpoint, **values) as rig:
             figures |= {one.name: one.as_dict() for one in run_faults(kinds, rig, repeats, say)}
     return figures
 
@@ -100,6 +102,9 @@ def main() -> int:
         figures: dict[str, Any] = {"faults": faults(chosen, asked.repeats, folder, settings)}
         if asked.fuzz:
             figures["fuzz"] = nonsense(asked.fuzz, folder, settings)
+        if asked.cost:
+            figures["tick_cost"] = costs(asked.cost)
+            say(f"a tick of the command node: {figures['tick_cost']}")
         if asked.sets or asked.soak:
             figures |= endurance(asked.sets, asked.soak, folder, settings)
     except FaultError as error:

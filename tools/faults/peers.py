@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,15 +21,16 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control import Kinematics, Limits, Pose, read_chain
-from vla_entropy_ros.nodes.common.messages import jpeg_message, pose_from, pose_message, seconds
+from vla_entropy_ros.nodes.common.messages import jpeg_message, pose_from, pose_message
+
+from .judge import Bounds, Sending, Target, alike
 
 HOME = Pose(np.array([0.45, 0.0, 0.2]), np.array([1.0, 0.0, 0.0, 0.0]))
 FRAMES = 24  # pictures that the camera shows in turn
 JOINTS = ("x", "y", "z", "turn_z", "turn_y", "turn_x")
+BASE = "-0.1 0 0"  # metres: where the gantry begins
+AT_HOME = (0.55, 0.0, 0.2, 0.0, 0.0, 0.0)  # metres and radians: its joints where HOME is
 AXES = {"x": "1 0 0", "y": "0 1 0", "z": "0 0 1"}
-STILL = 1e-9  # metres and radians: targets nearer than this are the same
-LATE = 1.0  # seconds a target may have been under way; more is a clock that jumped
-SLACK = 0.005  # metres beyond the speed limit, for the jitter of stamps
 TOLD = 50  # measured poses that a hold may go back to
 
 
@@ -113,36 +113,17 @@ class FaultyCamera:
                 self._publisher.publish(message)
 
 
-@dataclass(frozen=True)
-class Target:
-    """A target: when it was sent, on the monotonic clock [s], the time in its header [s], and where it lies."""
-
-    sent: float
-    stamp: float
-    pose: Pose
-
-    @property
-    def position(self) -> NDArray[np.float64]:
-        """[3] in metres."""
-        return self.pose.position
-
-    def differs(self, other: Target) -> bool:
-        """Whether it lies elsewhere or is turned: in a corner of the workspace an arm can only turn."""
-        turn = (self.pose.rotation.inv() * other.pose.rotation).magnitude()
-        return bool(max(turn, np.abs(self.position - other.position).max()) > STILL)
-
-
 class FollowingArm:
     """Is at once where it is told to be, tells its pose at 50 Hz, and checks every target against the limits."""
 
-    stamped = True  # whether targets say when they were sent; the time of arrival tells no speed
-
-    def __init__(self, node: Node, now: Callable[[], float], limits: Limits) -> None:
-        self._now, self._limits = now, limits
-        self.pose = HOME
+    def __init__(self, node: Node, now: Callable[[], float], limits: Limits, period: float) -> None:
+        self._now = now
+        self.bounds = Bounds(limits, period)
         self.targets: list[Target] = []
         self.violations: list[str] = []
-        self._told: deque[NDArray[np.float64]] = deque(maxlen=TOLD)
+        self.lie: NDArray[np.float64] | None = None  # what it tells beside the truth: metres [3], or one per joint
+        self.told: deque[Pose] = deque(maxlen=TOLD)  # where it truly was when it told
+        self.home()
         self._connect(node)
         self._repeater = Repeater(50.0, self._tell)
 
@@ -154,55 +135,56 @@ class FollowingArm:
         """End."""
         self._repeater.close()
 
+    def home(self) -> None:
+        """Be carried to where it began, and let nothing count that was told before."""
+        self._carried = time.monotonic()
+        self.pose = HOME
+        self.told.clear()
+        self.targets.clear()
+
     def moved(self, since: float) -> list[float]:
         """When, since the monotonic time `since` [s], a target was sent that differs from the one before."""
         pairs = list(zip(self.targets, self.targets[1:], strict=False))
         return [b.sent for a, b in pairs if b.sent >= since and b.differs(a)]
 
     def _tell(self) -> None:
-        self._told.append(self.pose.position)
-        self._publisher.publish(pose_message(self.pose, time_message(self._now()), "base_link"))
+        pose = self.pose
+        self.told.append(pose)
+        if self.lie is not None:
+            pose = Pose(pose.position + self.lie, pose.quaternion)
+        self._publisher.publish(pose_message(pose, time_message(self._now()), "base_link"))
 
-    def _on_target(self, message: Any) -> None:
+    def _on_target(self, message: Any, info: Any) -> None:
         try:
-            pose = pose_from(message)
+            self._follow(pose_from(message), sending_of(info))
         except ValueError as error:
             self.violations.append(str(error))
-            return
-        self._follow(pose, seconds(message.header.stamp))
 
-    def _follow(self, pose: Pose, stamp: float) -> None:
-        late = min(max(self._now() - stamp, 0.0), LATE)  # this process may be busy itself
-        target = Target(time.monotonic() - late, stamp, pose)
-        self._judge(target)
+    def _follow(self, pose: Pose, sending: Sending, joints: NDArray[np.float64] | None = None) -> bool:
+        """Go where it is told; False for what was sent before it was carried home."""
+        if sending.sent < self._carried:
+            return False
+        last = self.targets[-1] if self.targets else None
+        still = any(alike(pose, told) for told in tuple(self.told)) or (last is not None and alike(pose, last.pose))
+        target = Target(sending, pose, joints, still)
+        self.violations += self.bounds.broken(last, target)
         self.targets.append(target)
         self.pose = pose
-
-    def _judge(self, target: Target) -> None:
-        low, high = np.array(self._limits.workspace_low), np.array(self._limits.workspace_high)
-        if (target.position < low - STILL).any() or (target.position > high + STILL).any():
-            self.violations.append(f"target {target.position.round(3).tolist()} outside the workspace")
-        if not self.targets:
-            return
-        last = self.targets[-1]
-        step = float(np.linalg.norm(target.position - last.position))
-        held = any(np.abs(target.position - told).max() <= STILL for told in tuple(self._told))
-        allowed = self._limits.max_speed * abs(target.stamp - last.stamp) + SLACK
-        if not held and step > (allowed if self.stamped else self._limits.lead_translation):
-            self.violations.append(f"a step of {step:.3f} m in {target.stamp - last.stamp:.3f} s")
+        return True
 
 
 class JointedArm(FollowingArm):
-    """The same with joints: a gantry with a wrist, described by a URDF, that follows joint trajectories."""
+    """The same with joints: a gantry with a wrist, described by a URDF, that follows joint trajectories.
 
-    stamped = False
+    With all joints at zero, its tool is outside the workspace: a driver that reports zeros first is far from the truth.
+    """
 
     description = (
         '<robot name="gantry"><link name="base_link"/><link name="tool"/>'
         + "".join(f'<link name="{name}_link"/>' for name in JOINTS[:-1])
         + "".join(
             f'<joint name="{name}" type="{"prismatic" if name in "xyz" else "revolute"}">'
-            f'<origin xyz="{"0.45 0 0.2" if number == 0 else "0 0 0"}"/><axis xyz="{AXES[name[-1]]}"/>'
+            f'<origin xyz="{BASE if number == 0 else "0 0 0"}"/><axis xyz="{AXES[name[-1]]}"/>'
             f'<limit lower="-1.5" upper="1.5" velocity="2" effort="1"/>'
             f'<parent link="{JOINTS[number - 1] + "_link" if number else "base_link"}"/>'
             f'<child link="{"tool" if number == len(JOINTS) - 1 else name + "_link"}"/></joint>'
@@ -211,25 +193,46 @@ class JointedArm(FollowingArm):
         + "</robot>"
     )
 
+    def home(self) -> None:
+        """Be carried to where it began, and let nothing count that was told before."""
+        self.positions = np.array(AT_HOME)
+        super().home()
+
+    def describe(self, description: str) -> None:
+        """Publish a description of the arm, true or not."""
+        self._shape.publish(String(data=description))
+
     def _connect(self, node: Node) -> None:
         self._kinematics = Kinematics(read_chain(self.description, "base_link", "tool"))
-        self._positions = [0.0] * len(JOINTS)
+        self.bounds = Bounds(self.bounds.limits, self.bounds.period, self._kinematics)
         kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._shape = node.create_publisher(String, "robot_description", kept)
-        self._shape.publish(String(data=self.description))
+        self.describe(self.description)
         self._publisher = node.create_publisher(JointState, "joint_states", 1)
         node.create_subscription(JointTrajectory, "joint_trajectory", self._on_trajectory, 50)
 
     def _tell(self) -> None:
-        self._told.append(self._kinematics.forward(np.array(self._positions)).position)
-        message = JointState(name=list(JOINTS), position=self._positions)
-        message.header.stamp = time_message(self._now())
-        self._publisher.publish(message)
+        positions = self.positions
+        self.told.append(self._kinematics.forward(positions))
+        positions = positions if self.lie is None else positions + self.lie
+        self._publisher.publish(joint_state(positions, self._now()))
 
-    def _on_trajectory(self, message: Any) -> None:
-        positions = np.array(message.points[0].positions)
-        if tuple(message.joint_names) != JOINTS or not np.isfinite(positions).all():
-            self.violations.append(f"joint positions {positions.tolist()}")
+    def _on_trajectory(self, message: Any, info: Any) -> None:
+        joints = np.array([list(point.positions) for point in message.points])
+        if tuple(message.joint_names) != JOINTS or joints.shape != (1, len(JOINTS)) or not np.isfinite(joints).all():
+            self.violations.append(f"positions {joints.tolist()} for joints {', '.join(message.joint_names)}")
             return
-        self._positions = positions.tolist()
-        self._follow(self._kinematics.forward(positions), self._now())
+        if self._follow(self._kinematics.forward(joints[0]), sending_of(info), joints[0]):
+            self.positions = joints[0]
+
+
+def sending_of(info: Any) -> Sending:
+    """How a message was sent, from rclpy's message info."""
+    return Sending.of(info, time.time(), time.monotonic())
+
+
+def joint_state(positions: NDArray[np.float64], now: float) -> JointState:
+    """Positions [n] of JOINTS as they are told at ROS time `now` [s]."""
+    message = JointState(name=list(JOINTS), position=positions.tolist())
+    message.header.stamp = time_message(now)
+    return message

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParametersAtomically
@@ -19,6 +21,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64, String
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control import limits_of
@@ -30,12 +33,25 @@ from vla_entropy_ros.resources import SMALL_POLICY
 from vla_entropy_ros.settings import default_settings
 
 from .peers import FaultyCamera, FollowingArm, JointedArm, Repeater, time_message
+from .words import Words
 
 INSTRUCTION = "pick up the red cube"
 PATIENCE = 30.0  # seconds: a process that starts on a busy machine imports for long
 LOADING = 20.0  # seconds that a policy may take to load
 POLL = 0.005  # seconds
+SETTLED = 0.06  # seconds until the last target has come
+AT_HOME = 15  # measured poses by which the arm is known to be there
+SOON = 0.1  # seconds until a node is asked once more
 CAMERA_RATE = 30.0  # hertz
+STATE = "command/state"
+STANDS: dict[str, dict[str, Any]] = {  # what faults are tried on: options of a Rig
+    "poses": {},
+    "joints": {
+        "command_type": "joint_trajectory",
+        "action_scale": 0.1,
+    },  # its wrist must not reach the end of its range
+    "simulated time": {"sim_time": True},
+}
 
 
 class FaultError(AssertionError):
@@ -63,11 +79,12 @@ class Rig:
         self._executor.add_node(self.node)
         self.chunks: list[tuple[float, JointTrajectory]] = []  # when it was heard [s]
         self.totals: list[float] = []  # seconds a tick took
-        self.states: list[tuple[float, str]] = []
-        self.diagnostics: dict[str, bytes] = {}
+        self.said = ""  # what the command node said last about itself
+        self.words = Words()
         self._listen()
         kind = JointedArm if command.get("command_type") == "joint_trajectory" else FollowingArm
-        self.arm = kind(self.node, self.now, limits_of(default_settings("command")))
+        defaults = default_settings("command")
+        self.arm = kind(self.node, self.now, limits_of(defaults), 1.0 / defaults["rate"])
         self.camera = FaultyCamera(CAMERA_RATE, self.now)
         self._clock = Repeater(100.0, self._tell_time) if sim_time else None
         self._ended = threading.Event()
@@ -76,7 +93,7 @@ class Rig:
 
     def __enter__(self) -> Rig:
         try:
-            self.command = self._processes.start("command", self._command_values)
+            self.start_command()
             self.start_policy()
             self.enable()
         except BaseException:
@@ -104,6 +121,22 @@ class Rig:
         """Let ROS time jump."""
         self._offset += by
 
+    def start_command(self, **changes: Any) -> None:
+        """Start the command node's process."""
+        self.command: Running = self._processes.start("command", {**self._command_values, **changes})
+
+    def stop_command(self) -> None:
+        """End the command node in order."""
+        self.command.signal(signal.SIGINT)
+        self.ended(self.command)
+
+    def ended(self, node: Running) -> None:
+        """Wait until a node has ended."""
+        try:
+            node.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise FaultError(f"the {node.name} node has not ended after {PATIENCE:.0f} s") from None
+
     def start_policy(self) -> None:
         """Start the policy's process and bring it up."""
         self.policy: Running = self._processes.start("policy", self._policy_values)
@@ -116,8 +149,11 @@ class Rig:
             State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_ACTIVATE,
         }
         began = time.monotonic()
-        while (state := self.policy_state()) in steps and time.monotonic() - began < PATIENCE + LOADING:
-            self.change(steps[state])
+        while (state := self.policy_state()) != State.PRIMARY_STATE_ACTIVE:
+            if time.monotonic() - began > PATIENCE + LOADING or state == State.PRIMARY_STATE_FINALIZED:
+                break
+            if state not in steps or not self.change(steps[state]):  # on its way, or asked twice
+                time.sleep(SOON)
         if state != State.PRIMARY_STATE_ACTIVE:
             raise FaultError(f"the policy is in state {state} and can't be activated: {self.policy.last_words()}")
 
@@ -136,6 +172,26 @@ class Rig:
             consent.enable(self.call, lambda: time.sleep(POLL), PATIENCE)
         except RunError as error:
             raise FaultError(str(error)) from error
+
+    def release(self) -> None:
+        """Release the emergency stop, and let the arm move again."""
+        self.call(Trigger, "command/release", Trigger.Request())
+        self.enable()
+
+    def start_over(self) -> None:
+        """Carry the arm to where it began while it is switched off; it may move again from there."""
+        self.call(SetBool, consent.SERVICE, SetBool.Request(data=False))
+        time.sleep(SETTLED)
+        self.arm.home()
+        self.until(lambda: len(self.arm.told) >= AT_HOME, "the arm at home")
+        self.enable()
+        self.until(self._goes_on, "motion from home")
+
+    def _goes_on(self) -> bool:
+        """Whether the arm follows chunks; where it was enabled before it was seen to be elsewhere, it is once more."""
+        if "~/enable" in self.said and self.said.startswith("holding"):
+            self.enable()
+        return self.said == "tracking"
 
     def set_parameters(self, node: str, values: dict[str, Any]) -> None:
         """Set parameters at once, as some values are valid only beside others; FaultError when they are refused."""
@@ -175,11 +231,6 @@ class Rig:
             time.sleep(POLL)
         return time.monotonic() - began
 
-    @property
-    def said(self) -> str:
-        """What the command node said last about itself."""
-        return self.states[-1][1] if self.states else ""
-
     def moving(self, patience: float = PATIENCE) -> float:
         """Wait until the arm follows chunks; the seconds it took."""
         began = time.monotonic()
@@ -193,13 +244,17 @@ class Rig:
             JointTrajectory, "action_chunk", lambda m: self.chunks.append((time.monotonic(), m)), 10
         )
         self.node.create_subscription(Float64, "policy/latency/total", lambda m: self.totals.append(m.data / 1e3), 50)
-        self.node.create_subscription(
-            String, "command/state", lambda m: self.states.append((time.monotonic(), m.data)), kept
-        )
+        self.node.create_subscription(String, STATE, self._on_state, kept)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self.diagnostics.update({status.name: status.level for status in message.status})
+        for status in message.status:
+            line = "" if status.level == DiagnosticStatus.OK else status.message
+            self.words.add(time.monotonic(), status.name, line)
+
+    def _on_state(self, message: String) -> None:
+        self.words.add(time.monotonic(), STATE, message.data)
+        self.said = message.data
 
     def _tell_time(self) -> None:
         self._time.publish(Clock(clock=time_message(self.now())))

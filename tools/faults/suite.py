@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -12,66 +13,113 @@ import numpy as np
 
 from vla_entropy_ros.nodes.common.messages import seconds
 
-from .rig import FaultError, Rig
+from .rig import POLL, STATE, FaultError, Rig
 from .scenarios import Fault
 
 SAFE_WITHIN = 0.3  # seconds from a fault to the safe command
+NAMED_WITHIN = 1.0  # seconds from a fault to the words that name it
+NAMED_PATIENCE = 2.5  # seconds: what comes late is measured, too
 IN_FLIGHT = 0.5  # seconds: max_observation_age; older images give no action, and no clock jumps by so little
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one repetition of a fault came to.
+
+    began: when, on the monotonic clock [s]; safe, named: seconds from there to the safe command and to the words that
+    name the cause, None where there was nothing to name; recovery: seconds from its end to motion.
+    """
+
+    began: float
+    safe: float
+    named: float | None
+    recovery: float
 
 
 @dataclass
 class Figures:
-    """What many repetitions of one fault came to: seconds to the safe command and to recovery; what went wrong."""
+    """What many repetitions of one fault came to, in seconds; what went wrong."""
 
     name: str
     safe: list[float] = field(default_factory=list)
+    named: list[float] = field(default_factory=list)
     recovery: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def add(self, fault: Fault, rig: Rig) -> None:
         """Run the fault once."""
         try:
-            began, safe, recovery = once(fault, rig)
+            outcome = once(fault, rig)
         except FaultError as error:
             self.failures.append(str(error))
             return
-        self.safe.append(safe)
-        self.recovery.append(recovery)
-        if safe > SAFE_WITHIN:
-            self.failures.append(f"safe command after {safe:.2f} s; {newest_chunk(rig, began, began + safe)}")
+        self.safe.append(outcome.safe)
+        self.recovery.append(outcome.recovery)
+        if outcome.safe > SAFE_WITHIN:
+            began, moved = outcome.began, outcome.began + outcome.safe
+            self.failures.append(f"safe command after {outcome.safe:.2f} s; {newest_chunk(rig, began, moved)}")
+        if outcome.named is not None:
+            self.named.append(outcome.named)
+            if outcome.named > NAMED_WITHIN:
+                self.failures.append(f"the cause is named after {outcome.named:.2f} s")
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "times": len(self.safe),
             "safe_command_s": spread(self.safe),
+            "named_s": spread(self.named),
             "recovery_s": spread(self.recovery),
             "failures": self.failures,
         }
 
 
-def once(fault: Fault, rig: Rig) -> tuple[float, float, float]:
-    """When the fault began [s], seconds from there to the safe command, and from its end to motion.
-
-    FaultError when a limit was passed.
-    """
+def once(fault: Fault, rig: Rig) -> Outcome:
+    """Run the fault once; FaultError when a limit was passed, or the cause was not named."""
     fault.prepare(rig)
+    rig.start_over()
     rig.moving()
     time.sleep(random.uniform(0.0, 0.3))
     rig.arm.violations.clear()
-    fault.approach(rig)
-    began = time.monotonic()
-    fault.begin(rig)
-    observed = rig.now() - IN_FLIGHT
-    fault.last(rig)
-    ended = time.monotonic()
-    safe = seconds_to_safety(rig, began, ended, None if fault.holds else observed)
+    try:
+        began, ended, safe, named = suffer(fault, rig)
+    except FaultError:
+        with contextlib.suppress(FaultError):
+            fault.end(rig)
+        raise
     fault.end(rig)
     rig.moving()
     recovery = time.monotonic() - ended
     if rig.arm.violations:
         raise FaultError(rig.arm.violations[0])
-    return began, safe, recovery
+    return Outcome(began, safe, named, recovery)
+
+
+def suffer(fault: Fault, rig: Rig) -> tuple[float, float, float, float | None]:
+    """When the fault began and when it may end [s, monotonic], and the seconds to safety and to a name for it."""
+    fault.approach(rig)
+    asked = time.monotonic()
+    began = fault.begin(rig) or asked
+    observed = rig.now() - IN_FLIGHT
+    fault.last(rig)
+    named = seconds_to_a_name(fault, rig, asked, began)
+    ended = time.monotonic()
+    safe = seconds_to_safety(rig, began, ended, None if fault.holds else observed)
+    if fault.holds and not rig.arm.targets[-1].still:
+        raise FaultError(f"the last command asks for motion: {rig.arm.targets[-1].pose.position.round(4).tolist()}")
+    fault.check(rig)
+    return began, ended, safe, named
+
+
+def seconds_to_a_name(fault: Fault, rig: Rig, asked: float, began: float) -> float | None:
+    """Seconds from `began` [s] until somebody named the cause; None where an arm that went on has none to name."""
+    if fault.unnoticed and set(rig.words.said(STATE, asked)) <= {"tracking"}:
+        return None
+    while (heard := rig.words.naming(fault.cause, asked)) is None and time.monotonic() < began + NAMED_PATIENCE:
+        time.sleep(POLL)
+    if heard is None:
+        raise FaultError(f"nothing names the cause ('{fault.cause}'): {rig.words.told(asked)}")
+    return max(heard - began, 0.0)
 
 
 def seconds_to_safety(rig: Rig, began: float, ended: float, observed: float | None) -> float:
@@ -105,11 +153,14 @@ def run_faults(kinds: Sequence[type[Fault]], rig: Rig, repeats: int, tell: Calla
 
 def line(figures: Figures) -> str:
     """One line about a fault."""
-    safe, recovery = spread(figures.safe), spread(figures.recovery)
     text = f"{figures.name}: {len(figures.safe)} times"
-    if safe and recovery:
-        text += f", safe after {safe['p50']:.2f} s (max {safe['max']:.2f})"
-        text += f", in motion again {recovery['p50']:.2f} s later (max {recovery['max']:.2f})"
+    for values, said in (
+        (figures.safe, "safe after"),
+        (figures.named, "named after"),
+        (figures.recovery, "in motion again after"),
+    ):
+        if (found := spread(values)) is not None:
+            text += f", {said} {found['p50']:.2f} s (max {found['max']:.2f})"
     return text + "".join(f"\n  FAILED: {failure}" for failure in figures.failures)
 
 

@@ -1,13 +1,12 @@
-"""The ten faults: how each is brought about, how it ends, and what must follow from it."""
+"""What breaks around the nodes: processes, cameras, clocks, floods of orders, transitions."""
 
 from __future__ import annotations
 
 import random
 import signal
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import SetParameters
@@ -17,40 +16,15 @@ from std_msgs.msg import String
 from vla_entropy_ros.nodes.policy.settings import POLICY_SETTINGS
 from vla_entropy_ros.settings import Setting, default_settings
 
-from .rig import INSTRUCTION, Rig
+from ..rig import INSTRUCTION, Rig
+from .base import LASTS, STALE, Fault
 
-LASTS = 0.8  # seconds a fault is watched
 UNRELATED = ("checkpoint", "default_instruction")  # of the policy's settings
-
-
-class Fault(ABC):
-    """One fault. `holds`: the arm must come to rest; otherwise it may also go on, on fresh observations."""
-
-    name: ClassVar[str]
-    holds: ClassVar[bool] = True
-    sim_time: ClassVar[bool] = False
-
-    def prepare(self, rig: Rig) -> None:  # noqa: B027  (most need nothing of the kind)
-        """What comes before; the arm moves again afterwards."""
-
-    def approach(self, rig: Rig) -> None:  # noqa: B027  (likewise)
-        """What comes right before, while the arm moves."""
-
-    @abstractmethod
-    def begin(self, rig: Rig) -> None:
-        """Bring it about; returns at once."""
-
-    def last(self, rig: Rig) -> None:  # noqa: ARG002  (others look at it)
-        """Let it last."""
-        time.sleep(LASTS)
-
-    @abstractmethod
-    def end(self, rig: Rig) -> None:
-        """Take it back; from here on the arm must recover."""
 
 
 class PolicyKilled(Fault):
     name = "policy process killed"
+    cause = STALE
 
     def begin(self, rig: Rig) -> None:
         rig.policy.process.kill()
@@ -61,6 +35,7 @@ class PolicyKilled(Fault):
 
 class CameraStopped(Fault):
     name = "camera stopped"
+    cause = STALE
 
     def begin(self, rig: Rig) -> None:
         rig.camera.repeater.running.clear()
@@ -94,6 +69,7 @@ class CameraResized(CameraStopped):
 
 class GarbageImages(Fault):
     name = "garbage and truncated JPEG"
+    cause = STALE
 
     def begin(self, rig: Rig) -> None:
         spoils: tuple[Callable[[bytes], bytes], ...] = (
@@ -111,7 +87,9 @@ class GarbageImages(Fault):
 class ClockJump(Fault):
     name = "clock jump"
     holds = False
-    sim_time = True
+    stand = "simulated time"
+    unnoticed = True
+    cause = "time|clock|jump|waiting for a chunk"
 
     def begin(self, rig: Rig) -> None:
         rig.jump(random.choice((-1, 1)) * random.uniform(3.0, 300.0))
@@ -122,6 +100,8 @@ class ClockJump(Fault):
 
 class InstructionFlood(Fault):
     name = "instruction flood at 100 Hz"
+    unnoticed = True
+    cause = "policy says stop|instruction"
     holds = False
 
     def begin(self, rig: Rig) -> None:
@@ -140,6 +120,8 @@ class InstructionFlood(Fault):
 
 class ParameterFlood(Fault):
     name = "parameter flood"
+    unnoticed = True
+    cause = f"{STALE}|policy says stop|held"
     holds = False
 
     def prepare(self, rig: Rig) -> None:
@@ -166,6 +148,7 @@ class ParameterFlood(Fault):
 
 class PeerRestarted(Fault):
     name = "DDS peer restarted"
+    cause = STALE
 
     def begin(self, rig: Rig) -> None:
         rig.camera.leave()
@@ -176,6 +159,7 @@ class PeerRestarted(Fault):
 
 class LifecycleWalk(Fault):
     name = "lifecycle transitions in random order"
+    cause = "policy says stop"
     walk = (
         Transition.TRANSITION_CONFIGURE,
         Transition.TRANSITION_ACTIVATE,
@@ -198,20 +182,6 @@ class LifecycleWalk(Fault):
 
     def end(self, rig: Rig) -> None:
         rig.bring_up()
-
-
-FAULTS: tuple[type[Fault], ...] = (
-    PolicyKilled,
-    CameraStopped,
-    PolicyStalled,
-    CameraResized,
-    GarbageImages,
-    ClockJump,
-    InstructionFlood,
-    ParameterFlood,
-    PeerRestarted,
-    LifecycleWalk,
-)
 
 
 def _any_value(setting: Setting) -> Any:

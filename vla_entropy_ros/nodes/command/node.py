@@ -287,11 +287,8 @@ class CommandNode(TunableNode):
     def _report(self) -> Report:
         """Is the arm under control, and if it is held, why?"""
         values = self._settings.values
-        shown = {
-            "dry run": self._output.muted,
-            "command type": values["command_type"],
-            "action scale": values["action_scale"],
-        }
+        shown = {"dry run": self._output.muted}
+        shown |= {name.replace("_", " "): values[name] for name in ("command_type", "action_scale")}
         several = self._arm.several() or self._hazards.crowd()
         return self._situation().report(self._tally, shown, several, self._hazards.waiting, values["warn.clipped"])
 

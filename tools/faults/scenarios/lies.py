@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
@@ -25,6 +26,7 @@ from .stops import started
 AWAY = 0.28  # metres between two measured states
 GLITCH = {"poses": 0.3, "joints": 0.5}  # metres; radians or metres
 RATE = 10.0  # hertz
+FORGOTTEN = 1.5  # seconds after which a policy that was killed counts as a second one no more
 UNSOUND = ({"velocity": "nan"}, {"lower": "0.5", "upper": "-0.5"}, {"velocity": "-2"}, {"upper": "inf"})
 
 
@@ -85,10 +87,9 @@ class AllRefused(SecondPolicy):
     name = "policy in another frame: every chunk is refused"
     cause = "refused"
 
-    def appear(self, rig: Rig) -> Stranger:
-        """Let another policy take the policy's place."""
+    def approach(self, rig: Rig) -> None:
         rig.policy.process.kill()
-        return super().appear(rig)
+        time.sleep(FORGOTTEN)
 
     def saying(self, rig: Rig) -> Callable[[], Any]:
         """Something in another frame."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -27,14 +27,16 @@ from vla_entropy_ros.control.kinematics import slow_joints
 from vla_entropy_ros.control.pose import AT_REST, Velocity, velocity
 from vla_entropy_ros.sim.arm import HOME as JOINTS_HOME
 
-from .test_gate import HOME, LIMITS, PERIOD, gate
+from .test_gate import HOME, LIMITS, PERIOD, gate, moved
 from .test_kinematics import ARM
 
 SLACK = 2e-6
 STEP, TURN = LIMITS.max_speed * PERIOD, LIMITS.max_turn_speed * PERIOD
 anything = st.one_of(st.floats(), st.floats(-2, 2), st.sampled_from([np.nan, np.inf, -np.inf, 1e308, 0.0]))
 vectors = st.lists(anything, min_size=3, max_size=3).map(np.array)
-near = st.lists(st.floats(-0.08, 0.08), min_size=3, max_size=3).map(np.array)
+near = st.sampled_from([0.08, 0.01]).flatmap(
+    lambda far: st.lists(st.floats(-far, far), min_size=3, max_size=3).map(np.array)
+)
 turns = st.one_of(near, st.lists(st.floats(-1.0, 1.0), min_size=3, max_size=3).map(np.array))
 sound_poses = st.builds(
     lambda xyz, turn: Pose(HOME.position + xyz, (Rotation.from_rotvec(turn) * HOME.rotation).as_quat()), near, turns
@@ -43,6 +45,7 @@ any_poses = st.one_of(sound_poses, st.builds(Pose, vectors, st.lists(anything, m
 
 
 @given(st.lists(st.tuples(any_poses, sound_poses, st.booleans(), st.booleans()), max_size=12))
+@example([(moved(0.004), HOME, True, False), (moved(0.012), HOME, True, False)])
 @settings(max_examples=150, deadline=None)
 def test_no_sequence_of_targets_passes_outside_the_limits(sequence: list[tuple[Pose, Pose, bool, bool]]) -> None:
     narrow = replace(LIMITS, workspace_high=(0.455, 0.4, 0.6))

@@ -11,12 +11,14 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from rclpy.context import Context
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, String
 
 from vla_entropy_ros.nodes.common.diagnostics import ERROR, OK, STALE, WARN
 from vla_entropy_ros.nodes.common.messages import is_stop
+from vla_entropy_ros.nodes.policy.node import PolicyNode
 
 from .robot import INSTRUCTION, Robot
 from .test_robot_state import Sensed
@@ -213,3 +215,37 @@ def test_all_is_well_without_a_word(robot: Robot) -> None:
         return all(status is not None and status.level == OK for status in tasks)
 
     robot.stage.until(fine, "three times OK")
+
+
+def test_a_second_node_of_the_name_is_told_also_while_nothing_is_loaded(
+    stage: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = Robot(stage, checkpoint)
+    monkeypatch.setattr(type(robot.node._diagnostics.twins), "problem", "two nodes are called /policy")
+    status = stage.diagnostic("policy: inference", lambda status: status.message == "two nodes are called /policy")
+    assert status.level == WARN
+
+
+def test_a_callback_that_fails_orders_a_stop_and_the_node_goes_on(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot.tick()
+
+    def broken() -> str | None:
+        raise RuntimeError("no graph")
+
+    inputs = robot.node._inputs
+    assert inputs is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(inputs, "match", broken)
+        robot.stage.until(lambda: is_stop(robot.chunks[-1]), "the order to stop")
+        said = "match failed: RuntimeError: no graph"
+        robot.stage.diagnostic("policy: inference", lambda status: status.message.startswith(said))
+    robot.tick()
+
+
+def test_names_and_commands_are_those_of_the_namespace(stage: Any, checkpoint: Path) -> None:
+    values = [Parameter(name, value=value) for name, value in {"checkpoint": str(checkpoint)}.items()]
+    stage.add(PolicyNode(namespace="/left", parameter_overrides=values))
+    said = "unconfigured, nothing is loaded: ros2 lifecycle set /left/policy configure"
+    stage.diagnostic("left/policy: inference", lambda status: status.message == said)

@@ -122,7 +122,7 @@ class Diagnostics:
         report = task()
         if (failure := self._node.failure) is not None:
             return replace(report, level=ERROR, message=failure)
-        twin = self.twins.problem if report.level in (OK, WARN) else None
+        twin = self.twins.problem if report.level != ERROR else None
         return report if twin is None else replace(report, level=WARN, message=twin)
 
     def _status(self, name: str, report: Report) -> DiagnosticStatus:

@@ -91,6 +91,21 @@ def test_nobody_can_agree_to_a_jump_before_it_can_be_told_from_one_that_comes_ba
     assert judge.judge(0.9, 0.32, 0.32)
 
 
+def test_somebody_can_agree_once_a_liar_who_was_believed_is_silent() -> None:
+    """Its values lay so near to the arm that they were trusted, and those of the arm jump since."""
+    judge, now = joint_judge(), 0.0
+    assert judge.judge(0.14, now, now)
+    for step in range(1, 40):
+        now = step * PERIOD
+        judge.judge(0.0 if step % 5 == 4 else 0.14 + 0.002 * step, now, now)
+    for _ in range(round(2 * SETTLED / PERIOD)):
+        now += PERIOD
+        judge.judge(0.22, now, now)
+    assert judge.confirm(now) is None
+    assert judge.judge(0.22, now + PERIOD, now + PERIOD)
+    assert judge.problem(now + PERIOD) is None
+
+
 def test_an_arm_that_was_not_measured_for_a_while_may_be_elsewhere() -> None:
     judge = pose_judge()
     assert judge.judge(at(0.3), 0.0, 0.0)

@@ -27,19 +27,18 @@ from trajectory_msgs.msg import JointTrajectory
 from tools.faults.peers import JOINTS, JointedArm
 from vla_entropy_ros.control import Command, Kinematics, Limits, Motion, Pose, limits_of, read_chain
 from vla_entropy_ros.control.chunk import ACTION_NAMES
-from vla_entropy_ros.nodes.command import arm, joint_arm
+from vla_entropy_ros.nodes.command import arm, hazards, joint_arm
 from vla_entropy_ros.nodes.command.node import CommandNode
 from vla_entropy_ros.nodes.common import listen
 from vla_entropy_ros.nodes.common.messages import chunk_message, pose_from, pose_message, stop_message
 
 from .arm import HOME
+from .histories import NOW, events
 
 RATE = 50.0  # hertz
-NOW = 1.7e9  # seconds
 TIGHT = 2e-6  # metres, radians and per second: twice what the node may round by
 KINEMATICS = Kinematics(read_chain(JointedArm.description, "base_link", "tool"))
 NOT_A_NUMBER = JointedArm.description.replace('velocity="2"', 'velocity="nan"')
-NAN, HUGE = float("nan"), 1.7e308
 KINDS = ("pose_stamped", "twist_stamped", "joint_trajectory", "chunk")
 
 
@@ -59,7 +58,7 @@ class Played:
     sent: int = 0
 
     def __post_init__(self) -> None:
-        values = {"command_type": self.kind, "rate": RATE, "action_scale": 1.0, "enabled": True}
+        values = {"command_type": self.kind, "rate": RATE, "action_scale": 1.0}
         self.node = CommandNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
         self.at = HOME
         self.joints = np.zeros(len(JOINTS))
@@ -111,7 +110,7 @@ class Played:
         node = self.node
         orders: dict[str, Callable[[], object]] = {
             "stop": lambda: node._hazards._hear(stop_message(stamp(self.now), "base_link"), self._info("a")),
-            "emergency": lambda: node._on_emergency_stop(Bool(data=True)),
+            "emergency": lambda: node._on_stop(Bool(data=True)),
             "release": lambda: node._on_release(Trigger.Request(), Trigger.Response()),
             "enable": lambda: node._on_enable(SetBool.Request(data=True), SetBool.Response()),
             "disable": lambda: node._on_enable(SetBool.Request(data=False), SetBool.Response()),
@@ -230,46 +229,6 @@ class Played:
             self.violations.append(f"gripper {message.data}, valid is {ends}")
 
 
-small = st.floats(-0.08, 0.08)
-wild = st.one_of(st.floats(-3.0, 3.0), st.sampled_from([NAN, math.inf, -math.inf, HUGE, -HUGE, 0.0]))
-good = st.lists(st.tuples(*[small] * 6, st.floats(0.0, 1.0)).map(list), min_size=1, max_size=4)
-bad = st.lists(st.lists(wild, min_size=7, max_size=7), min_size=1, max_size=3)
-TUNED = {
-    "action_scale": st.floats(0.0, 2.0),
-    "limits.max_speed": st.floats(0.001, 5.0),
-    "limits.max_translation": st.floats(0.001, 0.5),
-    "limits.lead_translation": st.floats(0.001, 0.5),
-    "workspace.x.low": st.floats(0.0, 0.5),
-    "workspace.x.high": st.floats(0.4, 0.9),
-    "gripper.open": st.floats(-5.0, 5.0),
-    "dry_run": st.booleans(),
-    "chunk.blending": st.floats(0.0, 0.9),
-    "pose_timeout": st.floats(0.02, 5.0),
-}
-events = st.one_of(
-    st.tuples(st.just("tick"), st.sampled_from([0.5, 1.0, 1.0, 1.0, 2.0, 25.0])),
-    st.tuples(st.just("measure"), st.just(0.0), st.just(0.0), st.none()),
-    st.tuples(
-        st.just("measure"), st.sampled_from([0.0, 0.0, 0.02, 0.3, -0.3]), st.sampled_from([0.0, 0.0, 0.6, -0.6, NOW]),
-        st.one_of(st.none(), wild),
-    ),
-    st.tuples(st.just("offer"), good, st.just(0.0), st.just("a"), st.just("base_link")),
-    st.tuples(
-        st.just("offer"), st.one_of(good, bad), st.sampled_from([0.0, 0.1, 3.0, -3.0]), st.sampled_from(["a", "b"]),
-        st.sampled_from(["base_link", "base_link", "map"]),
-    ),
-    st.tuples(
-        st.just("order"),
-        st.sampled_from(
-            ["stop", "emergency", "release", "enable", "enable", "disable", "jump of time", "twin", "other description",
-             "description"]
-        ),
-    ),
-    st.sampled_from(sorted(TUNED)).flatmap(lambda name: st.tuples(st.just("set"), st.just(name), TUNED[name])),
-    st.tuples(st.just("break_down"), st.lists(wild, min_size=8, max_size=8), st.booleans()),
-)  # fmt: skip
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=st.lists(events, min_size=5, max_size=60))
@@ -278,7 +237,7 @@ def test_nothing_leaves_that_is_not_finite_outside_limits_or_against_a_hold(
 ) -> None:
     played = Played(kind)
     clock = SimpleNamespace(monotonic=lambda: played.steady)
-    for module in (arm, joint_arm, listen):
+    for module in (arm, hazards, joint_arm, listen):
         monkeypatch.setattr(module, "time", clock)
     try:
         played.measure(0.0, 0.0, None)
@@ -295,7 +254,7 @@ def test_the_histories_do_move_the_arm(monkeypatch: pytest.MonkeyPatch, kind: st
     """The property above is not one of a node that never sends anything."""
     played = Played(kind)
     clock = SimpleNamespace(monotonic=lambda: played.steady)
-    for module in (arm, joint_arm, listen):
+    for module in (arm, hazards, joint_arm, listen):
         monkeypatch.setattr(module, "time", clock)
     played.measure(0.0, 0.0, None)
     played.order("enable")

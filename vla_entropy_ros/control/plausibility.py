@@ -78,7 +78,8 @@ class Plausibility(Generic[V]):
     def confirm(self, now: float) -> str | None:
         """Trust where the arm is measured now; why that can't be done while it jumps to and fro, None when it is."""
         if self._rival is not None and self._trusted is not None:
-            to_and_fro = self._trusted.came > self._began and now - self._jumped < SETTLED
+            both = min(self._trusted.came, self._jumped) > now - SETTLED  # speak
+            to_and_fro = both and self._trusted.came > self._began
             if to_and_fro or now - self._began < SEEN:
                 return self._jump
             if self._rival.came > self._trusted.came:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +17,8 @@ from trajectory_msgs.msg import JointTrajectory
 from ..common.listen import SafetyInput, Speakers, subscribe
 from ..common.messages import is_stop
 
+LISTENING = 2.0  # seconds after the start in which a stop that was latched before is heard, on a busy machine too
+LISTENS = "listening for an emergency stop from before the start"
 LOOK_PERIOD = 0.5  # seconds between two looks at the graph
 
 
@@ -22,7 +26,8 @@ class Hazards:
     """Subscribes to chunks and to the emergency stop, and knows when they can't be relied on.
 
     on_chunk gets a chunk from the only one who sends them; on_conflict is called at the first of a second one instead;
-    on_stop gets each message on `emergency_stop`, whatever quality of service it was sent with.
+    on_stop gets each message on `emergency_stop`, whatever quality of service it was sent with. listen_first: an arm
+    that is enabled from the start waits until a stop from before would have been heard.
     """
 
     def __init__(
@@ -31,6 +36,7 @@ class Hazards:
         on_chunk: Callable[[JointTrajectory], None],
         on_conflict: Callable[[], None],
         on_stop: Callable[[Bool], None],
+        listen_first: bool,
     ) -> None:
         self._node, self._on_chunk, self._on_conflict = node, on_chunk, on_conflict
         self._topic = node.resolve_topic_name("action_chunk")
@@ -38,10 +44,13 @@ class Hazards:
         subscribe(node, JointTrajectory, "action_chunk", self._hear, QoSProfile(depth=1))
         self._stops = SafetyInput(node, Bool, "emergency_stop", on_stop)
         self._unheard: str | None = None
+        self._listens_until = time.monotonic() + LISTENING if listen_first else -math.inf
         node.create_timer(LOOK_PERIOD, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def problem(self) -> str | None:
         """Why the arm must be held; None when nothing is against motion."""
+        if time.monotonic() < self._listens_until:
+            return LISTENS
         if self._unheard is not None:
             return f"an emergency stop could not be heard: {self._unheard}"
         if (names := self._speakers.several) is not None:

@@ -60,8 +60,6 @@ class JointArm(Measurement):
     @property
     def pose(self) -> Pose | None:
         """Pose of the tool, from the joints."""
-        if self._place is None and self.kinematics is not None and (joints := self.joints) is not None:
-            self._place = self.kinematics.forward(joints)
         return self._place
 
     def problem(self, now: float) -> str | None:
@@ -98,7 +96,7 @@ class JointArm(Measurement):
         for place, one in enumerate(self._plausible):
             if one.newest is not None:
                 self._values[place], self._stamps[place] = one.newest
-        self._place = None
+        self._walk()
         return next((reason for reason in reasons if reason is not None), None)
 
     def forget(self) -> None:
@@ -161,7 +159,12 @@ class JointArm(Measurement):
         for name in mine:
             self._take(name, positions[name], stamp, now)
             self._note_owner(name, source)
-        self._place = None
+        self._walk()
+
+    def _walk(self) -> None:
+        """Work out where the tool is, when joints come and not when a command is due."""
+        if self.kinematics is not None and (joints := self.joints) is not None:
+            self._place = self.kinematics.forward(joints)
 
     def _take(self, name: str, value: float, stamp: float, now: float) -> None:
         place = self._places[name]

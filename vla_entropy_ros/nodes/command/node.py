@@ -36,7 +36,7 @@ from .hazards import Hazards
 from .joint_arm import JointArm
 from .outputs import make_output
 from .settings import COMMAND_SETTINGS
-from .situation import EMERGENCY, Situation, Tally
+from .situation import EMERGENCY, Situation, Tally, Trouble
 
 LOG_PERIOD = 5.0  # seconds between two lines about the same refusal
 FAREWELL = 0.3  # seconds the last command has to arrive
@@ -63,6 +63,7 @@ class CommandNode(TunableNode):
         self._gate = Gate(self._limits, 1.0 / values["rate"])
         self._guard = Guard(values["enabled"])
         self._tally = Tally()
+        self._trouble = Trouble()
         self._anchored = False
         self._last_time = -math.inf
         self._command: Command | None = None
@@ -75,7 +76,7 @@ class CommandNode(TunableNode):
         kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._state = self.create_publisher(String, "~/state", kept)
         self._diagnostics = Diagnostics(self, "command", {"safety": self._report}, stop)
-        self._hazards = Hazards(self, self._on_chunk, self._on_conflict, self._on_emergency_stop)
+        self._hazards = Hazards(self, self._on_chunk, self._on_conflict, self._on_stop, values["enabled"])
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/release", self._on_release)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # commands go on when simulated time stands still
@@ -106,14 +107,21 @@ class CommandNode(TunableNode):
         return float(self._settings.values["pose_timeout"])
 
     def _hazard(self) -> str | None:
-        """Why the arm must be held although it is measured well; None when nothing is against motion."""
+        """Why an arm that is measured well must be held all the same; None when nothing is against motion."""
         return self._hazards.problem() or self._diagnostics.twins.problem
+
+    def _look(self, now: float) -> Trouble:
+        """See what keeps the arm from moving at time `now` [s]."""
+        problem = self._arm.problem(now)
+        self._trouble = Trouble(problem, problem and self._arm.jump(now), self._hazard())
+        return self._trouble
 
     def _apply(self, values: Values) -> None:
         self._limits = self._commander.limits = self._gate.limits = limits_of(values)
         self._commander.rules = rules_of(values)
         if values["dry_run"] and not self._output.muted and self._guard.enabled:
             self._hold("a dry run begins")  # the last thing the arm hears
+        self._anchored &= values["dry_run"] == self._output.muted  # the arm is where it was before a dry run
         self._output.muted = values["dry_run"]
 
     def _on_chunk(self, message: JointTrajectory) -> None:
@@ -129,20 +137,19 @@ class CommandNode(TunableNode):
             self._commander.stop(str(error))
             self._refuse(error)
             return
-        now = self._now()
         try:
-            self._commander.offer(chunk, now)
+            self._commander.offer(chunk, now := self._now())
         except ChunkError as error:
             self._refuse(error)
             return
         self._tally.accept()
-        if self._arm.pose is not None and self._arm.problem(now) is None and self._hazard() is None:
+        if self._look(now)[::2] == (None, None) and self._arm.pose is not None:
             actions = self._commander.limited(chunk, self._arm.pose)
             self._output.forward(actions, chunk.period, message.header.stamp)
 
     def _on_conflict(self) -> None:
         """Hold at once: two policies that take turns move the arm to where neither means it to be."""
-        if self._guard.enabled and (hazard := self._hazards.problem()) is not None:
+        if self._guard.enabled and (hazard := self._look(self._now()).hazard) is not None:
             self._commander.stop(hazard)
             self.get_logger().error(hazard, throttle_duration_sec=LOG_PERIOD)
             self._say()
@@ -151,7 +158,7 @@ class CommandNode(TunableNode):
         self._tally.refuse(str(error))
         self.get_logger().error(str(error), throttle_duration_sec=LOG_PERIOD)
 
-    def _on_emergency_stop(self, message: Bool) -> None:
+    def _on_stop(self, message: Bool) -> None:
         """Hold the arm, now and until released; false asks for nothing."""
         if not message.data or self._guard.latched:
             return
@@ -170,10 +177,11 @@ class CommandNode(TunableNode):
         self._last_time = now
         if not self._guard.commanding:
             return
-        if (problem := self._arm.problem(now)) is not None:
+        problem, _, hazard = self._look(now)
+        if problem is not None:
             self._rest(problem)
             return
-        if (hazard := self._hazard()) is not None:
+        if hazard is not None:
             self._commander.stop(hazard)
         assert self._arm.pose is not None
         if not self._anchored:
@@ -189,7 +197,7 @@ class CommandNode(TunableNode):
 
     def _send(self, pose: Pose, now: float) -> None:
         """Send the command of time `now` [s] to an arm measured at `pose`."""
-        if self._guard.enabled and self._hazard() is None:
+        if self._guard.enabled and self._trouble.hazard is None:
             self._gate.free()
         else:
             self._gate.hold()
@@ -228,7 +236,7 @@ class CommandNode(TunableNode):
         """Drop what runs and bring the arm to rest now, where it is measured if that can be relied on."""
         self._commander.stop(reason)
         now = self._now()
-        if self._arm.pose is not None and self._arm.problem(now) is None:
+        if self._look(now).problem is None and self._arm.pose is not None:
             self._send(self._arm.pose, now)
         else:
             self._rest(reason)
@@ -237,7 +245,8 @@ class CommandNode(TunableNode):
         """Start from where the arm is, with chunks observed from now on; or hold it there and publish nothing more."""
         now = self._now()
         if request.data:
-            reason = self._guard.switch_on(self._arm.confirm(now) or self._arm.problem(now) or self._hazard())
+            doubt, trouble = self._arm.confirm(now), self._look(now)
+            reason = self._guard.switch_on(doubt or trouble.problem or trouble.hazard)
             response.success, response.message = reason is None, "" if reason is None else f"not enabled: {reason}"
             self._tally.forget()
             self._anchored = False
@@ -274,21 +283,14 @@ class CommandNode(TunableNode):
             self._diagnostics.hurry()
 
     def _situation(self) -> Situation:
-        now = self._now()
-        return Situation(
-            guard=self._guard,
-            command=self._command,
-            jump=self._arm.jump(now),
-            problem=self._arm.problem(now),
-            hazard=self._hazard(),
-            refusal=self._tally.refusal,
-        )
+        return Situation(self._guard, self._command, self._trouble, self._tally.refusal)
 
     def _report(self) -> Report:
         """Is the arm under control, and if it is held, why?"""
         values = self._settings.values
         shown = {"dry run": self._output.muted}
         shown |= {name.replace("_", " "): values[name] for name in ("command_type", "action_scale")}
+        self._look(self._now())
         several = self._arm.several() or self._hazards.crowd()
         return self._situation().report(self._tally, shown, several, self._hazards.waiting, values["warn.clipped"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ...control import Command, Guard, Motion, Saturation
 from ..common.diagnostics import ERROR, OK, STALE, WARN, Report, RollingWindow
@@ -53,19 +54,25 @@ class Tally:
         return time.monotonic() - self._waiting_since
 
 
+class Trouble(NamedTuple):
+    """What keeps the arm from moving, each in a line or None.
+
+    problem: why where it is measured can't be relied on; jump: the same, where the arm can't have done it; hazard: why
+    it is held although it is measured well.
+    """
+
+    problem: str | None = None
+    jump: str | None = None
+    hazard: str | None = None
+
+
 @dataclass(frozen=True)
 class Situation:
-    """The command node at one instant, each trouble in a line or None.
-
-    jump: what the arm can't have done; problem: why it can't be relied on where it is measured, the jump among it;
-    hazard: why it is held although it is measured well; refusal: of the last chunk.
-    """
+    """The command node at one instant. refusal: why the last chunk was refused; None where it was not."""
 
     guard: Guard
     command: Command | None
-    jump: str | None
-    problem: str | None
-    hazard: str | None
+    trouble: Trouble
     refusal: str | None
 
     @property
@@ -80,10 +87,11 @@ class Situation:
             return ERROR, f"holding: {EMERGENCY}"
         if not self.guard.enabled:
             return OK, "disabled"
-        if self.jump is not None or self.hazard is not None:
-            return ERROR, f"holding: {self.jump or self.hazard}"
-        if self.problem is not None:
-            return STALE, f"no commands: {self.problem}"
+        problem, jump, hazard = self.trouble
+        if jump is not None or hazard is not None:
+            return ERROR, f"holding: {jump or hazard}"
+        if problem is not None:
+            return STALE, f"no commands: {problem}"
         return self._motion()
 
     def _motion(self) -> tuple[bytes, str]:
@@ -123,7 +131,7 @@ class Situation:
             "actions clipped": ", ".join(f"{name} {share:.0%}" for name, share in saturation.by_limit.items()) or "-",
             "last refusal": tally.refusal or "-",
         }
-        trouble = self.jump or self.hazard or self.problem
+        trouble = self.trouble.jump or self.trouble.hazard or self.trouble.problem
         if line == "disabled" and trouble is not None:
             return Report(WARN, f"disabled, and can't be enabled: {trouble}", values)
         if line == WAITING and tally.waited > PATIENCE:

@@ -30,6 +30,7 @@ STEP = 0.02  # seconds of physics between two joint states
 BEHIND = 0.1  # seconds that are made up for; what is more is lost, so a slow machine never spirals
 START_TIME = 60.0  # seconds to build the scene and draw the first image
 RESET_TIME = 5.0  # seconds
+AWAY = 0.4  # seconds without joints and pose after a reset: an arm that were elsewhere at once would be a fault
 SLOW = 0.9  # share of real time below which a warning is due
 LOG_PERIOD = 5.0  # seconds between two lines about the same refusal
 
@@ -136,6 +137,7 @@ class SimulatorNode(TunableNode):
         self._opening.take()
         self._not_before = seconds(self._now())
         self._due = self._image_due = time.monotonic()
+        self._away_until = self._due + AWAY
         self._success.publish(Bool(data=False))
         self._asked = ""
         self._publish_instruction()
@@ -155,8 +157,9 @@ class SimulatorNode(TunableNode):
         if self._time is not None:
             self._time.publish(Clock(clock=self._now()))
         self._steps.add(STEP)
-        self._publish_state()
         now = time.monotonic()
+        if now >= self._away_until:
+            self._publish_state()
         if now >= self._image_due:
             self._publish_image()
             period = 1.0 / self._settings.values["camera.rate"]

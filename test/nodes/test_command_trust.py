@@ -15,24 +15,17 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_entropy_ros.control import Motion, Pose
+from vla_entropy_ros.control import Pose
 from vla_entropy_ros.control.chunk import ACTION_NAMES
 from vla_entropy_ros.nodes.command.node import CommandNode
 from vla_entropy_ros.nodes.common.messages import chunk_message, pose_message
 
 from .arm import FORWARD, HOME, PERIOD, Arm, farthest, last_away
+from .test_command_safety import moving
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 ELSEWHERE = Pose(HOME.position + np.array([0.28, 0.0, 0.0]), HOME.quaternion)
 BACKWARD = tuple(-value if number < 3 else value for number, value in enumerate(FORWARD))
-
-
-def moving(stage: Any, **overrides: Any) -> Arm:
-    """An arm in motion."""
-    arm = Arm(stage, {"chunk.stale_after": 50.0, **overrides}).ready()
-    arm.offer()
-    stage.until(lambda: arm.state() is Motion.TRACKING, "motion")
-    return arm
 
 
 def tracks_again(arm: Arm) -> Any:

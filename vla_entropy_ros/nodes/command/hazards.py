@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
-from ..common.listen import SafetyInput, Speakers, subscribe
+from ..common.listen import SafetyInput, Speakers, publisher_name, subscribe
 from ..common.messages import is_stop
 
 LISTENING = 2.0  # seconds after the start in which a stop that was latched before is heard, on a busy machine too
@@ -60,7 +60,7 @@ class Hazards:
     def crowd(self) -> str | None:
         """Who else could send chunks but is silent; None where there is one publisher at most. Asks the graph."""
         infos = self._node.get_publishers_info_by_topic(self._topic)
-        names = sorted({f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos})
+        names = sorted(set(map(publisher_name, infos)))
         return f"several could send on {self._topic}: {', '.join(names)}; end all but one" if len(names) > 1 else None
 
     def waiting(self) -> str:
@@ -68,7 +68,7 @@ class Hazards:
         infos = self._node.get_publishers_info_by_topic(self._topic)
         if not infos:
             return f"nobody publishes on {self._topic}: start the policy, or remap action_chunk"
-        name = f"{infos[0].node_namespace.rstrip('/')}/{infos[0].node_name}"
+        name = publisher_name(infos[0])
         return f"{name} sends none on {self._topic}: is it active (ros2 lifecycle get {name}), and what does it say?"
 
     def _hear(self, message: JointTrajectory, info: Mapping[str, Any]) -> None:

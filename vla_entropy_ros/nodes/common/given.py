@@ -138,6 +138,8 @@ class Given:
                 others.append(section.key)
         told = [f"section {section.key}: {', '.join(section.values) or 'nothing'}" for section in applied]
         rest = f"; not for this node: {', '.join(others)}" if others else ""
+        if applied and not siblings and not others and not any(section.values for section in applied):
+            return  # as launch writes it for a node without arguments
         if applied or siblings:
             verdict.facts.append(f"parameters from {file.path}: {'; '.join(told) or 'none'}{rest}")
         elif others:

@@ -11,6 +11,7 @@ from typing import Any
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 DEPTH = 10
 RECENT = 1.0  # seconds: who has spoken within is speaking
@@ -41,6 +42,16 @@ def with_info(callback: Callable[[Any, Mapping[str, Any]], object]) -> Callable[
     two = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("message", "info")]
     heard.__signature__ = inspect.Signature(two)  # type: ignore[attr-defined]
     return heard
+
+
+def type_name(kind: type) -> str:
+    """A message type as `ros2 topic info` writes it."""
+    return "/".join((kind.__module__.split(".")[0], "msg", kind.__name__))
+
+
+def publisher_name(info: TopicEndpointInfo) -> str:
+    """The full name of the node behind an end of a topic, as the graph tells it."""
+    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
 
 
 class Speakers:
@@ -85,7 +96,7 @@ class Speakers:
     def names(self, sources: list[Source]) -> str:
         """The nodes behind `sources`, as the graph tells them."""
         known = {
-            bytes(info.endpoint_gid)[:16]: f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            bytes(info.endpoint_gid)[:16]: publisher_name(info)
             for info in self._node.get_publishers_info_by_topic(self._topic)
         }
         found = [known.get(source, UNKNOWN) for source in sources]  # type: ignore[call-overload]
@@ -124,7 +135,7 @@ class SafetyInput:
 
     def __init__(self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], depth: int = DEPTH) -> None:
         self._node, self._topic, self._callback = node, node.resolve_topic_name(topic), callback
-        self._kind = "/".join((kind.__module__.split(".")[0], "msg", kind.__name__))
+        self._kind = type_name(kind)
         self._seen: deque[tuple[Any, ...]] = deque(maxlen=REMEMBERED)
         self._subscriptions = [
             node.create_subscription(
@@ -147,7 +158,7 @@ class SafetyInput:
         """Who publishes something here that can't be heard, in one line; None when there is nobody. Asks the graph."""
         for info in self._node.get_publishers_info_by_topic(self._topic):
             if info.topic_type != self._kind:
-                name = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+                name = publisher_name(info)
                 return f"{self._topic}: {name} publishes {info.topic_type}, which can't be heard; expected {self._kind}"
         return None
 

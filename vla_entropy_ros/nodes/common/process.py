@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -101,6 +102,8 @@ def run(name: str, make: Callable[..., N], close: Callable[[N], None], args: Seq
             logger.fatal(f"no orderly end: {one_line(error)}")
             stop.request(1)
         node.destroy_node()
+        del node
+        gc.collect()  # a lifecycle node holds itself: unless it goes now, it stays in the graph for some 20 s
         rclpy.try_shutdown()
     return stop.status
 

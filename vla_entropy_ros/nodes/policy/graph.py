@@ -6,13 +6,10 @@ from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from ..common.listen import publisher_name, type_name
+
 SHOWN = 6  # topics or nodes in one line
 BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
-
-
-def type_name(kind: type) -> str:
-    """A message type as `ros2 topic info` writes it."""
-    return "/".join((kind.__module__.split(".")[0], "msg", kind.__name__))
 
 
 IMAGES = (type_name(Image), type_name(CompressedImage))
@@ -23,7 +20,7 @@ def publishers(node: Node, topic: str, kind: type, asked: ReliabilityPolicy | No
     infos = node.get_publishers_info_by_topic(topic)
     if not infos:
         return "nobody publishes there"
-    names = listed(sorted({f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos}))
+    names = listed(sorted(set(map(publisher_name, infos))))
     others = sorted({info.topic_type for info in infos} - {type_name(kind)})
     if others and len(others) == len({info.topic_type for info in infos}):
         return f"{names} publishes {', '.join(others)} there, expected {type_name(kind)}"

@@ -135,8 +135,13 @@ def test_after_a_signal_the_last_thing_on_the_wire_is_the_hold(stage: Any, tmp_p
             return len(arm.targets) > 2
 
         stage.until(measured, "targets")
-        arm.offer()
-        stage.until(lambda: last_away(arm) > 0.01, "motion")
+
+        def moves() -> bool:
+            arm.offer()  # again: at first the node listens for an emergency stop from before
+            time.sleep(0.05)
+            return last_away(arm) > 0.01
+
+        stage.until(moves, "motion", 20.0)
         arm.measure()
         running.signal(ending)
         stage.until(lambda: running.process.poll() is not None, "the end", 20.0)

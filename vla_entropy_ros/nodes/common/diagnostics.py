@@ -93,7 +93,7 @@ class Diagnostics:
         stop: Stop | None = None,
     ) -> None:
         self._node, self._stop = node, stop or Stop()
-        self._published = float("-inf")
+        self._published = time.monotonic()  # a node that has just begun knows of nobody yet
         self.twins = Twins(node)
         self._hardware_id = hardware_id
         self._tasks = tasks

@@ -62,9 +62,12 @@ def test_an_arm_torn_from_its_target_is_held_where_it_is_until_the_next_chunk() 
     command = arm.command(10.04, torn)
     assert command.state is Motion.HOLDING
     assert "farther from its target than it may lead" in (command.reason or "")
-    np.testing.assert_array_equal(command.pose.position, torn.position)
-    arm.offer(chunk([0.01, 0, 0, 0, 0, 0, 1], stamp=10.05), now=10.05)
-    assert arm.command(10.06, torn).state is Motion.TRACKING
+    step = LIMITS.max_speed * STEP
+    held = [command.pose.position, *(arm.command(10.04 + STEP * n, torn).pose.position for n in range(1, 20))]
+    assert np.linalg.norm(np.diff(held, axis=0), axis=1).max() <= step + 1e-9  # a glitch is no leap
+    assert np.linalg.norm(held[-1] - torn.position) <= LIMITS.lead_translation + 1e-9
+    arm.offer(chunk([0.01, 0, 0, 0, 0, 0, 1], stamp=10.45), now=10.45)
+    assert arm.command(10.46, torn).state is Motion.TRACKING
 
 
 def test_a_chunk_right_after_a_stop_goes_on_from_the_target_without_a_step_back() -> None:
@@ -135,6 +138,8 @@ def test_a_held_arm_that_is_pushed_away_draws_its_target_along_and_is_not_sent_b
     arm.anchor(START)
     pushed = Pose(START.position + np.array([0.2, 0.0, 0.0]), DOWN)
     arm.command(10.0, START)
-    drawn = arm.command(10.02, pushed).pose
+    steps = [START.position, *(arm.command(10.02 + STEP * n, pushed).pose.position for n in range(20))]
+    assert np.linalg.norm(np.diff(steps, axis=0), axis=1).max() <= LIMITS.max_speed * STEP + 1e-9
+    drawn = arm.command(10.5, pushed).pose
     np.testing.assert_allclose(drawn.position, pushed.position - [LIMITS.lead_translation, 0, 0], atol=1e-9)
-    np.testing.assert_array_equal(arm.command(10.04, drawn).pose.position, drawn.position)
+    np.testing.assert_array_equal(arm.command(10.52, drawn).pose.position, drawn.position)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -15,21 +14,22 @@ from vla_entropy_ros.control.plausibility import (
     SETTLED,
     joint_distance,
     joint_excess,
-    joint_speeds,
     pose_distance,
     pose_excess,
 )
 
 PERIOD = 0.02
 LIMITS = Limits()
+TIMEOUT, LEAD = 0.5, 0.3  # seconds, radians
 
 
 def pose_judge() -> Plausibility[Pose]:
-    return Plausibility(pose_excess("current_pose", lambda: LIMITS), pose_distance)
+    return Plausibility(pose_excess("current_pose", lambda: LIMITS, lambda: TIMEOUT), pose_distance)
 
 
 def joint_judge(turns: bool = False) -> Plausibility[float]:
-    return Plausibility(joint_excess("elbow", lambda: 1.5, turns), joint_distance(turns))
+    excess = joint_excess("elbow", lambda: 1.5, lambda: LEAD, lambda: TIMEOUT, turns)
+    return Plausibility(excess, joint_distance(turns))
 
 
 def at(x: float) -> Pose:
@@ -44,7 +44,7 @@ def test_a_pose_that_jumps_is_a_fault_that_names_the_jump_and_passes_when_it_com
     assert not judge.judge(at(0.78), now + PERIOD, now + PERIOD)
     said = judge.problem(now + PERIOD)
     assert said is not None
-    assert said.startswith("current_pose jumped 0.28 m in 0.02 s, up to 0.08 can be")
+    assert said.startswith("current_pose jumped 0.28 m in 0.02 s, up to 0.04 can be")
     for step in range(2, round(SETTLED / PERIOD)):
         assert judge.judge(at(0.5), now + step * PERIOD, now + step * PERIOD)
         assert judge.problem(now + step * PERIOD) is not None
@@ -109,7 +109,16 @@ def test_somebody_can_agree_once_a_liar_who_was_believed_is_silent() -> None:
 def test_an_arm_that_was_not_measured_for_a_while_may_be_elsewhere() -> None:
     judge = pose_judge()
     assert judge.judge(at(0.3), 0.0, 0.0)
-    assert judge.judge(at(0.7), 0.4, 0.4)
+    assert judge.judge(at(0.55), 0.4, 0.4)
+
+
+def test_an_arm_that_was_brought_to_rest_since_is_where_its_last_target_was() -> None:
+    """However long ago that is: a driver that begins anew with zeros is not believed."""
+    judge = pose_judge()
+    judge.judge(at(0.3), 0.0, 0.0)
+    assert judge.judge(at(0.37), 5.0, 5.0)
+    assert not judge.judge(at(0.2), 10.0, 10.0)
+    assert str(judge.problem(10.0)).startswith("current_pose jumped 0.17 m in 5.00 s, up to 0.08 can be")
 
 
 def test_a_joint_that_goes_round_and_round_has_not_jumped() -> None:
@@ -143,10 +152,6 @@ def test_forgetting_trusts_whatever_comes_next() -> None:
     assert judge.judge(2.0, 2 * PERIOD, 2 * PERIOD)
 
 
-def test_a_joint_is_as_fast_as_described_or_as_the_limit_says() -> None:
-    assert joint_speeds(np.array([3.0, math.inf, 0.5]), 1.5).tolist() == [3.0, 1.5, 1.5]
-
-
 @given(st.lists(st.floats(-1.0, 1.0), min_size=1, max_size=60), st.floats(0.005, 0.1))
 def test_an_arm_inside_its_limits_is_never_doubted(steps: list[float], period: float) -> None:
     judge, position, now = joint_judge(), 0.0, 0.0
@@ -160,11 +165,12 @@ def test_an_arm_inside_its_limits_is_never_doubted(steps: list[float], period: f
 def test_what_is_trusted_never_moves_faster_than_the_arm_can(history: list[tuple[float, bool]]) -> None:
     judge, trusted, now = joint_judge(), list[tuple[float, float]](), 0.0
     for value, late in history:
-        now += 0.3 if late else PERIOD
+        now += 0.7 if late else PERIOD
         if judge.judge(value, now, now):
             trusted.append((value, now))
     for (before, then), (after, later) in itertools.pairwise(trusted):
-        assert abs(after - before) <= 2.0 * 1.5 * (later - then) + 0.1 + 1e-9
+        moved = 1.5 * (later - then + min(later - then, 0.1)) if later - then <= TIMEOUT else LEAD
+        assert abs(after - before) <= moved + 0.05 + 1e-9
 
 
 @pytest.mark.parametrize("value", [1e300, -1e300])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vla_entropy_ros.control import Commander, Limits, Pose, Rules, Saturation, excess
+from vla_entropy_ros.control.saturation import cut_by
 from vla_entropy_ros.settings import default_settings
 
 from .test_commander import DOWN, START, chunk
@@ -133,3 +134,9 @@ def test_an_arm_that_comes_back_from_outside_is_not_clipped() -> None:
     outside = Pose(np.array([0.9, 0.0, 0.2]), DOWN)
     assert clipped([[-0.03, 0, 0, 0, 0, 0, 1], [-0.01, 0.01, 0, 0, 0, 0, 1]], outside) == [NOTHING, NOTHING]
     assert clipped([[0.03, 0, 0, 0, 0, 0, 1]], outside) == [{"workspace"}]
+
+
+@pytest.mark.parametrize("opening", [5.0, -3.0])
+def test_a_gripper_that_is_asked_for_more_than_it_has_is_told(opening: float) -> None:
+    assert cut_by(START, np.array([0.0] * 6 + [opening]), 0.1, Limits()) == {"the gripper's 0 to 1"}
+    assert cut_by(START, np.array([0.0] * 6 + [1.004]), 0.1, Limits()) == frozenset()

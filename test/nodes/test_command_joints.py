@@ -180,3 +180,40 @@ def test_joints_that_were_moved_by_hand_while_disabled_are_held_where_they_are_n
     stage.until(lambda: len(arm.trajectories) > before + 3, "commands")
     for trajectory in arm.trajectories[before:]:
         np.testing.assert_allclose(trajectory.points[0].positions, moved, atol=1e-6)
+
+
+def test_an_empty_description_is_refused_also_as_the_first_one(stage: Any) -> None:
+    arm = JointedArm(stage)
+    arm.shape.publish(String(data=""))
+    stage.until(lambda: "robot_description refused: " in arm.enable().message, "the refusal")
+
+
+def test_other_joints_need_no_positions_and_hold_nothing_up(stage: Any) -> None:
+    """Wheels, for example, which tell velocities alone."""
+    arm = moving(stage)
+    wheels = stage.add(Node("base_driver")).create_publisher(JointState, "joint_states", 10)
+    stage.until(lambda: wheels.get_subscription_count() > 0, "a listener")
+    for _ in range(10):
+        message = JointState(name=["left_wheel", "right_wheel"], velocity=[1.0, 1.0])
+        message.header.stamp = arm.time()
+        wheels.publish(message)
+        time.sleep(0.02)
+    stage.until(tracks_again(arm), "motion")
+    assert arm.node._arm.problem(arm.node._now()) is None
+
+
+def test_a_joint_that_stands_twice_in_a_message_is_named(stage: Any) -> None:
+    arm = moving(stage)
+    tell(arm, arm.joints, [*NAMES, NAMES[2]], [*HOME_JOINTS, 0.0])
+    stage.until(lambda: f"joint '{NAMES[2]}' stands twice in one message" in arm.said(), "the name")
+
+
+def test_joints_that_are_renamed_under_way_are_said(stage: Any) -> None:
+    arm = moving(stage, pose_timeout=0.3)
+
+    def said() -> bool:
+        tell(arm, arm.joints, [f"r_{name}" for name in NAMES], HOME_JOINTS)
+        time.sleep(0.02)
+        return f"the last message told r_{NAMES[0]}" in arm.said()
+
+    stage.until(said, "what came instead")

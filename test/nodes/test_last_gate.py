@@ -24,7 +24,7 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from tools.faults.peers import JOINTS, JointedArm
+from tools.faults.peers import AT_HOME, JOINTS, JointedArm
 from vla_entropy_ros.control import Command, Kinematics, Limits, Motion, Pose, limits_of, read_chain
 from vla_entropy_ros.control.chunk import ACTION_NAMES
 from vla_entropy_ros.nodes.command import arm, hazards, joint_arm
@@ -61,7 +61,7 @@ class Played:
         values = {"command_type": self.kind, "rate": RATE, "action_scale": 1.0}
         self.node = CommandNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
         self.at = HOME
-        self.joints = np.zeros(len(JOINTS))
+        self.joints = np.array(AT_HOME)
         self.last: Any = None
         self.numbers = {"a": 0, "b": 0}
         self._patch()
@@ -148,7 +148,8 @@ class Played:
     @property
     def may_move(self) -> bool:
         node = self.node
-        clear = node._guard.enabled and not node._guard.latched and node._hazard() is None
+        hazard = node._hazards.problem() or node._diagnostics.twins.problem
+        clear = node._guard.enabled and not node._guard.latched and hazard is None
         return clear and node._arm.problem(self.now) is None
 
     def _judge(self, message: Any) -> None:

@@ -86,6 +86,7 @@ class Commander:
         self._opening: float | None = None  # as the last action asked for
         self._gripper = GripperHold()
         self._gripped: float | None = None  # as it was commanded
+        self._drawn: frozenset[str] = frozenset()  # by which lead the running action's target was held back or along
         self._deadline: float | None = None
         self._overdue: str | None = None  # why the arm is held from then on
         self._last_stamp: float | None = None
@@ -182,8 +183,9 @@ class Commander:
         clipped = self._begin_due(now, measured)
         pose = self._target(now, measured)
         if self.moving and self._torn_away(pose):
+            last = self._last or measured
             self.stop("the arm is farther from its target than it may lead: it was pushed, or does not follow")
-            pose = measured
+            pose = slow(last, measured, math.inf, self.limits, self.rules.period)
         if self.moving or self._gripped is None:
             self._gripped = self._gripper.hold(self._opening, now, self.rules.gripper_hold)
         if not self.moving:  # a target that was drawn along by a pushed arm does not go back
@@ -202,7 +204,12 @@ class Commander:
             elapsed = math.inf if self._last is None else now - self._last_time
             pose = slow(last, pose, elapsed, self.limits, self.rules.period)
             pose = Pose(keep_inside(pose.position, last.position, self.limits), pose.quaternion)
-        return limit_lead(pose, measured, self.limits)
+        led = limit_lead(pose, measured, self.limits)
+        if self.moving:
+            self._drawn |= held_back(pose, measured, self.limits)
+        if self.moving or self._last is None:
+            return led
+        return slow(self._last, led, math.inf, self.limits, self.rules.period)  # however far the arm was pushed
 
     def _torn_away(self, pose: Pose) -> bool:
         """Whether only a step that is too long would bring the target back to where it may lead the arm to."""
@@ -228,7 +235,8 @@ class Commander:
         end = limit_lead(self._goal, measured, self.limits)
         clipped = cut_by(end, action, self._period, self.limits, self.rules.tool)
         if now < self._began + 2.0 * self._period:  # else a command came late: what is caught up runs ahead by itself
-            clipped |= held_back(self._goal, measured, self.limits)
+            clipped |= held_back(self._goal, measured, self.limits) | self._drawn
+        self._drawn = frozenset()
         self._start = end if self._last is None else self._last
         self._goal = integrate(end, action, self.limits, self.rules.tool)
         self._opening = float(np.clip(action[6], 0.0, 1.0))

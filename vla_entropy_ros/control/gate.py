@@ -181,7 +181,7 @@ class Gate:
             raise GateError("not sent: a hold elsewhere than at the last target, of an arm that is measured nowhere")
         allowed = self.limits.lead_translation, self.limits.lead_rotation
         if last is not None:
-            allowed = min(allowed[0], _apart(last, here)), min(allowed[1], _turned(last, here))
+            allowed = _apart(last, here), _turned(last, here)
         _at_most(
             _apart(target, here), allowed[0], "a hold {:.4g} m from where the arm is measured, valid is up to {:.4g}"
         )

@@ -9,13 +9,13 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from .kinematics import Joints
 from .pose import Limits, Pose, turn_angle
 
 V = TypeVar("V")
 
-MARGIN = 2.0  # times the speed limit: stamps jitter, and an arm overshoots
-JOINT_SLACK = 0.1  # rad or m beyond that, for an arm that catches up with its target
+JITTER = 0.1  # seconds that a stamp may be off: so much longer an arm may have moved at its highest speed
+SLACK, TURN_SLACK = 0.02, 0.1  # metres and radians beyond that, for an arm that overshoots
+JOINT_SLACK = 0.05  # rad or m, likewise
 SEEN = 0.2  # seconds after which a jump that stays can be told from one that comes back
 SETTLED = 1.0  # seconds without a jump after which a measurement that came back is trusted again
 
@@ -97,14 +97,24 @@ class Plausibility(Generic[V]):
         self._trusted = self._rival = None
 
 
-def pose_excess(topic: str, limits: Callable[[], Limits]) -> Excess[Pose]:
-    """The test for measured poses: up to MARGIN times the speed limits, and the lead that an arm closes at once."""
+def time_to_move(elapsed: float) -> float:
+    """For how long [s] an arm may have moved between two measurements `elapsed` seconds apart."""
+    return elapsed + min(elapsed, JITTER)
+
+
+def pose_excess(topic: str, limits: Callable[[], Limits], timeout: Callable[[], float]) -> Excess[Pose]:
+    """The test for measured poses, by the speed limits; after `timeout` seconds without any, by the lead.
+
+    An arm that is not measured for so long is brought to rest: it goes to its last target and no further.
+    """
 
     def excess(before: Pose, after: Pose, elapsed: float) -> str | None:
         bounds = limits()
         moved, turned = float(np.linalg.norm(after.position - before.position)), turn_angle(before, after)
-        far = MARGIN * bounds.max_speed * elapsed + bounds.lead_translation
-        wide = MARGIN * bounds.max_turn_speed * elapsed + bounds.lead_rotation
+        far, wide = bounds.lead_translation, bounds.lead_rotation
+        if elapsed <= timeout():
+            far, wide = (speed * time_to_move(elapsed) for speed in (bounds.max_speed, bounds.max_turn_speed))
+        far, wide = far + SLACK, wide + TURN_SLACK
         if moved > far:
             return f"{topic} jumped {moved:.2f} m in {elapsed:.2f} s, up to {far:.2f} can be"
         if turned > wide:
@@ -119,11 +129,17 @@ def pose_distance(one: Pose, other: Pose) -> float:
     return float(np.linalg.norm(one.position - other.position)) + turn_angle(one, other)
 
 
-def joint_excess(name: str, speed: Callable[[], float], turns: bool) -> Excess[float]:
-    """The test for one joint: `speed` is its highest [rad/s or m/s]; `turns`: whether it goes round and round."""
+def joint_excess(
+    name: str, speed: Callable[[], float], lead: Callable[[], float], timeout: Callable[[], float], turns: bool
+) -> Excess[float]:
+    """The test for one joint: `speed` is its highest [rad/s or m/s], `lead` how far [rad or m] its target runs ahead.
+
+    timeout: as for poses; turns: whether it goes round and round.
+    """
 
     def excess(before: float, after: float, elapsed: float) -> str | None:
-        moved, far = joint_distance(turns)(before, after), MARGIN * speed() * elapsed + JOINT_SLACK
+        moved = joint_distance(turns)(before, after)
+        far = (speed() * time_to_move(elapsed) if elapsed <= timeout() else lead()) + JOINT_SLACK
         if moved <= far:
             return None
         return f"joint '{name}' jumped {moved:.2f} rad or m in {elapsed:.2f} s, up to {far:.2f} can be"
@@ -136,8 +152,3 @@ def joint_distance(turns: bool) -> Callable[[float, float], float]:
     if turns:
         return lambda one, other: abs(math.remainder(one - other, 2.0 * math.pi))
     return lambda one, other: abs(one - other)
-
-
-def joint_speeds(described: Joints, limit: float) -> Joints:
-    """Highest speed of each joint [n] that can be measured: the description's; `limit` where it tells none."""
-    return np.where(np.isfinite(described), np.maximum(described, limit), limit)

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 Vector = NDArray[np.float64]
 INSTANT = 1e-6  # seconds
+OUTSIDE = 0.1  # metres outside the workspace from which an arm is not moved back in
 POSE_FIELDS = ("x", "y", "z", "roll", "pitch", "yaw")  # metres, and rad about the fixed axes (REP-103)
 
 
@@ -62,10 +63,19 @@ class Limits:
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"{name} is {value}, expected a positive number")
-        if not np.all(np.asarray(self.workspace_low) < np.asarray(self.workspace_high)):
-            raise ValueError(
-                f"workspace: the low bounds {self.workspace_low} must lie below the high ones {self.workspace_high}"
-            )
+        for axis, low, high in zip("xyz", self.workspace_low, self.workspace_high, strict=True):
+            if not low < high:
+                raise ValueError(f"workspace.{axis}.low {low:g} must lie below workspace.{axis}.high {high:g}")
+
+    def outside(self, position: Vector) -> str | None:
+        """By how much `position` [3] lies outside the workspace, where that is more than OUTSIDE; None otherwise."""
+        for axis, at, low, high in zip("xyz", position.tolist(), self.workspace_low, self.workspace_high, strict=True):
+            if not low - OUTSIDE <= at <= high + OUTSIDE:
+                return (
+                    f"{axis} is {at:.3f} m, more than {OUTSIDE:g} outside the workspace ({low:g} to {high:g}): look at "
+                    f"the driver, move the arm inside, or set workspace.{axis}.low and .high"
+                )
+        return None
 
 
 def is_orientation(quaternion: Vector) -> bool:

@@ -16,7 +16,9 @@ TRANSLATION, ROTATION = "limits.max_translation", "limits.max_rotation"
 SPEED, TURN_SPEED = "limits.max_speed", "limits.max_turn_speed"
 LEAD, LEAD_ROTATION = "limits.lead_translation", "limits.lead_rotation"
 WORKSPACE = "workspace"
+GRIPPER = "the gripper's 0 to 1"
 EXCESS = 1.0 + 1e-6  # rounding is no cut
+SLIGHT = 0.05  # of the gripper's way: bins of tokens end a little beyond
 RANGE = 2.0  # limits: an action of either sign fills as much
 COLUMNS = {**dict.fromkeys(("x", "y", "z"), TRANSLATION), **dict.fromkeys(("roll", "pitch", "yaw"), ROTATION)}
 ADVICE = {
@@ -26,6 +28,7 @@ ADVICE = {
     TURN_SPEED: "lower action_scale, or raise the limit",
     LEAD: "does the arm follow its targets, and is it free to move?",
     LEAD_ROTATION: "does the arm follow its targets, and is it free to move?",
+    GRIPPER: "is the checkpoint's gripper column 0 closed to 1 open?",
     WORKSPACE: "do workspace.* and action_frame fit this robot and its task?",
 }
 
@@ -43,6 +46,8 @@ def cut_by(start: Pose, action: Vector, period: float, limits: Limits, tool: boo
         (TURN_SPEED, min(turn, limits.max_rotation), limits.max_turn_speed * period),
     ]
     names = {name for name, asked, allowed in cuts if asked > allowed * EXCESS}
+    if not -SLIGHT <= action[6] <= 1.0 + SLIGHT:
+        names.add(GRIPPER)
     step = clamp_norm(step, limits.max_translation)
     end = start.position + (start.rotation.apply(step) if tool else step)
     if float(np.abs(keep_inside(end, start.position, limits) - end).max()) > limits.max_translation * (EXCESS - 1.0):

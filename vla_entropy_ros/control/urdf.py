@@ -64,7 +64,9 @@ def read_chain(text: str, base: str, tip: str) -> Chain:
     Only joints of the chain are judged.
     """
     if len(text) > MAX_SIZE or "<!DOCTYPE" in text:  # entities could unfold to any size
-        raise DescriptionError("robot description refused: too large, or it declares a document type")
+        raise DescriptionError(
+            f"it has {len(text)} characters (up to {MAX_SIZE} are valid) or declares a document type"
+        )
     try:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, LookupError) as error:

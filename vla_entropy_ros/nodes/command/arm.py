@@ -83,6 +83,14 @@ class Measurement:
         return reason is None
 
 
+def outside(limits: Limits, pose: Pose | None, topic: str) -> str | None:
+    """Why an arm measured at `pose` by `topic` is not moved: it is far outside the workspace, or nowhere."""
+    if pose is None:
+        return f"no {topic} that could be used yet"
+    reason = limits.outside(pose.position)
+    return None if reason is None else f"the tool is measured far off by {topic}: {reason}"
+
+
 class PoseArm(Measurement):
     """Measures the arm by `current_pose`, which must be in `frame`."""
 
@@ -98,7 +106,8 @@ class PoseArm(Measurement):
         self._frame = frame
         self._measured: Pose | None = None
         self._stamp = -math.inf
-        self._plausible = Plausibility(pose_excess(self._topic, limits), pose_distance)
+        self._limits = limits
+        self._plausible = Plausibility(pose_excess(self._topic, limits, timeout), pose_distance)
         subscribe(node, PoseStamped, self._topic, self._on_pose, NEWEST)
 
     @property
@@ -110,7 +119,9 @@ class PoseArm(Measurement):
         """Why the measured pose can't be relied on at time `now` [s]; None when it can."""
         if (reason := self.silence() or self.jump(now)) is not None:
             return reason
-        return stamp_problem(self._topic, self._stamp, now, self._timeout())
+        if (reason := stamp_problem(self._topic, self._stamp, now, self._timeout())) is not None:
+            return reason
+        return outside(self._limits(), self._measured, self._topic)
 
     def jump(self, now: float) -> str | None:
         """A pose that the arm can't have reached; None when all follows from what was before."""

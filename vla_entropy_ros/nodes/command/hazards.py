@@ -49,13 +49,15 @@ class Hazards:
 
     def problem(self) -> str | None:
         """Why the arm must be held; None when nothing is against motion."""
-        if time.monotonic() < self._listens_until:
-            return LISTENS
         if self._unheard is not None:
             return f"an emergency stop could not be heard: {self._unheard}"
         if (names := self._speakers.several) is not None:
             return f"two publishers send action chunks on {self._topic}: {names}; end all but one"
         return None
+
+    def listening(self) -> str | None:
+        """Why nothing is sent yet, so soon after the start; None later."""
+        return LISTENS if time.monotonic() < self._listens_until else None
 
     def crowd(self) -> str | None:
         """Who else could send chunks but is silent; None where there is one publisher at most. Asks the graph."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ from std_msgs.msg import String
 
 from ...control import DescriptionError, Kinematics, Limits, Plausibility, Pose, read_chain
 from ...control.kinematics import Joints
-from ...control.plausibility import joint_distance, joint_excess, joint_speeds
+from ...control.plausibility import joint_distance, joint_excess
 from ...control.times import stamp_problem
 from ..common.listen import RECENT, SafetyInput, Source, subscribe
 from ..common.messages import positions_by_name, seconds
-from .arm import Measurement
+from .arm import Measurement, outside
 
 EVERY = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # of several that each tell some joints
 LOG_PERIOD = 5.0  # seconds between two lines about the same fault
@@ -44,7 +44,7 @@ class JointArm(Measurement):
         self._frame, self._tool_frame, self._limits = frame, tool_frame, limits
         self._logger = node.get_logger()
         self.kinematics: Kinematics | None = None
-        self._text = ""
+        self._text: str | None = None  # of the description that serves
         self._place: Pose | None = None  # of the tool, as far as it was worked out
         self._doubt: str | None = f"no robot_description yet on {node.resolve_topic_name('robot_description')}"
         self._changed = False  # a sound description differs from the one that served, and nobody has agreed
@@ -71,8 +71,8 @@ class JointArm(Measurement):
         oldest = int(self._stamps.argmin())
         what = f"joint '{self.kinematics.names[oldest]}' of {self._topic}"
         if (reason := stamp_problem(what, float(self._stamps[oldest]), now, self._timeout())) is not None:
-            return reason
-        return self.kinematics.outside(self._values)
+            return reason + self._renamed(self.kinematics.names[oldest])
+        return self.kinematics.outside(self._values) or outside(self._limits(), self._place, self._topic)
 
     def jump(self, now: float) -> str | None:
         """The joint that can't have gone where it is measured, or a description that has changed."""
@@ -115,6 +115,7 @@ class JointArm(Measurement):
         self._told: dict[str, tuple[Source, float]] = {}  # who told each joint last, and when
         self._shared: tuple[str, tuple[Source, Source], float] | None = None  # a joint that two tell, who, and when
         self._seen: set[str] = set()
+        self._last_names: Sequence[str] = ()
         self._plausible = [self._judge_of(kinematics, place) for place in range(len(names)) if kinematics is not None]
 
     def _judge_of(self, kinematics: Kinematics, place: int) -> Plausibility[float]:
@@ -122,9 +123,13 @@ class JointArm(Measurement):
         turns = joint.kind == "continuous"
 
         def speed() -> float:
-            return float(joint_speeds(kinematics.speed, self._limits().max_joint_speed)[place])
+            return min(float(kinematics.speed[place]), self._limits().max_joint_speed)
 
-        return Plausibility(joint_excess(joint.name, speed, turns), joint_distance(turns))
+        def lead() -> float:
+            limits = self._limits()
+            return limits.lead_translation if joint.kind == "prismatic" else limits.lead_rotation
+
+        return Plausibility(joint_excess(joint.name, speed, lead, self._timeout, turns), joint_distance(turns))
 
     def _on_description(self, message: String) -> None:
         if message.data == self._text:
@@ -146,14 +151,21 @@ class JointArm(Measurement):
         source = self._speakers.note(info)
         self._arrived = time.monotonic()
         self._seen.update(message.name)
+        self._last_names = message.name
+        mine = [name for name in message.name if name in self._places]
+        if not mine:  # of other joints, wheels for example, which need not even have positions
+            return
+        if len(set(mine)) < len(mine):
+            twice = next(name for name in mine if mine.count(name) > 1)
+            self.refuse(f"joint '{twice}' stands twice in one message on {self._full_name}: which driver publishes it?")
+            return
         try:
             positions = positions_by_name(message)
         except ValueError as error:
             self.refuse(str(error))
             return
-        mine = [name for name in positions if name in self._places]
         stamp, now = seconds(message.header.stamp), self._now()
-        if not mine or not self._in_time(stamp, now):
+        if not self._in_time(stamp, now):
             return
         self._good = time.monotonic()
         for name in mine:
@@ -178,6 +190,12 @@ class JointArm(Measurement):
         if before is not None and before[0] != source and now - before[1] < RECENT:
             self._shared = name, (before[0], source), now
         self._told[name] = source, now
+
+    def _renamed(self, name: str) -> str:
+        """What is told instead of joint `name`, where the last message does not tell it."""
+        if name in self._last_names:
+            return ""
+        return f"; the last message told {', '.join(self._last_names) or 'no joints'} instead"
 
     def _missing(self) -> str | None:
         """Which joints of the chain nobody has told, and what they may be called; None when all were told."""

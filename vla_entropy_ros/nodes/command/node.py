@@ -36,7 +36,7 @@ from .hazards import Hazards
 from .joint_arm import JointArm
 from .outputs import make_output
 from .settings import COMMAND_SETTINGS
-from .situation import EMERGENCY, Situation, Tally, Trouble
+from .situation import EMERGENCY, News, Situation, Tally, Trouble
 
 LOG_PERIOD = 5.0  # seconds between two lines about the same refusal
 FAREWELL = 0.3  # seconds the last command has to arrive
@@ -67,7 +67,7 @@ class CommandNode(TunableNode):
         self._anchored = False
         self._last_time = -math.inf
         self._command: Command | None = None
-        self._said: str | None = None  # what was published on ~/state last
+        self._news = News()
         self._arm = self._make_arm(values)
         self._output = make_output(values["command_type"], self, self._frame, self._gate, values["rate"])
         self._output.muted = values["dry_run"]
@@ -106,14 +106,14 @@ class CommandNode(TunableNode):
     def _timeout(self) -> float:
         return float(self._settings.values["pose_timeout"])
 
-    def _hazard(self) -> str | None:
-        """Why an arm that is measured well must be held all the same; None when nothing is against motion."""
-        return self._hazards.problem() or self._diagnostics.twins.problem
-
     def _look(self, now: float) -> Trouble:
         """See what keeps the arm from moving at time `now` [s]."""
         problem = self._arm.problem(now)
-        self._trouble = Trouble(problem, problem and self._arm.jump(now), self._hazard())
+        if (listening := self._hazards.listening()) is not None:
+            self._arm.confirm(now)  # nothing was sent for what was measured so far
+            problem = listening
+        hazard = self._hazards.problem() or self._diagnostics.twins.problem
+        self._trouble = Trouble(problem, problem and self._arm.jump(now), hazard)
         return self._trouble
 
     def _apply(self, values: Values) -> None:
@@ -277,8 +277,7 @@ class CommandNode(TunableNode):
     def _say(self) -> None:
         """Publish the state in a word and why, when it changes, and the diagnostics with it."""
         said = self._situation().line
-        if said != self._said:
-            self._said = said
+        if self._news.is_one(said):
             self._state.publish(String(data=said))
             self._diagnostics.hurry()
 

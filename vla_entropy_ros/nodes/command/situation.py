@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from ..common.diagnostics import ERROR, OK, STALE, WARN, Report, RollingWindow
 
 EMERGENCY = "emergency stop: call ~/release, then ~/enable"
 WAITING = "waiting for a chunk"
+REPEATED = 1.0  # seconds between two lines that differ in numbers alone
 PATIENCE = 3.0  # seconds of waiting for a chunk that are in order
 
 
@@ -30,7 +33,7 @@ class Tally:
     def accept(self) -> None:
         """Count a chunk that is followed."""
         self.accepted += 1
-        self.refusal = None
+        self.refusal, self._waiting_since = None, time.monotonic()
 
     def refuse(self, reason: str) -> None:
         """Count a chunk that is not."""
@@ -52,6 +55,23 @@ class Tally:
     def waited(self) -> float:
         """For how long no chunk has come [s]."""
         return time.monotonic() - self._waiting_since
+
+
+class News:
+    """Tells what is new to say: another line at once, the same with other numbers once a second."""
+
+    def __init__(self) -> None:
+        self._said, self._kind, self._at = "", "", -math.inf
+
+    def is_one(self, line: str) -> bool:
+        """Whether `line` is to be said now, which is then taken for said."""
+        if line == self._said:
+            return False
+        kind, now = re.sub(r"[0-9.]+", "#", line), time.monotonic()
+        if kind == self._kind and now - self._at < REPEATED:
+            return False
+        self._said, self._kind, self._at = line, kind, now
+        return True
 
 
 class Trouble(NamedTuple):

@@ -137,6 +137,7 @@ class SafetyInput:
         self._node, self._topic, self._callback = node, node.resolve_topic_name(topic), callback
         self._kind = type_name(kind)
         self._seen: deque[tuple[Any, ...]] = deque(maxlen=REMEMBERED)
+        self._heard_from: set[bytes] = set()
         self._subscriptions = [
             node.create_subscription(
                 kind,
@@ -155,11 +156,22 @@ class SafetyInput:
         self._subscriptions = []
 
     def mismatch(self) -> str | None:
-        """Who publishes something here that can't be heard, in one line; None when there is nobody. Asks the graph."""
+        """Who publishes something here that can't be heard, in one line; None when there is nobody. Asks the graph.
+
+        The middleware keeps messages for late listeners only where both are reliable: what a best-effort publisher has
+        kept is lost, which counts until something is heard of it.
+        """
         for info in self._node.get_publishers_info_by_topic(self._topic):
             if info.topic_type != self._kind:
                 name = publisher_name(info)
                 return f"{self._topic}: {name} publishes {info.topic_type}, which can't be heard; expected {self._kind}"
+            offer = info.qos_profile.reliability, info.qos_profile.durability
+            if offer == (BEST_EFFORT, TRANSIENT_LOCAL) and bytes(info.endpoint_gid)[:16] not in self._heard_from:
+                name = publisher_name(info)
+                return (
+                    f"{self._topic}: {name} offers best effort and transient local, so what it published before is "
+                    "lost: let it be reliable, or publish once more"
+                )
         return None
 
     def _hear(self, message: Any, info: Mapping[str, Any]) -> None:
@@ -169,4 +181,6 @@ class SafetyInput:
         if key in self._seen:
             return
         self._seen.append(key)
+        if gid is not None:
+            self._heard_from.add(bytes(gid["data"])[:16])
         self._callback(message)

@@ -1,0 +1,86 @@
+"""How motion begins, and begins again: from where the arm is credibly measured, and after a stop could be heard."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Bool
+
+from vla_entropy_ros.control import Pose
+
+from .arm import HOME, Arm
+from .test_command_safety import moving
+from .test_command_trust import tracks_again
+
+
+@pytest.mark.parametrize("at", [(0.0, 0.0, 0.0), (5.0, 0.0, 0.2)])
+def test_an_arm_measured_far_outside_the_workspace_is_not_enabled_and_nothing_is_sent(
+    stage: Any, at: tuple[float, float, float]
+) -> None:
+    """A driver that reports zeros before it has read anything, or another unit."""
+    arm = Arm(stage, {"enabled": True})
+    zeros = Pose(np.array(at), HOME.quaternion)
+
+    def named() -> bool:
+        arm.measure(zeros)
+        time.sleep(0.02)
+        return arm.said().startswith("no commands: the tool is measured far off by current_pose: x is ")
+
+    stage.until(named, "the reason", 20.0)
+    answer = arm.enable()
+    assert not answer.success
+    assert "outside the workspace (0.2 to 0.75)" in answer.message
+    assert arm.targets == []
+
+
+def test_a_driver_that_begins_anew_elsewhere_is_not_followed(stage: Any) -> None:
+    arm = moving(stage, pose_timeout=0.5)
+    time.sleep(1.0)  # silent
+    before = len(arm.targets)
+    lower = Pose(HOME.position - np.array([0.1, 0.0, 0.1]), HOME.quaternion)
+    for _ in range(60):
+        arm.measure(lower)
+        arm.offer()
+        time.sleep(0.02)
+    assert "current_pose jumped 0.14 m" in arm.said()
+    assert all(target.pose.position.z > HOME.position[2] - 0.01 for target in arm.targets[before:])
+
+
+def test_before_a_stop_from_before_could_be_heard_an_enabled_arm_is_sent_nothing(stage: Any) -> None:
+    arm = Arm(stage, {"enabled": True, "chunk.stale_after": 50.0})
+    begun = time.monotonic()
+
+    def listens() -> bool:
+        arm.measure()
+        arm.offer()
+        time.sleep(0.02)
+        return arm.said().startswith("no commands: listening for an emergency stop")
+
+    stage.until(listens, "the reason")
+    assert arm.targets == []
+    stage.until(tracks_again(arm), "motion", 20.0)
+    assert time.monotonic() - begun > 1.0
+
+
+def test_what_a_best_effort_publisher_latched_is_lost_which_holds_the_arm_until_it_speaks(stage: Any) -> None:
+    profile = QoSProfile(
+        depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.TRANSIENT_LOCAL
+    )
+    button = stage.add(Node("button")).create_publisher(Bool, "emergency_stop", profile)
+    button.publish(Bool(data=True))
+    arm = Arm(stage, {"enabled": True})
+    arm.measure()
+
+    def held() -> bool:
+        arm.measure()
+        time.sleep(0.02)
+        return "/button offers best effort and transient local" in arm.said()
+
+    stage.until(held, "the hold", 20.0)
+    button.publish(Bool(data=False))
+    stage.until(tracks_again(arm), "motion", 20.0)

@@ -89,7 +89,7 @@ def nodes(context):
     )
     passed = {name: text for name, text in value.items() if name not in EPISODE}
     policy = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(POLICY)), launch_arguments=passed.items())
-    return [simulator, policy]
+    return [policy, simulator]  # the policy's file first: it refuses names that are taken
 
 
 def generate_launch_description():

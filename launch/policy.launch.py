@@ -8,6 +8,7 @@ import difflib
 import itertools
 import os
 import sys
+import time
 from pathlib import Path
 
 import lifecycle_msgs.msg
@@ -16,11 +17,9 @@ from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
-    LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
-    Shutdown,
     TimerAction,
 )
 from launch.event_handlers import OnProcessStart
@@ -30,12 +29,16 @@ from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.ros_adapters import get_ros_node
+from rcl_interfaces.srv import GetParameters
 
 PACKAGE = "vla_entropy_ros"
 SHARE = Path(get_package_share_directory(PACKAGE))
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 RESPAWN_DELAY = 1.0  # seconds between the end of a policy and its next start
 RESPAWN_ASK = 3.0  # seconds: a policy needs as long to be there
+LOOK = 3.0  # seconds: on two busy cores a living node was found after up to 2.7
+ANSWER = 1.0  # seconds: a living node answers within some 0.1, while it loads a checkpoint, too
 
 # argument: (default, what it is for)
 ARGUMENTS = {
@@ -112,7 +115,7 @@ def nodes(context):
         ros_arguments=["--enclave", value["enclave"] + "/command"],
         parameters=[value["params_file"], clock, _command_parameters(value)],
     )
-    return [*bring_up.handlers(policy), policy, command]
+    return [OpaqueFunction(function=refuse_running), *bring_up.handlers(policy), policy, command]
 
 
 def _command_parameters(value):
@@ -208,8 +211,47 @@ def _after_exit(event, context):
 
 
 def _give_up(context, reason):
-    """Return what ends the launch and says why; nothing where it ends already, since launch fails at a second time."""
-    return [] if context.is_shutdown else [LogInfo(msg=reason), Shutdown(reason=reason)]
+    """Return what ends the launch with status 1 and says why; nothing where it ends already."""
+    return [] if context.is_shutdown else [OpaqueFunction(function=_fail, args=[reason])]
+
+
+def _fail(_context, reason):
+    """Raise RuntimeError: after Shutdown the launch would end with status 0."""
+    raise RuntimeError(reason)
+
+
+def refuse_running(context):
+    """Raise RuntimeError in one line if a living node has the name of one that is about to be started.
+
+    Else configure would reach the policy that runs already, while the new one still imports. Only an answer counts:
+    one that was killed can stay in the graph for 20 s.
+    """
+    node = get_ros_node(context)
+    names = full_names(context.launch_configurations)
+    clients = {name: node.create_client(GetParameters, f"{name}/get_parameters") for name in names}
+    answers, end = {}, time.monotonic() + LOOK
+    try:
+        while time.monotonic() < end:
+            for name, client in clients.items():
+                if name not in answers and client.service_is_ready():
+                    answers[name] = client.call_async(GetParameters.Request())
+                    end = max(end, time.monotonic() + ANSWER)
+            for name in (name for name, answer in answers.items() if answer.done()):
+                _fail(
+                    context,
+                    f"a node {name} is running already: end it, or give this one another namespace (namespace:=...)",
+                )
+            time.sleep(0.02)
+    finally:
+        for client in clients.values():
+            node.destroy_client(client)
+
+
+def full_names(configurations):
+    """Return the full names of both nodes; the launch file around this one may have pushed a namespace."""
+    inner, outer = configurations["namespace"], configurations.get("ros_namespace") or ""
+    below = (inner if inner.startswith("/") else f"{outer}/{inner}").strip("/")
+    return [f"/{below}/{name}".replace("//", "/") for name in ("policy", "command")]
 
 
 def refuse_unknown(typed, known):

@@ -40,6 +40,7 @@ NAMES = {
     "launch_ros.events": (),
     "launch_ros.events.lifecycle": ("ChangeState",),
     "launch_ros.parameter_descriptions": ("ParameterValue",),
+    "launch_ros.ros_adapters": ("get_ros_node",),
     "ament_index_python": (),
     "ament_index_python.packages": (),
 }  # fmt: skip

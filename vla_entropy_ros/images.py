@@ -17,6 +17,7 @@ ENCODINGS: dict[str, tuple[int, int | None]] = {
     "mono8": (1, cv2.COLOR_GRAY2RGB),
 }
 JPEG_QUALITY = 90
+DRIVER = "check the camera's driver"
 JPEG_FORMAT = "rgb8; jpeg compressed bgr8"  # as image_transport writes it
 
 
@@ -27,17 +28,23 @@ class ImageError(ValueError):
 def decode_image(message: Any) -> NDArray[np.uint8]:
     """RGB image [H, W, 3] of a raw image message; padding at the end of rows is skipped. Raises ImageError."""
     if message.encoding not in ENCODINGS:
-        raise ImageError(f"image of unknown encoding '{message.encoding}': valid are {', '.join(ENCODINGS)}")
+        raise ImageError(
+            f"image of unknown encoding '{message.encoding}': valid are {', '.join(ENCODINGS)}; set the camera's "
+            "driver to one of them, or convert (image_proc)"
+        )
     size, conversion = ENCODINGS[message.encoding]
     height, width, step = message.height, message.width, message.step
     if height == 0 or width == 0:
-        raise ImageError(f"image of zero size: {width} x {height}")
+        raise ImageError(f"image of zero size: {width} x {height}, expected at least 1 x 1: {DRIVER}")
     if step < width * size:
-        raise ImageError(f"image with rows of {step} bytes: {width} pixels of {message.encoding} need {width * size}")
+        wanted = f"{width} pixels of {message.encoding} need {width * size}"
+        raise ImageError(f"image with rows of {step} bytes (step): {wanted}; {DRIVER}")
     needed = step * (height - 1) + width * size
     data = np.frombuffer(message.data, np.uint8)
     if len(data) < needed:
-        raise ImageError(f"image with {len(data)} bytes: {width} x {height} {message.encoding} needs {needed}")
+        raise ImageError(
+            f"image with {len(data)} bytes: {width} x {height} {message.encoding} needs {needed}; {DRIVER}"
+        )
     pixels = np.lib.stride_tricks.as_strided(data, (height, width, size), (step, size, 1), writeable=False)
     return np.ascontiguousarray(pixels if conversion is None else cv2.cvtColor(pixels, conversion))
 
@@ -50,7 +57,10 @@ def decode_compressed(message: Any) -> NDArray[np.uint8]:
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise ImageError(f"compressed image of format '{message.format}' can't be decoded ({len(data)} bytes)")
+        raise ImageError(
+            f"compressed image of format '{message.format}' can't be decoded ({len(data)} bytes), expected a whole "
+            f"JPEG or PNG: {DRIVER}"
+        )
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 

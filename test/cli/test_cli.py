@@ -77,9 +77,18 @@ def test_inspect_tells_what_the_shipped_policy_is() -> None:
     assert facts["weights_mib"] <= 16
 
 
+def incomplete(folder: Path) -> str:
+    """What is said of an empty folder."""
+    return (
+        f"Error: config.json is missing in {folder}: expected all files of a checkpoint, as they were downloaded; name "
+        "the folder that has them, or download them again (hf download openvla/openvla-7b --local-dir "
+        f"{folder}, say)"
+    )
+
+
 def test_inspect_refuses_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
     result = call("inspect", "checkpoint", str(tmp_path))
-    assert (result.exit_code, result.output) == (1, f"Error: config.json is missing in {tmp_path}\n")
+    assert (result.exit_code, result.output) == (1, f"{incomplete(tmp_path)}\n")
 
 
 def test_evaluate_measures_in_closed_loop_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -148,4 +157,4 @@ def test_evaluate_prints_a_table(checkpoint: Path, tmp_path: Path) -> None:
 def test_evaluate_names_a_broken_checkpoint(tmp_path: Path) -> None:
     result = call("evaluate", "--checkpoint", str(tmp_path), "--episodes", "1")
     assert result.exit_code == 1
-    assert result.output.splitlines()[-1] == f"Error: config.json is missing in {tmp_path}"
+    assert result.output.splitlines()[-1] == incomplete(tmp_path)

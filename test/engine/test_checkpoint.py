@@ -59,7 +59,9 @@ def test_every_faulty_tensor_is_listed(broken_folder: Path) -> None:
 
 
 def test_a_path_that_is_no_folder(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "nowhere") == f"no checkpoint folder at {tmp_path / 'nowhere'}"
+    assert refusal(tmp_path / "nowhere").startswith(
+        f"no checkpoint folder at {tmp_path / 'nowhere'}: expected all files of a checkpoint"
+    )
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])

@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from vla_entropy_ros.control import ChunkError, Pose
 from vla_entropy_ros.control.chunk import ACTION_NAMES
@@ -23,7 +23,9 @@ from vla_entropy_ros.nodes.common.messages import (
     image_message,
     jpeg_message,
     pose_from,
+    pose_in,
     pose_message,
+    positions_by_name,
     seconds,
 )
 
@@ -70,9 +72,9 @@ def test_the_last_row_needs_no_padding() -> None:
     [
         ({"encoding": "yuv9"}, "unknown encoding 'yuv9': valid are rgb8, bgr8, rgba8, bgra8, mono8"),
         ({"encoding": ""}, "unknown encoding ''"),
-        ({"width": 0}, "zero size: 0 x 2"),
+        ({"width": 0}, "zero size: 0 x 2, expected at least 1 x 1: check the camera's driver"),
         ({"height": 0}, "zero size: 3 x 0"),
-        ({"step": 8}, "rows of 8 bytes: 3 pixels of rgb8 need 9"),
+        ({"step": 8}, "rows of 8 bytes (step): 3 pixels of rgb8 need 9"),
         ({"height": 3}, "18 bytes: 3 x 3 rgb8 needs 27"),
         ({"data": array.array("B")}, "0 bytes"),
     ],
@@ -138,10 +140,10 @@ def test_columns_follow_the_names() -> None:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("names", "expected x, y, z, roll, pitch, yaw, gripper"),
-        ("no points", "no points"),
-        ("short point", "without 7 positions"),
-        ("uneven", "not evenly spaced"),
+        ("names", "names j1; expected x, y, z, roll, pitch, yaw, gripper: check what sends it on action_chunk"),
+        ("no points", "it has no points, expected one for each action: check what sends it on action_chunk"),
+        ("short point", "point 2 of 3 has 1 positions, expected 7, one for each of joint_names: check what sends it"),
+        ("uneven", "not evenly spaced in time: point 3 follows the one before after 0.300 s, expected 0.100: check"),
     ],
 )
 def test_a_malformed_chunk_is_refused(fault: str, said: str) -> None:
@@ -174,5 +176,36 @@ def test_poses_come_back_normalised() -> None:
 def test_a_pose_that_is_none_is_refused(field: str, value: float) -> None:
     message = pose_message(Pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0])), STAMP, "base_link")
     setattr(message.pose.position if field == "x" else message.pose.orientation, field, value)
-    with pytest.raises(ValueError, match="pose refused"):
+    with pytest.raises(ValueError, match="pose refused") as refusal:
         pose_from(message)
+    came = f"position ({value:g}, 0, 0), quaternion (0, 0, 0, 1)"
+    if field == "w":
+        came = f"position (0, 0, 0), quaternion (0, 0, 0, {value:g})"
+    expected = "expected finite numbers and a quaternion of length 1: check its driver"
+    assert str(refusal.value) == f"pose refused: {came} in frame 'base_link', {expected}"
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        ("", "let its publisher set header.frame_id to 'base_link'"),
+        ("map", "let its publisher set header.frame_id to 'base_link', or start with action_frame:=map"),
+    ],
+)
+def test_a_pose_in_another_frame_is_refused_with_what_to_set(frame: str, said: str) -> None:
+    message = pose_message(Pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0])), STAMP, frame)
+    with pytest.raises(ValueError, match="is in frame") as refusal:
+        pose_in("base_link", message, "current_pose")
+    assert str(refusal.value) == f"current_pose is in frame '{frame}', expected 'base_link': {said}"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(2, "2 names (joint0, joint1), 1 positions"), (9, "joint7, ...), 1 positions"), (0, "0 names, 1")],
+)
+def test_joints_that_do_not_match_their_names_are_refused_by_name(names: int, said: str) -> None:
+    message = JointState(name=[f"joint{number}" for number in range(names)], position=[0.1])
+    with pytest.raises(ValueError, match="joint_states refused") as refusal:
+        positions_by_name(message)
+    assert said in str(refusal.value)
+    assert str(refusal.value).endswith("; expected a position for each name: check its driver")

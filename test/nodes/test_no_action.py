@@ -107,7 +107,7 @@ def blocked(bench: Bench) -> None:
 
 SITUATIONS: dict[str, tuple[Situation, str]] = {
     "deactivated": (lambda bench: bench.inference.pause(), "inactive, nothing is published: ros2 lifecycle set"),
-    "an empty instruction": (stopped, "no instruction"),
+    "an empty instruction": (stopped, "no instruction: an empty one"),
     "an instruction of another type": (
         blocked, "holding: /instruction: /ui publishes std_msgs/msg/Bool: end that publisher"
     ),
@@ -224,6 +224,23 @@ def test_a_second_who_speaks_is_a_warning_and_stands_beside_an_error(bench: Benc
     assert report.level == ERROR
     assert "unknown encoding" in report.message
     assert "(/a, /b)" in report.message
+
+
+def test_time_that_stands_still_comes_before_what_follows_from_it(bench: Bench) -> None:
+    scene = Scene(standstill="/clock stands still")
+    for report in (inference_report, observation_report):
+        told = report(bench.statistics, BOUNDS, scene)
+        assert (told.level, told.message) == (STALE, "/clock stands still")
+
+
+def test_an_image_of_a_further_camera_that_can_not_be_used_is_told_with_its_topic() -> None:
+    bench = Bench(cameras=2)
+    bench.run()
+    bench.see(NOW, camera=0)
+    bench.tick(NOW, camera=1, size=0)
+    said = "image_2: image of zero size: 0 x 0, expected at least 1 x 1: check the camera's driver"
+    assert observation_report(bench.statistics, BOUNDS).message == said
+    assert bench.inference.close()
 
 
 def test_actions_that_nobody_hears_are_a_warning(bench: Bench) -> None:

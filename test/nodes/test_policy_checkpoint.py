@@ -34,7 +34,7 @@ def test_no_policy_runs_that_nobody_asked_for(stage: Any) -> None:
     assert not stage.call(ChangeState, "/policy/change_state", request).success
     wanted = (
         "configure failed: checkpoint is empty: give a folder (checkpoint:=/path/to/openvla-7b), or small_policy, "
-        "which drives the simulated arm only"
+        "which drives the simulated arm only; mend it, then ros2 lifecycle set /policy configure"
     )
     status = stage.diagnostic("policy: inference", lambda status: status.level == DiagnosticStatus.ERROR)
     assert (status.message, status.hardware_id) == (wanted, "no checkpoint")

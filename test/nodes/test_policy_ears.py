@@ -13,6 +13,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, String
 
@@ -143,6 +144,44 @@ def test_what_to_type_stands_in_the_diagnostics(stage: Any, checkpoint: Path) ->
     said(f"no instruction: publish one (std_msgs/String, not empty) on '/instruction': {typed} (nobody publishes", WARN)
     assert robot.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     said("shut down for good: start the node again", STALE)
+
+
+def test_an_empty_instruction_is_told_as_received(robot: Robot) -> None:
+    robot.instruct("")
+    said = (
+        "no instruction: an empty one was received, which stops the arm: publish one that is not, on '/instruction': "
+        "ros2 topic pub --once /instruction std_msgs/msg/String \"{data: 'pick up the red cube'}\""
+    )
+    assert robot.stage.diagnostic("policy: inference", lambda status: status.message == said).level == WARN
+
+
+def test_an_instruction_that_deactivate_has_forgotten_is_asked_for_again(robot: Robot) -> None:
+    assert robot.change(Transition.TRANSITION_DEACTIVATE)
+    assert robot.change(Transition.TRANSITION_ACTIVATE)
+    said = "(/tester publishes there (reliable) and has sent none since configure or deactivate)"
+    robot.stage.diagnostic("policy: inference", lambda status: status.message.endswith(said))
+
+
+def test_simulated_time_that_has_not_begun_or_stands_still_is_told(stage: Any, checkpoint: Path) -> None:
+    robot = ready(stage, checkpoint, use_sim_time=True, default_instruction=INSTRUCTION)
+
+    def both(text: str) -> None:
+        for task in ("inference", "observation"):
+            stage.diagnostic(f"policy: {task}", lambda status: text in status.message and status.level == STALE)
+
+    both("use_sim_time is true and nothing has come on /clock")
+    clock = stage.publisher(Clock, "/clock")
+
+    def going_on() -> bool:
+        message = Clock()
+        message.clock.sec = 12
+        message.clock.nanosec = time.monotonic_ns() % 10**9
+        clock.publish(message)
+        return "no image yet" in stage.status["policy: observation"].message
+
+    stage.until(going_on, "what else is missing")
+    both(f"/clock stands still at {robot.node._now():.2f} s for ")
+    assert "is the simulator paused or gone" in stage.status["policy: inference"].message
 
 
 def test_two_cameras_on_one_topic_are_named(robot: Robot) -> None:

@@ -205,17 +205,23 @@ def test_a_message_that_is_of_no_use_is_said(sensed: Callable[..., Sensed]) -> N
     one = sensed("shoulder", "x")
     message = JointState(name=["shoulder", "elbow"], position=[0.1])
     one._publish(JointState, "joint_states", message)
-    one.refused("the state lacks shoulder: joint_states refused: 2 names, 1 positions")
+    one.refused("the state lacks shoulder: joint_states refused: 2 names (shoulder, elbow), 1 positions; expected")
     here = Pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
     one.joints(one.robot.now(), shoulder=0.1)
     one.pose(one.robot.now(), here, frame="map")
-    one.refused("the state lacks x: current_pose is in frame 'map', expected 'base_link'")
+    one.refused("the state lacks x: current_pose is in frame 'map', expected 'base_link': let its publisher set")
     one.pose(one.robot.now(), Pose(here.position * np.nan, here.quaternion))
-    one.refused("the state lacks x: current_pose: pose refused: not finite")
+    one.refused("the state lacks x: current_pose: pose refused: position (nan, nan, nan), quaternion (0, 0, 0, 1) in")
     image = one.robot.image()
     one.pose(image.header.stamp, here)
     one.joints(image.header.stamp, shoulder=0.1)
     one.answered(image)
+
+
+def test_joint_states_without_joints_are_told_as_received(sensed: Callable[..., Sensed]) -> None:
+    one = sensed("shoulder")
+    one._publish(JointState, "joint_states", JointState())
+    one.refused("the state lacks shoulder: joint_states refused: it names no joints, expected at least one")
 
 
 def test_names_of_another_number_are_refused_at_configure(

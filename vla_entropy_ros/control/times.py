@@ -8,6 +8,10 @@ from datetime import datetime, timezone
 FUTURE = 0.2  # seconds that a stamp may lie ahead: clocks of two machines differ a little
 ANOTHER_CLOCK = 3600.0  # seconds: clocks that tell the same time never differ by so much
 EPOCH = 1e9  # seconds: wall time lies above (2001), simulated time and time since boot below
+NO_CLOCK = (
+    "use_sim_time is true and nothing has come on /clock: start what publishes it (the simulator, "
+    "ros2 bag play --clock), or set use_sim_time:=false"
+)
 BOOTED = 60.0  # seconds: a stamp so near to this machine's monotonic clock was taken from it
 
 
@@ -19,10 +23,7 @@ def stamp_problem(what: str, stamp: float, now: float, oldest: float) -> str | N
     if now > 0.0 and stamp > 0.0 and -FUTURE <= now - stamp <= oldest:
         return None
     if not now > 0.0:
-        return (
-            "use_sim_time is true and nothing has come on /clock: start what publishes it "
-            "(the simulator, ros2 bag play --clock), or set use_sim_time:=false"
-        )
+        return NO_CLOCK
     if not stamp > 0.0:
         cause = "its stamp is zero" if stamp == 0.0 else f"its stamp is {stamp:g}"
         return f"{what} has no time, {cause}: let its publisher fill in header.stamp with the node's clock"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class EngineError(Exception):
     """Anything the engine refuses; the message is one line."""
@@ -9,6 +11,14 @@ class EngineError(Exception):
 
 class CheckpointError(EngineError):
     """A checkpoint folder that cannot be loaded as it is."""
+
+
+def incomplete(said: str, folder: Path) -> CheckpointError:
+    """The error for a `folder` that lacks what `said` names, with what helps."""
+    return CheckpointError(
+        f"{said}: expected all files of a checkpoint, as they were downloaded; name the folder that has them, or "
+        f"download them again (hf download openvla/openvla-7b --local-dir {folder}, say)"
+    )
 
 
 class DeviceError(EngineError):

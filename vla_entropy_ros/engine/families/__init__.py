@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, incomplete
 from .family import Family, LoadOptions, Model, read_json
 from .openvla import OpenVLA
 
@@ -19,7 +19,7 @@ FAMILIES: list[Family] = [OpenVLA()]  # the first that recognises a folder takes
 def find_family(folder: Path) -> Family:
     """The family of the checkpoint in `folder`; raises CheckpointError that lists those known."""
     if not folder.is_dir():
-        raise CheckpointError(f"no checkpoint folder at {folder}")
+        raise incomplete(f"no checkpoint folder at {folder}", folder)
     config = read_json(folder / "config.json")
     for family in FAMILIES:
         if family.recognises(config):

@@ -12,7 +12,7 @@ from ..actions.head import Head
 from ..decoding.runner import Network
 from ..decoding.sequence import Layout
 from ..device import Placement
-from ..errors import CheckpointError
+from ..errors import CheckpointError, incomplete
 from ..model.checkpoint import Progress, no_progress
 from ..model.preprocess import Preprocessor
 from ..model.prompt import Encoder, Prompt
@@ -92,7 +92,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path.name} is missing in {path.parent}") from None
+        raise incomplete(f"{path.name} is missing in {path.parent}", path.parent) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..device import Placement, check_memory
-from ..errors import CheckpointError
+from ..errors import CheckpointError, incomplete
 from .llama import LlamaConfig
 from .quantise import Linear, is_quantised, quantise
 
@@ -86,7 +86,7 @@ class StoredTensors:
         elif single.is_file():
             files = [single]
         else:
-            raise CheckpointError(f"{single.name} and {index.name} are both missing in {folder}")
+            raise incomplete(f"{single.name} and {index.name} are both missing in {folder}", folder)
         for file in files:
             self._scan(file)
         if absent := promised - set(self.shapes):
@@ -141,7 +141,7 @@ def _read_index(index: Path) -> tuple[set[str], list[Path]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} cannot be read: {_one_line(error)}") from None
     if absent := [file.name for file in files if not file.is_file()]:
-        raise CheckpointError(f"{index.parent}: named in {index.name} but missing: {_names(absent)}")
+        raise incomplete(f"{index.parent}: named in {index.name} but missing: {_names(absent)}", index.parent)
     return set(names), files
 
 

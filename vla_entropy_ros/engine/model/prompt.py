@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from ..errors import CheckpointError, ObservationError
+from ..errors import CheckpointError, ObservationError, incomplete
 
 MAX_TEXT = 128  # text slots: OpenVLA's prompt takes 13 tokens, LIBERO's longest instruction about 25
 
@@ -83,7 +83,7 @@ class Prompter:
 
 def _load_tokenizer(path: Path) -> Tokenizer:
     if not path.is_file():
-        raise CheckpointError(f"{path.name} is missing in {path.parent}")
+        raise incomplete(f"{path.name} is missing in {path.parent}", path.parent)
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower

@@ -18,6 +18,8 @@ from ...control.pose import is_orientation
 from ...images import JPEG_FORMAT, encode_jpeg
 
 PERIOD_TOLERANCE = 1e-3  # seconds between the spacings of a chunk's points
+SHOWN = 8  # names of joints in one line
+POLICY = "check what sends it on action_chunk (ros2 topic info -v)"
 
 
 def seconds(stamp: Time | Duration) -> float:
@@ -77,15 +79,23 @@ def chunk_from(message: JointTrajectory) -> ActionChunk:
     """Chunk of a trajectory message, its columns in the order of ACTION_NAMES. Raises ChunkError."""
     names = list(message.joint_names)
     if sorted(names) != sorted(ACTION_NAMES):
-        raise ChunkError(f"chunk refused: names {', '.join(names) or 'none'}; expected {', '.join(ACTION_NAMES)}")
+        came, expected = ", ".join(names) or "none", ", ".join(ACTION_NAMES)
+        raise ChunkError(f"chunk refused: names {came}; expected {expected}: {POLICY}")
     if not message.points:
-        raise ChunkError("chunk refused: it has no points")
-    if any(len(point.positions) != len(names) for point in message.points):
-        raise ChunkError(f"chunk refused: a point without {len(names)} positions")
+        raise ChunkError(f"chunk refused: it has no points, expected one for each action: {POLICY}")
+    for number, point in enumerate(message.points, 1):
+        if len(point.positions) != len(names):
+            came = f"point {number} of {len(message.points)} has {len(point.positions)} positions"
+            raise ChunkError(f"chunk refused: {came}, expected {len(names)}, one for each of joint_names: {POLICY}")
     times = np.array([0.0, *(seconds(point.time_from_start) for point in message.points)])
     period = float(times[1])
-    if np.abs(np.diff(times) - period).max() > PERIOD_TOLERANCE:
-        raise ChunkError("chunk refused: its points are not evenly spaced in time")
+    uneven = np.abs(np.diff(times) - period)
+    if uneven.max() > PERIOD_TOLERANCE:
+        number = int(uneven.argmax())
+        came = f"point {number + 1} follows the one before after {times[number + 1] - times[number]:.3f} s"
+        raise ChunkError(
+            f"chunk refused: its points are not evenly spaced in time: {came}, expected {period:.3f}: {POLICY}"
+        )
     actions = np.array([point.positions for point in message.points])
     columns = [names.index(name) for name in ACTION_NAMES]
     return ActionChunk(seconds(message.header.stamp), period, actions[:, columns], message.header.frame_id)
@@ -121,19 +131,13 @@ def joints_message(names: Sequence[str], joints: NDArray[np.float64], reach_in: 
 def positions_by_name(message: JointState) -> dict[str, float]:
     """Positions of a message's joints; ValueError when it has not as many as names."""
     if len(message.position) != len(message.name):
-        raise ValueError(f"joint_states refused: {len(message.name)} names, {len(message.position)} positions")
+        more = ", ..." if len(message.name) > SHOWN else ""
+        names = f" ({', '.join(message.name[:SHOWN])}{more})" if message.name else ""
+        raise ValueError(
+            f"joint_states refused: {len(message.name)} names{names}, {len(message.position)} positions; expected a "
+            "position for each name: check its driver"
+        )
     return dict(zip(message.name, message.position, strict=True))
-
-
-def joints_from(message: JointState, names: Sequence[str]) -> NDArray[np.float64] | None:
-    """Positions [n] of the joints `names`; None where the message is about others; ValueError when it is malformed."""
-    if not set(names) <= set(message.name):
-        return None
-    positions = positions_by_name(message)
-    joints = np.array([positions[name] for name in names])
-    if not np.isfinite(joints).all():
-        raise ValueError("joint_states refused: not a finite number")
-    return joints
 
 
 def pose_from(message: PoseStamped) -> Pose:
@@ -142,14 +146,20 @@ def pose_from(message: PoseStamped) -> Pose:
     position = np.array([point.x, point.y, point.z])
     quaternion = np.array([turn.x, turn.y, turn.z, turn.w])
     if not (np.isfinite(position).all() and is_orientation(quaternion)):
-        raise ValueError("pose refused: not finite, or its quaternion has no length")
+        numbers = [f"({', '.join(f'{value:g}' for value in values)})" for values in (position, quaternion)]
+        raise ValueError(
+            f"pose refused: position {numbers[0]}, quaternion {numbers[1]} in frame '{message.header.frame_id}', "
+            "expected finite numbers and a quaternion of length 1: check its driver"
+        )
     return Pose(position, quaternion / np.linalg.norm(quaternion))
 
 
 def pose_in(frame: str, message: PoseStamped, topic: str) -> Pose:
     """Pose of a message on `topic`, which must be in `frame`; ValueError in one line when it is not, or is no pose."""
-    if message.header.frame_id != frame:
-        raise ValueError(f"{topic} is in frame '{message.header.frame_id}', expected '{frame}'")
+    if (came := message.header.frame_id) != frame:
+        instead = f", or start with action_frame:={came}" if came else ""
+        asked = f"let its publisher set header.frame_id to '{frame}'{instead}"
+        raise ValueError(f"{topic} is in frame '{came}', expected '{frame}': {asked}")
     try:
         return pose_from(message)
     except ValueError as error:

@@ -15,8 +15,13 @@ BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABL
 IMAGES = (type_name(Image), type_name(CompressedImage))
 
 
-def publishers(node: Node, topic: str, kind: type, asked: ReliabilityPolicy | None = None) -> str:
-    """Who publishes `topic` (a full name), and why nothing is heard of it; asked: the subscription's reliability."""
+def publishers(
+    node: Node, topic: str, kind: type, asked: ReliabilityPolicy | None = None, heard: str | None = None
+) -> str:
+    """Who publishes `topic` (a full name), and why nothing is heard of it.
+
+    asked: the subscription's reliability; heard: what is known of what they send, where that is not a stream.
+    """
     infos = node.get_publishers_info_by_topic(topic)
     if not infos:
         return "nobody publishes there"
@@ -31,7 +36,7 @@ def publishers(node: Node, topic: str, kind: type, asked: ReliabilityPolicy | No
             "start with observation.reliability:=auto"
         )
     said = " and ".join(sorted(policy.name.lower().replace("_", " ") for policy in offered))
-    return f"{names} publishes there ({said}) and nothing comes: see ros2 topic hz {topic}"
+    return f"{names} publishes there ({said}) and {heard or f'nothing comes: see ros2 topic hz {topic}'}"
 
 
 def image_topics(node: Node, but: set[str]) -> list[str]:

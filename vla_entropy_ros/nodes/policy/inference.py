@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ...control.times import stamp_problem
@@ -17,7 +18,7 @@ from ...engine.observation import FAILED, NEW_EPISODE, Pacer, Verdict
 from ...images import ImageError, decode
 from ..common.process import one_line
 from ..common.worker import PATIENCE, Worker
-from .intake import Frames, Intake, oldest, topic_of
+from .intake import Frame, Frames, Intake, oldest, topic_of
 from .orders import Answer, Options, Orders
 from .statistics import Monitor, Statistics
 
@@ -75,6 +76,7 @@ class Inference:
             self._monitor.look(),
             active=orders.active,
             instruction=orders.instruction,
+            stopped=orders.given == "",
             blocked=orders.blocked,
             since=orders.since,
             period=orders.options.control_period,
@@ -196,7 +198,7 @@ class Inference:
         """What the policy answers to `frames`, which are `age` [s] old."""
         options, first = orders.options, oldest(frames)
         state = self._sense(first.stamp)
-        images = tuple(decode(frame.message) for frame in frames)
+        images = tuple(decoded(frame, number) for number, frame in enumerate(frames))
         self._monitor.note(observation_fault=None)
         if options.tunables is not self._applied:
             policy.set_tunables(options.tunables)
@@ -243,6 +245,14 @@ class Inference:
         self._logger.error(fault, throttle_duration_sec=LOG_PERIOD)
         self._logger.debug("".join(traceback.format_exception(error)))
         self._begin_episode(policy, FAILED)
+
+
+def decoded(frame: Frame, camera: int) -> NDArray[np.uint8]:
+    """Image [H, W, 3] of a camera, counted from 0; ImageError that names its topic where that is not the first's."""
+    try:
+        return decode(frame.message)
+    except ImageError as error:
+        raise (ImageError(f"{topic_of(camera)}: {error}") if camera else error) from None
 
 
 def doubt(result: Result, bound: float) -> str | None:

@@ -20,11 +20,14 @@ INSTRUCTION = "instruction"
 EXAMPLE = "pick up the red cube"
 
 
-def typed(node: Node) -> str:
-    """Where an instruction goes, and what to type for it."""
+def typed(node: Node, empty: bool) -> str:
+    """What is known of the instruction that is lacking, and what to type for one; empty: the last one was."""
     topic = node.resolve_topic_name(INSTRUCTION)
     command = f"ros2 topic pub --once {topic} std_msgs/msg/String \"{{data: '{EXAMPLE}'}}\""
-    return f"on '{topic}': {command} ({publishers(node, topic, String)})"
+    if empty:
+        return f"an empty one was received, which stops the arm: publish one that is not, on '{topic}': {command}"
+    there = publishers(node, topic, String, heard="has sent none since configure or deactivate")
+    return f"publish one (std_msgs/String, not empty) on '{topic}': {command} ({there})"
 
 
 class Inputs:

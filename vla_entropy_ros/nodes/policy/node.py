@@ -21,6 +21,7 @@ from ...settings import SettingError, default_settings
 from ..common.diagnostics import ERROR, STALE, Diagnostics, Report
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, one_line, run
+from ..common.sim_clock import Standstill
 from .chunks import ActionPublisher
 from .inference import LOG_PERIOD, Inference
 from .inputs import Inputs, typed
@@ -49,6 +50,7 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._failure: str | None = None  # why the last configure failed
         self._loading: float | None = None  # monotonic time at which a checkpoint began to load
         self._final = False  # shut down for good
+        self._standstill = Standstill(self._now)
         self._transitions = Transitions(self._service_change_state, self.get_logger(), self._loading_since)
         self._inputs: Inputs | None = None
         self._settings = Parameters(self, POLICY_SETTINGS, default_settings("policy"), self._check, self._apply)
@@ -107,7 +109,8 @@ class PolicyNode(TunableNode, LifecycleNode):
         inference.close()
         self._on_executor(self._release)
         name = "" if isinstance(error, (EngineError, SettingError)) else f"{type(error).__name__}: "
-        self._failure = f"configure failed: {name}{one_line(error)}"
+        again = f"mend it, then ros2 lifecycle set {self.get_fully_qualified_name()} configure"
+        self._failure = f"configure failed: {name}{one_line(error)}; {again}"
         self.get_logger().error(self._failure)
         self.get_logger().debug("".join(traceback.format_exception(error)))
 
@@ -180,7 +183,8 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._match()
 
     def _match(self) -> None:
-        """Look at who publishes what the policy hears."""
+        """Look at who publishes what the policy hears, and whether time goes on."""
+        self._standstill.look()
         if self._inputs is None or self._inference is None:
             return
         deaf = self._inputs.match()
@@ -274,6 +278,7 @@ class PolicyNode(TunableNode, LifecycleNode):
             partial(typed, self),
             self._actions.listeners,
             self._now,
+            self._standstill.problem(),
         )
         return report(self._inference.statistics(), bounds, scene)
 

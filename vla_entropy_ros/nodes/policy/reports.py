@@ -30,16 +30,17 @@ class Scene:
     """What stands around the node, asked only where it matters.
 
     name: the node's, in full; silence: why a camera (counted from 0) is not heard, and what to type; several: who
-    speaks where one is expected; instruction: what to type for one; listeners: how many hear the actions; clock: ROS
-    time [s].
+    speaks where one is expected; instruction: what to type for one, whether the last one was empty or not;
+    listeners: how many hear the actions; clock: ROS time [s]; standstill: why the clock can't be relied on.
     """
 
     name: str = "/policy"
     silence: Callable[[int], str] = lambda camera: f"of camera {camera + 1}"
     several: Callable[[], str | None] = lambda: None
-    instruction: Callable[[], str] = lambda: "on 'instruction'"
+    instruction: Callable[[bool], str] = lambda empty: "an empty one" if empty else "publish one"
     listeners: Callable[[], int] = lambda: 1
     clock: Callable[[], float] = lambda: 0.0
+    standstill: str | None = None
 
 
 ALONE = Scene()
@@ -80,7 +81,9 @@ def _inference_trouble(now: Statistics, bounds: Bounds, scene: Scene) -> Report 
     if now.blocked is not None:
         return Report(ERROR, f"holding: {now.blocked}: end that publisher, or give it another topic")
     if now.instruction is None:
-        return Report(WARN, f"no instruction: publish one (std_msgs/String, not empty) {scene.instruction()}")
+        return Report(WARN, f"no instruction: {scene.instruction(now.stopped)}")
+    if scene.standstill is not None:
+        return Report(STALE, scene.standstill)
     if busy is not None and busy > bounds.silence:
         due = f"{bounds.tick:.2g} s are due"
         return Report(STALE, f"a tick has been running for {busy:.1f} s, {due}: is the device overloaded?")
@@ -138,6 +141,8 @@ def observation_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) ->
 
 def _observation_trouble(now: Statistics, bounds: Bounds, scene: Scene) -> Report | None:
     """What is wrong with the images or the state; None when they are of use."""
+    if scene.standstill is not None:
+        return Report(STALE, scene.standstill)
     for camera, arrived in enumerate(now.last_received or (None,)):
         if arrived is None:
             return Report(STALE, f"no image yet {scene.silence(camera)}")

@@ -26,6 +26,7 @@ from .graph import publishers
 
 JOINTS, POSE = "joint_states", "current_pose"
 KEPT = 12.0  # seconds: longer than the largest observation.max_age
+NO_JOINTS = "joint_states refused: it names no joints, expected at least one: check its driver"
 SPARE = 200  # samples beyond these that may wait to be dropped together
 EVERY_SAMPLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)  # of every publisher; one joint each
 
@@ -206,7 +207,7 @@ class RobotState:
             except ValueError as error:
                 self._faults[JOINTS] = str(error)
                 return
-            self._faults[JOINTS] = None
+            self._faults[JOINTS] = None if self._seen else NO_JOINTS
             stamp = seconds(message.header.stamp)
             for name in self._joints.keys() & positions.keys():
                 self._joints[name].add(stamp, positions[name])

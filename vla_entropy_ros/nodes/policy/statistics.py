@@ -22,15 +22,17 @@ MANY = 100  # counted at once; more do not matter
 class Statistics:
     """The policy node at one instant. Totals are since configure; times are monotonic [s].
 
-    blocked: why no instruction can be trusted; since: from when on there should be actions; last_received, stamps: of
-    the newest image of each camera, None before the first; fault: why the last tick failed; observation_fault: why the
-    last image gave no tick, observation_refused: whether it could not be used at all; answer: the last one, None before
-    the first, last_tick: when it came; recent: how often each of CAUSES was counted lately, starved: since that tick.
+    stopped: whether an empty instruction was given last; blocked: why none can be trusted; since: from when on there
+    should be actions; last_received, stamps: of the newest image of each camera, None before the first; fault: why the
+    last tick failed; observation_fault: why the last image gave no tick, observation_refused: whether it could not be
+    used at all; answer: the last one, None before the first, last_tick: when it came; recent: how often each of CAUSES
+    was counted lately, starved: since that tick.
     """
 
     taken: float = 0.0
     active: bool = False
     instruction: str | None = None
+    stopped: bool = False
     blocked: str | None = None
     since: float = 0.0
     period: float = 0.1

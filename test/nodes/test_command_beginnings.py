@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
@@ -84,3 +85,12 @@ def test_what_a_best_effort_publisher_latched_is_lost_which_holds_the_arm_until_
     stage.until(held, "the hold", 20.0)
     button.publish(Bool(data=False))
     stage.until(tracks_again(arm), "motion", 20.0)
+
+
+def test_simulated_time_that_stands_still_is_named(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulator is paused, or gone: poses of the right time come no more, but that is not the cause."""
+    arm = moving(stage)
+    stopped = arm.node._now()
+    monkeypatch.setattr(arm.node, "_now", lambda: stopped)
+    stage.until(lambda: "/clock stands still at" in arm.said(), "the cause", 20.0)
+    arm.safety(DiagnosticStatus.STALE, "/clock stands still at")

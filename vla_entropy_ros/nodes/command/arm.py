@@ -16,6 +16,7 @@ from ...control.plausibility import pose_distance, pose_excess
 from ...control.times import stamp_problem
 from ..common.listen import Speakers, subscribe
 from ..common.messages import pose_in, seconds
+from ..common.sim_clock import Standstill
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every publisher
 CALM = 0.5  # seconds without a refused measurement after which the others count again
@@ -54,6 +55,7 @@ class Measurement:
         self._topic, self._now, self._timeout = topic, now, timeout
         self._full_name = node.resolve_topic_name(topic)
         self._speakers = Speakers(node, topic)
+        self._standstill = Standstill(now)
         self._arrived: float | None = None  # when the last message came, on the monotonic clock [s]
         self._good = -math.inf  # when the last one that was not refused came, likewise
         self._fault: tuple[str, float] | None = None  # why one was refused, and when on the monotonic clock [s]
@@ -63,7 +65,10 @@ class Measurement:
         self._fault = reason, time.monotonic()
 
     def silence(self) -> str | None:
-        """Why nothing is told; None while messages come that are not refused."""
+        """Why nothing is told; None while messages come that are not refused, and time goes on."""
+        self._standstill.look()
+        if (still := self._standstill.problem()) is not None:
+            return still
         if self._fault is not None and (self._fault[1] >= self._good or time.monotonic() - self._fault[1] < CALM):
             return self._fault[0]
         if self._arrived is None:

@@ -166,13 +166,11 @@ def test_a_section_of_a_neighbour_that_may_be_another_node_is_let_be(tmp_path: P
 @pytest.mark.parametrize(
     ("kind", "typed"),
     [
-        ("policy", "polcy:dry_run"),
         ("policy", "polcy:checkpoint"),
         ("command", "comand:dry_run"),
         ("command", "comand:enabled"),
         ("command", "polcy:dry_run"),
         ("command", "policy:dry_run"),
-        ("command", "arm1:max_sped"),
     ],
 )
 def test_a_value_typed_for_a_node_that_is_not_there_is_refused_if_it_guards_the_arm(kind: str, typed: str) -> None:
@@ -180,6 +178,15 @@ def test_a_value_typed_for_a_node_that_is_not_there_is_refused_if_it_guards_the_
     assert judged(kind, "-p", f"{typed}:=true").refusals == [
         f"-p {typed}: is for another node than /{kind}, and {name} would be lost; write -p {name}:=..., or take it out"
     ]
+
+
+def test_a_value_typed_for_a_misspelt_node_that_is_not_this_kinds_is_refused_too() -> None:
+    assert judged("policy", "-p", "polcy:dry_run:=true").refusals == [
+        "-p polcy:dry_run: is for another node than /policy, and dry_run is a parameter of command; give it to that "
+        "node, or take it out"
+    ]
+    (refusal,) = judged("command", "-p", "arm1:max_sped:=1.0").refusals
+    assert refusal.endswith("max_sped would be lost; write -p limits.max_speed:=..., or take it out")
 
 
 @pytest.mark.parametrize(("kind", "typed"), [("policy", "command:dry_run"), ("command", "camera:enabled")])

@@ -192,11 +192,16 @@ class Given:
         target, _, name = typed.partition(":")
         own = self.node.rpartition("/")[2]
         near = _meant(target, known) == self.kind or likeness(target, own) >= NEAR_KEY
-        lost = _may_be_guarded(name, known[self.kind]) and (near or name != COMMON)
         line = f"-p {typed}: is for another node than {self.node}"
-        if lost or (near and guarded(name)):
-            line += f", and {name} would be lost; write -p {name}:=..., or take it out"
-            verdict.refusals.append(line)
+        if _may_be_guarded(name, known[self.kind]) and (near or name != COMMON):
+            best, _ = closest(name, known[self.kind])
+            verdict.refusals.append(f"{line}, and {name} would be lost; write -p {best}:=..., or take it out")
+        elif near and guarded(name):
+            best, _ = closest(name, {other for names in known.values() for other in names})
+            owner = next(kind for kind, names in known.items() if best in names)
+            verdict.refusals.append(
+                f"{line}, and {best} is a parameter of {owner}; give it to that node, or take it out"
+            )
         else:
             verdict.warnings.append(f"{line}: it has no effect")
 

@@ -197,7 +197,7 @@ class Given:
             best, _ = closest(name, known[self.kind])
             verdict.refusals.append(f"{line}, and {name} would be lost; write -p {best}:=..., or take it out")
         elif near and guarded(name):
-            best, _ = closest(name, {other for names in known.values() for other in names})
+            best, _ = closest(name, [other for names in known.values() for other in names])
             owner = next(kind for kind, names in known.items() if best in names)
             verdict.refusals.append(
                 f"{line}, and {best} is a parameter of {owner}; give it to that node, or take it out"

@@ -40,9 +40,13 @@ DEMO = {
 }
 
 
-def _after_exit(_event, context):
-    """Shut all down with the simulator, unless that is what ended it: launch fails when it is told a second time."""
-    return None if context.is_shutdown else Shutdown(reason="the simulator has ended")
+def _after_exit(event, context):
+    """Shut all down with the simulator, unless that is what ended it; RuntimeError, so status 1, if it failed."""
+    if context.is_shutdown:
+        return None  # launch fails when it is told a second time
+    if event.returncode:
+        raise RuntimeError(f"the simulator has ended with status {event.returncode}; its log says why")
+    return Shutdown(reason="the simulator has ended")
 
 
 def names_in(file):

@@ -206,7 +206,7 @@ class BringUp:
 
 
 def _after_exit(event, context):
-    """Shut all down after a node that could not start or gave up; after one that was killed the other holds the arm."""
+    """End all after a node that could not start or gave up; after one that was killed the other holds the arm."""
     return _give_up(context, f"{event.process_name} has ended; its log says why") if event.returncode > 0 else None
 
 
@@ -236,11 +236,10 @@ def refuse_running(context):
                 if name not in answers and client.service_is_ready():
                     answers[name] = client.call_async(GetParameters.Request())
                     end = max(end, time.monotonic() + ANSWER)
-            for name in (name for name, answer in answers.items() if answer.done()):
-                _fail(
-                    context,
-                    f"a node {name} is running already: end it, or give this one another namespace (namespace:=...)",
-                )
+            living = [name for name, answer in answers.items() if answer.done()]
+            if living:
+                other = "end it, or give this one another namespace (namespace:=...)"
+                raise RuntimeError(f"a node {living[0]} is running already: {other}")
             time.sleep(0.02)
     finally:
         for client in clients.values():

@@ -97,8 +97,11 @@ def test_demo_starts_the_simulator_and_passes_its_arguments_on() -> None:
     assert parameters(node(actions, "simulator")) == {}
     assert node(actions, "simulator").options["ros_arguments"] == ["--enclave", "/robot/simulator"]
     after_exit = node(actions, "simulator").options["on_exit"]
-    assert type(after_exit(None, SimpleNamespace(is_shutdown=False))).__name__ == "Shutdown"
-    assert after_exit(None, SimpleNamespace(is_shutdown=True)) is None  # on Ctrl-C
+    ended, failed = SimpleNamespace(returncode=0), SimpleNamespace(returncode=-9)
+    assert type(after_exit(ended, SimpleNamespace(is_shutdown=False))).__name__ == "Shutdown"
+    assert after_exit(failed, SimpleNamespace(is_shutdown=True)) is None  # on Ctrl-C
+    with pytest.raises(RuntimeError, match="the simulator has ended with status -9; its log says why"):
+        after_exit(failed, SimpleNamespace(is_shutdown=False))
     passed = passed_on(actions)
     assert set(passed) <= set(known)
     assert (passed["checkpoint"], passed["enabled"], passed["action_scale"]) == ("small_policy", "true", "1.0")

@@ -120,6 +120,94 @@ def test_the_command_line_and_the_making_program_are_judged_too() -> None:
     assert judged("policy", overrides=("chekpoint",)).refusals
 
 
+NEIGHBOURS = {
+    "/left/arm1: {ros__parameters: {limits.max_speed: 0.1, dry_run: true}}": "/left/arm1",
+    "left: {arm1: {ros__parameters: {limits: {max_speed: 0.1}, rate: 30.0, use_sim_time: true}}}": "left/arm1",
+    "arm1: {ros__parameters: {dryrun: true}}": "arm1",
+    "/*/arm1: {ros__parameters: {enabled: true, action_scale: 0.1}}": "/*/arm1",
+    "/**: {ros__parameters: {rate: 30.0}}\n/left/arm1: {ros__parameters: {dry_run: true}}": "/left/arm1",
+    "policy: {ros__parameters: {k1: 3}}\n/left/arm1: {ros__parameters: {dry_run: true}}": "/left/arm1",
+}
+
+
+@pytest.mark.parametrize("text", NEIGHBOURS)
+def test_a_section_for_a_name_that_the_node_was_not_given_is_refused(tmp_path: Path, text: str) -> None:
+    file = written(tmp_path, text)
+    (refusal,) = judged("command", "-r", "__ns:=/left", "--params-file", file).refusals
+    assert refusal.startswith(f"{file}: section {NEIGHBOURS[text]} is not for /left/command: its ")
+    assert refusal.endswith(
+        " would be lost; start the node as arm1 (-r __node:=arm1), or write command (in any namespace) or /left/command"
+    )
+    verdict = judged("command", "-r", "__ns:=/left", "-r", "__node:=arm1", "--params-file", file)
+    assert [line for line in verdict.refusals if "would be lost" in line] == []
+    assert judged("policy", "-r", "__ns:=/left", "--params-file", file).refusals == []
+
+
+def test_a_checkpoint_for_a_name_that_the_policy_was_not_given_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, "/left/vla: {ros__parameters: {checkpoint: /7b, device: cuda}}")
+    (refusal,) = judged("policy", "-r", "__ns:=/left", "--params-file", file).refusals
+    assert "section /left/vla is not for /left/policy: its checkpoint would be lost; start the node as vla" in refusal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/right/arm1: {ros__parameters: {dry_run: true}}",  # of another namespace
+        "/left/arm1: {ros__parameters: {dry_run: true, fps: 3}}",  # of another kind
+        "/left/camera: {ros__parameters: {enabled: true}}",
+        "/left/arm1: {ros__parameters: {dry_run: true}}\ncommand: {ros__parameters: {rate: 30.0}}",
+    ],
+)
+def test_a_section_of_a_neighbour_that_may_be_another_node_is_let_be(tmp_path: Path, text: str) -> None:
+    verdict = judged("command", "-r", "__ns:=/left", "--params-file", written(tmp_path, text))
+    assert verdict.refusals == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed"),
+    [
+        ("policy", "polcy:checkpoint"),
+        ("command", "comand:dry_run"),
+        ("command", "comand:enabled"),
+        ("command", "polcy:dry_run"),
+        ("command", "policy:dry_run"),
+    ],
+)
+def test_a_value_typed_for_a_node_that_is_not_there_is_refused_if_it_guards_the_arm(kind: str, typed: str) -> None:
+    name = typed.partition(":")[2]
+    assert judged(kind, "-p", f"{typed}:=true").refusals == [
+        f"-p {typed}: is for another node than /{kind}, and {name} would be lost; write -p {name}:=..., or take it out"
+    ]
+
+
+def test_a_value_typed_for_a_misspelt_node_that_is_not_this_kinds_is_refused_too() -> None:
+    assert judged("policy", "-p", "polcy:dry_run:=true").refusals == [
+        "-p polcy:dry_run: is for another node than /policy, and dry_run is a parameter of command; give it to that "
+        "node, or take it out"
+    ]
+    (refusal,) = judged("command", "-p", "arm1:max_sped:=1.0").refusals
+    assert refusal.endswith("max_sped would be lost; write -p limits.max_speed:=..., or take it out")
+
+
+@pytest.mark.parametrize(("kind", "typed"), [("policy", "command:dry_run"), ("command", "camera:enabled")])
+def test_a_value_typed_for_others_is_named(kind: str, typed: str) -> None:
+    verdict = judged(kind, "-p", f"{typed}:=true")
+    assert verdict.refusals == []
+    assert verdict.warnings == [f"-p {typed}: is for another node than /{kind}: it has no effect"]
+
+
+@pytest.mark.parametrize("kind", all_default_settings())
+def test_what_every_node_of_ros_takes_is_a_valid_name_too(tmp_path: Path, kind: str) -> None:
+    verdict = judged(kind, "-p", "use_sim_tim:=true", "-p", "use_sim_time:=true")
+    assert verdict.refusals == []
+    assert verdict.warnings == [
+        "the command line: there is no parameter use_sim_tim, the nearest is use_sim_time: it has no effect"
+    ]
+    file = written(tmp_path, "/**: {ros__parameters: {use_sim_tim: true}}")
+    (warning,) = judged(kind, "--params-file", file).warnings
+    assert "there is no parameter use_sim_tim, the nearest is use_sim_time: it has no effect" in warning
+
+
 def test_the_nearest_name_may_lack_its_group() -> None:
     names = list(all_default_settings()["command"])
     pairs = {"max_joint_sped": "limits.max_joint_speed", "xlow": "workspace.x.low", "speed": "limits.max_speed",

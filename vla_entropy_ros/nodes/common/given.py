@@ -18,7 +18,9 @@ GUARDED = (  # a value that does not arrive here lets the arm move as nobody ask
     "limits.", "workspace.", "chunk.", "action_scale", "enabled", "dry_run", "pose_timeout", "max_action_entropy",
     "observation.max_age", "checkpoint",
 )  # fmt: skip
+COMMON = "enabled"  # is the name of a parameter of many a node that is not ours
 NEAR_KEY, NEAR_NAME = 0.7, 0.75  # share of equal characters from which one is meant for the other
+_OWN = tuple(name.rstrip(".") for name in RCLS_OWN)
 COMMAND_LINE = "the command line"
 SHOWN = 3  # names in a line about a section that does not apply
 
@@ -112,7 +114,7 @@ class Given:
             self._judge_file(file, known, verdict)
         for name in self.typed:
             if ":" in name:
-                verdict.warnings.append(f"-p {name}: is for another node than {self.node}: it has no effect")
+                self._judge_addressed(name, known, verdict)
             else:
                 self._judge_name(COMMAND_LINE, name, known, verdict, sure=NEAR_NAME)
         for name in self.overrides:
@@ -126,6 +128,7 @@ class Given:
     def _judge_file(self, file: ParameterFile, known: Known, verdict: Verdict) -> None:
         applied = [section for section in file.sections if section.is_for(self.kind, self.node)]
         named = any(not section.general and section.key != self.kind for section in applied)
+        spoken_to = any(not section.general for section in applied)
         others, siblings = [], False
         for section in file.sections:
             if section in applied:
@@ -134,7 +137,10 @@ class Given:
                     self._judge_name(where, name, known, verdict, sure, section.general)
             elif _meant(section.last, known) not in (None, self.kind):
                 siblings = True  # such a node speaks of it
-            elif section.general or not self._judge_stray(file, section, named, known, verdict):
+            elif section.general or not (
+                self._judge_stray(file, section, named, known, verdict)
+                or (not spoken_to and self._judge_neighbour(file, section, known[self.kind], verdict))
+            ):
                 others.append(section.key)
         told = [f"section {section.key}: {', '.join(section.values) or 'nothing'}" for section in applied]
         rest = f"; not for this node: {', '.join(others)}" if others else ""
@@ -165,6 +171,40 @@ class Given:
         verdict.add(line, bool(lost), "it has no effect")
         return True
 
+    def _judge_neighbour(self, file: ParameterFile, section: Section, mine: Iterable[str], verdict: Verdict) -> bool:
+        """Refuse a section of this namespace that can only be for a node of this kind, of another name; False if not.
+
+        Its names are this kind's without exception, and among them are some that guard the arm.
+        """
+        valid = [*mine, *_OWN]
+        here = section.key.removesuffix(section.last) + self.node.rpartition("/")[2]
+        lost = [given for given in section.values if given != COMMON and _may_be_guarded(given, mine)]
+        alien = any(not given.startswith(RCLS_OWN) and closest(given, valid)[1] < NEAR_NAME for given in section.values)
+        if not lost or alien or not Section(here, {}).is_for(self.kind, self.node):
+            return False
+        line = f"{file.path}: section {section.key} is not for {self.node}: its {_some(lost)} would be lost; start the "
+        line += f"node as {section.last} (-r __node:={section.last}), or write {self.kind} (in any namespace) or "
+        verdict.refusals.append(line + self.node)
+        return True
+
+    def _judge_addressed(self, typed: str, known: Known, verdict: Verdict) -> None:
+        """Judge a name given by -p for a node (`node:name`) that is not this one, the only one of its process."""
+        target, _, name = typed.partition(":")
+        own = self.node.rpartition("/")[2]
+        near = _meant(target, known) == self.kind or likeness(target, own) >= NEAR_KEY
+        line = f"-p {typed}: is for another node than {self.node}"
+        if _may_be_guarded(name, known[self.kind]) and (near or name != COMMON):
+            best, _ = closest(name, known[self.kind])
+            verdict.refusals.append(f"{line}, and {name} would be lost; write -p {best}:=..., or take it out")
+        elif near and guarded(name):
+            best, _ = closest(name, [other for names in known.values() for other in names])
+            owner = next(kind for kind, names in known.items() if best in names)
+            verdict.refusals.append(
+                f"{line}, and {best} is a parameter of {owner}; give it to that node, or take it out"
+            )
+        else:
+            verdict.warnings.append(f"{line}: it has no effect")
+
     def _judge_name(
         self, where: str, name: str, known: Known, verdict: Verdict, sure: float = 0.0, shared: bool = False
     ) -> None:
@@ -176,7 +216,7 @@ class Given:
         if name in mine or name.startswith(RCLS_OWN):
             return
         owners = [kind for kind, names in known.items() if name in names]
-        best, score = closest(name, mine)
+        best, score = closest(name, [*mine, *_OWN])
         if shared and (owners or any(closest(name, names)[1] > score for names in known.values())):
             return  # that node takes it, or speaks of it
         if owners:

@@ -108,10 +108,10 @@ class CommandNode(TunableNode):
 
     def _look(self, now: float) -> Trouble:
         """See what keeps the arm from moving at time `now` [s]."""
-        problem = self._arm.problem(now)
-        if (listening := self._hazards.listening()) is not None:
+        listening = self._hazards.listening()
+        if listening is not None:
             self._arm.confirm(now)  # nothing was sent for what was measured so far
-            problem = listening
+        problem = self._arm.problem(now) or listening
         hazard = self._hazards.problem() or self._diagnostics.twins.problem
         self._trouble = Trouble(problem, problem and self._arm.jump(now), hazard)
         return self._trouble

@@ -67,6 +67,9 @@ class Wire:
     def create_subscription(self, *_: Any, **__: Any) -> None:
         """Nothing comes in: the test hands over what it has."""
 
+    def create_timer(self, *_: Any, **__: Any) -> None:
+        """Nor is anybody looked for."""
+
     def resolve_topic_name(self, topic: str) -> str:
         return f"/{topic}"
 

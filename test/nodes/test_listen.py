@@ -121,3 +121,15 @@ def test_senders_are_known_under_every_executor(monkeypatch: pytest.MonkeyPatch)
     assert speakers.names([heard[0]]) == "/ears"
     assert listen.RECENT > 0
     node.destroy_node()
+
+
+def test_nobody_is_asked_for_more_than_he_offers(stage: Any) -> None:
+    """His own log would say that nothing is sent to such a subscription, and everything is heard."""
+    ears = SafetyInput(stage.tester, Bool, "stop", lambda _: None)
+    speaker = stage.add(Node("speaker"))
+    plain = speaker.create_publisher(Bool, "stop", profile(OFFERS[0]))
+    stage.until(lambda: listen.SURELY in ears._subscriptions, "the reliable subscription")
+    assert set(ears._subscriptions) == {listen.ANYBODY, listen.SURELY}
+    stage.until(lambda: plain.get_subscription_count() == 2, "both")
+    speaker.create_publisher(Bool, "stop", profile(OFFERS[1]))
+    stage.until(lambda: listen.KEPT in ears._subscriptions, "the latched subscription")

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -21,8 +23,9 @@ REMEMBERED = 64  # messages that are recognised when another subscription brings
 BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
 VOLATILE, TRANSIENT_LOCAL = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
 # The first hears whoever publishes; the second misses nothing of who is reliable; the third hears what was kept.
-ANY_OFFER = ((BEST_EFFORT, VOLATILE), (RELIABLE, VOLATILE), (RELIABLE, TRANSIENT_LOCAL))
+ANYBODY, SURELY, KEPT = (BEST_EFFORT, VOLATILE), (RELIABLE, VOLATILE), (RELIABLE, TRANSIENT_LOCAL)
 NO_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)  # an offer that one of three misses is no news
+MATCH_PERIOD = 0.1  # seconds between two looks at what is offered
 
 UNKNOWN = "a node that the graph does not show"
 
@@ -129,31 +132,40 @@ def subscribe(
 class SafetyInput:
     """Hears a topic whatever quality of service its publishers offer, and what they kept from before it began.
 
-    A message that more than one of its subscriptions brings is handed over once. Nothing matches a publisher of another
-    type: `mismatch` names it.
+    What anybody sends is heard from the start. Subscriptions that ask for more come once somebody offers more: who offers
+    less would warn of them, and that nothing is sent to them (as every volatile `ros2 topic pub` does). A message that
+    more than one of them brings is handed over once. Nothing matches a publisher of another type: `mismatch` names it.
     """
 
     def __init__(self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], depth: int = DEPTH) -> None:
         self._node, self._topic, self._callback = node, node.resolve_topic_name(topic), callback
-        self._kind = type_name(kind)
+        self._message, self._depth, self._kind = kind, depth, type_name(kind)
         self._seen: deque[tuple[Any, ...]] = deque(maxlen=REMEMBERED)
         self._heard_from: set[bytes] = set()
-        self._subscriptions = [
-            node.create_subscription(
-                kind,
-                topic,
-                with_info(self._hear),
-                QoSProfile(depth=depth, reliability=reliability, durability=durability),
-                event_callbacks=NO_EVENTS,
-            )
-            for reliability, durability in ANY_OFFER
-        ]
+        self._subscriptions: dict[tuple[ReliabilityPolicy, DurabilityPolicy], Any] = {}
+        self._subscribe(ANYBODY)
+        self._timer = node.create_timer(MATCH_PERIOD, self._match, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
         """End the subscriptions."""
-        for subscription in self._subscriptions:
+        self._node.destroy_timer(self._timer)
+        for subscription in self._subscriptions.values():
             self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        self._subscriptions = {}
+
+    def _subscribe(self, wanted: tuple[ReliabilityPolicy, DurabilityPolicy]) -> None:
+        if wanted not in self._subscriptions:
+            profile = QoSProfile(depth=self._depth, reliability=wanted[0], durability=wanted[1])
+            self._subscriptions[wanted] = self._node.create_subscription(
+                self._message, self._topic, with_info(self._hear), profile, event_callbacks=NO_EVENTS
+            )
+
+    def _match(self) -> None:
+        """Ask for as much as is offered."""
+        for info in self._node.get_publishers_info_by_topic(self._topic):
+            offer = info.qos_profile.reliability, info.qos_profile.durability
+            if info.topic_type == self._kind and offer in (SURELY, KEPT):
+                self._subscribe(offer)
 
     def mismatch(self) -> str | None:
         """Who publishes something here that can't be heard, in one line; None when there is nobody. Asks the graph.

@@ -132,9 +132,10 @@ def subscribe(
 class SafetyInput:
     """Hears a topic whatever quality of service its publishers offer, and what they kept from before it began.
 
-    What anybody sends is heard from the start. Subscriptions that ask for more come once somebody offers more: who offers
-    less would warn of them, and that nothing is sent to them (as every volatile `ros2 topic pub` does). A message that
-    more than one of them brings is handed over once. Nothing matches a publisher of another type: `mismatch` names it.
+    What anybody sends is heard from the start. Subscriptions that ask for more come once somebody offers more: whoever
+    offers less would warn of them, and that nothing is sent to them, as every volatile `ros2 topic pub` does. A message
+    that more than one of them brings is handed over once. Nothing matches a publisher of another type: `mismatch`
+    names it.
     """
 
     def __init__(self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], depth: int = DEPTH) -> None:

@@ -17,7 +17,7 @@ from trajectory_msgs.msg import JointTrajectory
 from ..common.listen import SafetyInput, Speakers, publisher_name, subscribe
 from ..common.messages import is_stop
 
-LISTENING = 2.0  # seconds after the start in which a stop that was latched before is heard, on a busy machine too
+LISTENING = 3.0  # seconds after the start in which a stop that was latched before is heard, on a busy machine too
 LISTENS = "listening for an emergency stop from before the start"
 LOOK_PERIOD = 0.5  # seconds between two looks at the graph
 

@@ -9,6 +9,7 @@ from typing import Any
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import SetBool, Trigger
@@ -94,6 +95,7 @@ class CommandNode(TunableNode):
         if self._guard.commanding:
             self._hold("the node is going")
             self._output.flush(FAREWELL)
+            self._state.wait_for_all_acked(Duration(seconds=FAREWELL))  # and why
 
     def rest(self, reason: str) -> None:
         """Hold the arm after something in this node has failed."""

@@ -85,7 +85,11 @@ class CommandNode(TunableNode):
         self._say()
 
     def _make_arm(self, values: Values) -> Arm:
-        given: tuple[Any, ...] = (lambda: self._now(), self._timeout, lambda: self._limits)
+        given: tuple[Any, ...] = (
+            lambda: self._now(),
+            lambda: self._settings.values["pose_timeout"],
+            lambda: self._limits,
+        )
         if values["command_type"] == "joint_trajectory":
             return JointArm(self, self._frame, values["tool_frame"], *given)
         return PoseArm(self, self._frame, *given)
@@ -104,9 +108,6 @@ class CommandNode(TunableNode):
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
-
-    def _timeout(self) -> float:
-        return float(self._settings.values["pose_timeout"])
 
     def _look(self, now: float) -> Trouble:
         """See what keeps the arm from moving at time `now` [s]."""

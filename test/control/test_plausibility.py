@@ -91,6 +91,20 @@ def test_nobody_can_agree_to_a_jump_before_it_can_be_told_from_one_that_comes_ba
     assert judge.judge(0.9, 0.32, 0.32)
 
 
+def test_a_small_jump_that_stays_is_trusted_once_it_has_settled() -> None:
+    """As that of the arm after a liar nearby who was believed."""
+    judge = joint_judge()
+    judge.judge(0.0, 0.0, 0.0)
+    for step in range(1, 45):
+        assert not judge.judge(0.15, step * PERIOD, step * PERIOD)
+        assert judge.problem(step * PERIOD) is not None
+    now = 2 * SETTLED
+    for step in range(10):
+        judge.judge(0.15, now + step * PERIOD, now + step * PERIOD)
+    assert judge.problem(now + 10 * PERIOD) is None
+    assert judge.judge(0.16, now + 11 * PERIOD, now + 11 * PERIOD)
+
+
 def test_somebody_can_agree_once_a_liar_who_was_believed_is_silent() -> None:
     """Its values lay so near to the arm that they were trusted, and those of the arm jump since."""
     judge, now = joint_judge(), 0.0

@@ -17,6 +17,7 @@ JITTER = 0.1  # seconds that a stamp may be off: so much longer an arm may have 
 SLACK, TURN_SLACK = 0.02, 0.1  # metres and radians beyond that, for an arm that overshoots
 JOINT_SLACK = 0.05  # rad or m, likewise
 SEEN = 0.2  # seconds after which a jump that stays can be told from one that comes back
+NEAR = 0.05  # seconds: a jump that stays within what the arm moves in so long is taken for motion once it has settled
 SETTLED = 1.0  # seconds without a jump after which a measurement that came back is trusted again
 
 Excess = Callable[[V, V, float], "str | None"]  # what is too much between two values so many seconds apart
@@ -67,6 +68,9 @@ class Plausibility(Generic[V]):
         if self._rival is None or self._trusted is None:
             return None
         if self._trusted.came < self._jumped - SETTLED:
+            if self._excess(self._trusted.value, self._rival.value, NEAR) is None:
+                self._trusted, self._rival = self._rival, None
+                return None
             return f"{self._jump}, and stayed there: look at the arm, then call ~/enable"
         if now - self._jumped < SETTLED:
             return self._jump

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -17,6 +18,8 @@ from ...control.times import stamp_problem
 from ..common.listen import Speakers, subscribe
 from ..common.messages import pose_in, seconds
 from ..common.sim_clock import Standstill
+
+V = TypeVar("V")
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every publisher
 CALM = 0.5  # seconds without a refused measurement after which the others count again
@@ -81,11 +84,19 @@ class Measurement:
             return f"no {self._topic} for {quiet:.1f} s on {self._full_name}: has its publisher ended?"
         return None
 
-    def _in_time(self, stamp: float, now: float) -> bool:
-        """Whether a message of time `stamp` [s] counts; refuses it otherwise."""
-        if (reason := stamp_problem(self._topic, stamp, now, self._timeout())) is not None:
+    def _accept(self, read: Callable[[], V], stamp: Time) -> tuple[V, float, float] | None:
+        """What `read` makes of a message, its time and now [s]; None where it raises ValueError or `stamp` is wrong."""
+        try:
+            value = read()
+        except ValueError as error:
+            self.refuse(str(error))
+            return None
+        at, now = seconds(stamp), self._now()
+        if (reason := stamp_problem(self._topic, at, now, self._timeout())) is not None:
             self.refuse(reason)
-        return reason is None
+            return None
+        self._good = time.monotonic()
+        return value, at, now
 
 
 def outside(limits: Limits, pose: Pose | None, topic: str) -> str | None:
@@ -130,7 +141,10 @@ class PoseArm(Measurement):
 
     def jump(self, now: float) -> str | None:
         """A pose that the arm can't have reached; None when all follows from what was before."""
-        return self._plausible.problem(now)
+        reason = self._plausible.problem(now)
+        if reason is None and (newest := self._plausible.newest) is not None:
+            self._measured, self._stamp = newest
+        return reason
 
     def several(self) -> str | None:
         """Who tells the pose, where they are more than one."""
@@ -139,10 +153,7 @@ class PoseArm(Measurement):
 
     def confirm(self, now: float) -> str | None:
         """Trust where the arm is measured now; why that can't be done, None when it is."""
-        reason = self._plausible.confirm(now)
-        if reason is None and (newest := self._plausible.newest) is not None:
-            self._measured, self._stamp = newest
-        return reason
+        return self._plausible.confirm(now) or self.jump(now)
 
     def forget(self) -> None:
         """Trust whatever is measured next."""
@@ -152,14 +163,6 @@ class PoseArm(Measurement):
     def _on_pose(self, message: PoseStamped, info: Mapping[str, Any]) -> None:
         self._speakers.note(info)
         self._arrived = time.monotonic()
-        try:
-            pose = pose_in(self._frame, message, self._topic)
-        except ValueError as error:
-            self.refuse(str(error))
-            return
-        stamp, now = seconds(message.header.stamp), self._now()
-        if not self._in_time(stamp, now):
-            return
-        self._good = time.monotonic()
-        if self._plausible.judge(pose, stamp, now):
-            self._measured, self._stamp = pose, stamp
+        accepted = self._accept(lambda: pose_in(self._frame, message, self._topic), message.header.stamp)
+        if accepted is not None and self._plausible.judge(*accepted):
+            self._measured, self._stamp = accepted[:2]

@@ -18,7 +18,7 @@ from ...control.kinematics import Joints
 from ...control.plausibility import joint_distance, joint_excess
 from ...control.times import stamp_problem
 from ..common.listen import RECENT, SafetyInput, Source, subscribe
-from ..common.messages import positions_by_name, seconds
+from ..common.messages import positions_by_name
 from .arm import Measurement, outside
 
 EVERY = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # of several that each tell some joints
@@ -78,7 +78,9 @@ class JointArm(Measurement):
         """The joint that can't have gone where it is measured, or a description that has changed."""
         if self._changed:
             return "robot_description has changed: look at limits and frames, then call ~/enable"
-        return next((problem for one in self._plausible if (problem := one.problem(now)) is not None), None)
+        reasons = [one.problem(now) for one in self._plausible]
+        self._adopt()
+        return next((reason for reason in reasons if reason is not None), None)
 
     def several(self) -> str | None:
         """Who tells the same joint, where they are more than one."""
@@ -93,10 +95,7 @@ class JointArm(Measurement):
         if self.kinematics is not None:  # a person goes on with the description that serves
             self._doubt = None
         reasons = [one.confirm(now) for one in self._plausible]
-        for place, one in enumerate(self._plausible):
-            if one.newest is not None:
-                self._values[place], self._stamps[place] = one.newest
-        self._walk()
+        self._adopt()
         return next((reason for reason in reasons if reason is not None), None)
 
     def forget(self) -> None:
@@ -159,19 +158,24 @@ class JointArm(Measurement):
             twice = next(name for name in mine if mine.count(name) > 1)
             self.refuse(f"joint '{twice}' stands twice in one message on {self._full_name}: which driver publishes it?")
             return
-        try:
-            positions = positions_by_name(message)
-        except ValueError as error:
-            self.refuse(str(error))
+        accepted = self._accept(lambda: positions_by_name(message), message.header.stamp)
+        if accepted is None:
             return
-        stamp, now = seconds(message.header.stamp), self._now()
-        if not self._in_time(stamp, now):
-            return
-        self._good = time.monotonic()
+        positions, stamp, now = accepted
         for name in mine:
             self._take(name, positions[name], stamp, now)
             self._note_owner(name, source)
         self._walk()
+
+    def _adopt(self) -> None:
+        """Take over what has become trusted without a new message."""
+        changed = False
+        for place, one in enumerate(self._plausible):
+            if one.newest is not None and one.newest[1] != self._stamps[place]:
+                self._values[place], self._stamps[place] = one.newest
+                changed = True
+        if changed:
+            self._walk()
 
     def _walk(self) -> None:
         """Work out where the tool is, when joints come and not when a command is due."""

@@ -10,7 +10,6 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -29,6 +28,7 @@ from ...control import (
 )
 from ...settings import default_settings
 from ..common.diagnostics import Diagnostics, Report
+from ..common.listen import LATCHED
 from ..common.messages import chunk_from, is_stop, pose_message
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, run
@@ -74,8 +74,7 @@ class CommandNode(TunableNode):
         self._output.muted = values["dry_run"]
         self._openings = self.create_publisher(Float64, "gripper_command", 1)
         self._preview = self.create_publisher(PoseStamped, "~/preview", 1)
-        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._state = self.create_publisher(String, "~/state", kept)
+        self._state = self.create_publisher(String, "~/state", LATCHED)
         self._diagnostics = Diagnostics(self, "command", {"safety": self._report}, stop)
         self._hazards = Hazards(self, self._on_chunk, self._on_conflict, self._on_stop, values["enabled"])
         self.create_service(SetBool, "~/enable", self._on_enable)
@@ -85,11 +84,7 @@ class CommandNode(TunableNode):
         self._say()
 
     def _make_arm(self, values: Values) -> Arm:
-        given: tuple[Any, ...] = (
-            lambda: self._now(),
-            lambda: self._settings.values["pose_timeout"],
-            lambda: self._limits,
-        )
+        given: tuple[Any, ...] = (lambda: self._now(), self._timeout, lambda: self._limits)
         if values["command_type"] == "joint_trajectory":
             return JointArm(self, self._frame, values["tool_frame"], *given)
         return PoseArm(self, self._frame, *given)
@@ -108,6 +103,9 @@ class CommandNode(TunableNode):
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
+
+    def _timeout(self) -> float:
+        return float(self._settings.values["pose_timeout"])
 
     def _look(self, now: float) -> Trouble:
         """See what keeps the arm from moving at time `now` [s]."""

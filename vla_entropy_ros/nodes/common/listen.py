@@ -25,6 +25,7 @@ VOLATILE, TRANSIENT_LOCAL = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIEN
 # The first hears whoever publishes; the second misses nothing of who is reliable; the third hears what was kept.
 ANYBODY, SURELY, KEPT = (BEST_EFFORT, VOLATILE), (RELIABLE, VOLATILE), (RELIABLE, TRANSIENT_LOCAL)
 NO_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)  # an offer that one of three misses is no news
+LATCHED = QoSProfile(depth=1, durability=TRANSIENT_LOCAL)  # for a publisher whose last word late listeners hear
 MATCH_PERIOD = 0.1  # seconds between two looks at what is offered
 
 UNKNOWN = "a node that the graph does not show"

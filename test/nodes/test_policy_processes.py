@@ -60,11 +60,12 @@ def test_after_a_signal_the_last_thing_on_the_wire_is_the_order_to_stop(
 
     stage.until(acting, "actions", 20.0)
     assert not is_stop(chunks[-1])
+    alike = stage.tester.get_node_names().count("policy")  # other tests may have left theirs in this process
     running.signal(ending)
     stage.until(lambda: running.process.poll() is not None, "the end", 20.0)
     stage.until(lambda: is_stop(chunks[-1]), "the order to stop", 2.0)
     assert running.process.returncode == 0
-    stage.until(lambda: "policy" not in stage.tester.get_node_names(), "its leave of the graph", 5.0)
+    stage.until(lambda: stage.tester.get_node_names().count("policy") < alike, "its leave of the graph", 5.0)
 
 
 def test_a_second_node_of_the_same_name_ends_with_a_reason_and_the_first_goes_on(

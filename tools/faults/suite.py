@@ -19,6 +19,7 @@ from .scenarios import Fault
 SAFE_WITHIN = 0.3  # seconds from a fault to the safe command
 NAMED_WITHIN = 1.0  # seconds from a fault to the words that name it
 NAMED_PATIENCE = 2.5  # seconds: what comes late is measured, too
+LAG = 0.05  # seconds that this process may hear a chunk later than the command node, which stamps what it sends
 IN_FLIGHT = 0.5  # seconds: max_observation_age; older images give no action, and no clock jumps by so little
 
 
@@ -128,7 +129,7 @@ def seconds_to_safety(rig: Rig, began: float, ended: float, observed: float | No
     With `observed`, a chunk that answers an observation of after that ROS time [s] may move it again.
     """
     fresh = [] if observed is None else rig.answered(began, observed)
-    until = min([ended, *fresh])
+    until = min([ended, *(heard - LAG for heard in fresh)])
     return max((sent for sent in rig.arm.moved(began) if sent < until), default=began) - began
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control.chunk import ACTION_NAMES
+from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import chunk_message, duration
 
 from .peers import time_message
@@ -95,10 +95,9 @@ def fuzz(rig: Rig, topics: dict[str, type], count: int) -> dict[str, Any]:
     rig.until(lambda: rig.said.startswith("holding"), "the hold")
     time.sleep(0.3)
     began = time.monotonic()
-    kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     sent = {}
     for topic, kind in topics.items():
-        publisher: Any = rig.node.create_publisher(kind, topic, kept if topic == "robot_description" else 10)
+        publisher: Any = rig.node.create_publisher(kind, topic, LATCHED if topic == "robot_description" else 10)
         rig.until(publisher.get_subscription_count, f"a listener of {topic}")
         for number in range(count):
             broken = kind is JointTrajectory and number % 2

@@ -15,12 +15,12 @@ from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control import Kinematics, Limits, Pose, read_chain
+from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import jpeg_message, pose_from, pose_message
 
 from .judge import Bounds, Sending, Target, alike
@@ -205,8 +205,7 @@ class JointedArm(FollowingArm):
     def _connect(self, node: Node) -> None:
         self._kinematics = Kinematics(read_chain(self.description, "base_link", "tool"))
         self.bounds = Bounds(self.bounds.limits, self.bounds.period, self._kinematics)
-        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._shape = node.create_publisher(String, "robot_description", kept)
+        self._shape = node.create_publisher(String, "robot_description", LATCHED)
         self.describe(self.description)
         self._publisher = node.create_publisher(JointState, "joint_states", 1)
         node.create_subscription(JointTrajectory, "joint_trajectory", self._on_trajectory, 50)

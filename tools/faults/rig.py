@@ -18,7 +18,6 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64, String
 from std_srvs.srv import SetBool, Trigger
@@ -28,6 +27,7 @@ from vla_entropy_ros.control import limits_of
 from vla_entropy_ros.evaluation import consent
 from vla_entropy_ros.evaluation.errors import RunError
 from vla_entropy_ros.evaluation.processes import Processes, Running
+from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import is_stop, seconds
 from vla_entropy_ros.resources import SMALL_POLICY
 from vla_entropy_ros.settings import default_settings
@@ -237,14 +237,13 @@ class Rig:
         return self.until(lambda: self.said == "tracking" and len(self.arm.moved(began)) > 3, "motion", patience)
 
     def _listen(self) -> None:
-        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.instructions = self.node.create_publisher(String, "instruction", 10)
         self._time = self.node.create_publisher(Clock, "/clock", 10)
         self.node.create_subscription(
             JointTrajectory, "action_chunk", lambda m: self.chunks.append((time.monotonic(), m)), 10
         )
         self.node.create_subscription(Float64, "policy/latency/total", lambda m: self.totals.append(m.data / 1e3), 50)
-        self.node.create_subscription(String, STATE, self._on_state, kept)
+        self.node.create_subscription(String, STATE, self._on_state, LATCHED)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

@@ -140,9 +140,10 @@ def joint_excess(
 
     timeout: as for poses; turns: whether it goes round and round.
     """
+    distance = joint_distance(turns)
 
     def excess(before: float, after: float, elapsed: float) -> str | None:
-        moved = joint_distance(turns)(before, after)
+        moved = distance(before, after)
         far = (speed() * time_to_move(elapsed) if elapsed <= timeout() else lead()) + JOINT_SLACK
         if moved <= far:
             return None

@@ -17,12 +17,12 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, Float64, Int32, String
 from std_srvs.srv import Trigger
 
 from ..images import decode_image
+from ..nodes.common.listen import LATCHED
 from ..nodes.common.messages import seconds
 from . import consent
 from .errors import RunError
@@ -69,8 +69,7 @@ class Client:
         )
         self.node.create_subscription(PoseStamped, "current_pose", self._on_pose, 10)
         self.node.create_subscription(Bool, "simulator/success", self._on_success, 10)
-        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.node.create_subscription(String, "simulator/instruction", self._on_asked, kept)
+        self.node.create_subscription(String, "simulator/instruction", self._on_asked, LATCHED)
         if self._keep_images:
             self.node.create_subscription(Image, "image", self._on_image, 10)
 

@@ -6,16 +6,16 @@ import random
 import signal
 import time
 
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
+from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import is_stop
 
 from ..rig import STATE, FaultError, Rig
 from ..strangers import Stranger
 from .base import Fault
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 CLOSED = (signal.SIGHUP, signal.SIGQUIT)  # a terminal that is closed, and Ctrl-\ in it
 

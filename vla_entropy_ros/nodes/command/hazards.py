@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
-from ..common.listen import SafetyInput, Speakers, publisher_name, subscribe
+from ..common.listen import SafetyInput, Speakers, publisher_names, subscribe
 from ..common.messages import is_stop
 
 LISTENING = 3.0  # seconds after the start in which a stop that was latched before is heard, on a busy machine too
@@ -61,17 +61,19 @@ class Hazards:
 
     def crowd(self) -> str | None:
         """Who else could send chunks but is silent; None where there is one publisher at most. Asks the graph."""
-        infos = self._node.get_publishers_info_by_topic(self._topic)
-        names = sorted(set(map(publisher_name, infos)))
+        names = self._publishers()
         return f"several could send on {self._topic}: {', '.join(names)}; end all but one" if len(names) > 1 else None
 
     def waiting(self) -> str:
         """Why no chunk comes, as far as the graph tells, and what to do. Asks the graph."""
-        infos = self._node.get_publishers_info_by_topic(self._topic)
-        if not infos:
+        names = self._publishers()
+        if not names:
             return f"nobody publishes on {self._topic}: start the policy, or remap action_chunk"
-        name = publisher_name(infos[0])
+        name = names[0]
         return f"{name} sends none on {self._topic}: is it active (ros2 lifecycle get {name}), and what does it say?"
+
+    def _publishers(self) -> list[str]:
+        return publisher_names(self._node.get_publishers_info_by_topic(self._topic))
 
     def _hear(self, message: JointTrajectory, info: Mapping[str, Any]) -> None:
         source = self._speakers.note(info)

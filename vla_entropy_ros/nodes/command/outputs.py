@@ -149,7 +149,7 @@ class JointOutput(Output):
         start, then = self._last or (arm.joints, now - self._period)
         wanted = arm.kinematics.solve(command.pose, start)
         speed = np.minimum(arm.kinematics.speed, self._gate.limits.max_joint_speed)
-        joints = slow_joints(start, wanted, min(now - then, self._period), speed)
+        joints = slow_joints(start, wanted, now - then, speed, self._period)
         self._gate.joints(self._names, joints, True, arm.joints, arm.kinematics)
         self._last, self._held = (joints, now), None
         self._send(joints_message(self._names, joints, REACH * self._period))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .arguments import FILE, PARAMETER, full_name, options
+from .listen import listed
 from .parameter_files import ParameterFile, Section, read
 from .process import StartError, one_line
 
@@ -167,7 +168,7 @@ class Given:
         lost = [given for given in section.values if _may_be_guarded(given, known[self.kind])]
         line = f"{file.path}: section {section.key} is not for {self.node}, the nearest is {self.kind}"
         if lost:
-            line += f": its {_some(lost)} would be lost; write {self.kind} (in any namespace) or {self.node}"
+            line += f": its {listed(lost, SHOWN)} would be lost; write {self.kind} (in any namespace) or {self.node}"
         verdict.add(line, bool(lost), "it has no effect")
         return True
 
@@ -182,8 +183,10 @@ class Given:
         alien = any(not given.startswith(RCLS_OWN) and closest(given, valid)[1] < NEAR_NAME for given in section.values)
         if not lost or alien or not Section(here, {}).is_for(self.kind, self.node):
             return False
-        line = f"{file.path}: section {section.key} is not for {self.node}: its {_some(lost)} would be lost; start the "
-        line += f"node as {section.last} (-r __node:={section.last}), or write {self.kind} (in any namespace) or "
+        line = f"{file.path}: section {section.key} is not for {self.node}: its {listed(lost, SHOWN)} would be lost; "
+        line += (
+            f"start the node as {section.last} (-r __node:={section.last}), or write {self.kind} (in any namespace) or "
+        )
         verdict.refusals.append(line + self.node)
         return True
 
@@ -245,8 +248,3 @@ def _address(rule: str, names: Iterable[str]) -> str:
 def _may_be_guarded(name: str, valid: Iterable[str]) -> bool:
     best, score = closest(name, valid)
     return guarded(best) and score >= NEAR_NAME
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first few of `names`."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

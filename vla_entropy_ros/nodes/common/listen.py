@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rclpy.clock import Clock
@@ -18,6 +18,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 DEPTH = 10
 RECENT = 1.0  # seconds: who has spoken within is speaking
 ALIKE = 64  # numbers of one publisher's messages that lie further apart come from two
+ID = 16  # bytes of a publisher's id, of those that rmw may pad
 REMEMBERED = 64  # messages that are recognised when another subscription brings them, too
 
 BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
@@ -48,6 +49,17 @@ def with_info(callback: Callable[[Any, Mapping[str, Any]], object]) -> Callable[
     return heard
 
 
+def sender(info: Mapping[str, Any]) -> bytes | None:
+    """The id of the publisher of a message, as `endpoint` gives it; None where rclpy does not tell (Jazzy)."""
+    gid = info.get("publisher_gid")
+    return None if gid is None else bytes(gid["data"])[:ID]
+
+
+def endpoint(info: TopicEndpointInfo) -> bytes:
+    """The id of an end of a topic, as the graph tells it."""
+    return bytes(info.endpoint_gid)[:ID]
+
+
 def type_name(kind: type) -> str:
     """A message type as `ros2 topic info` writes it."""
     return "/".join((kind.__module__.split(".")[0], "msg", kind.__name__))
@@ -56,6 +68,17 @@ def type_name(kind: type) -> str:
 def publisher_name(info: TopicEndpointInfo) -> str:
     """The full name of the node behind an end of a topic, as the graph tells it."""
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+
+
+def publisher_names(infos: Iterable[TopicEndpointInfo]) -> list[str]:
+    """The full names of the nodes behind ends of a topic, each once."""
+    return sorted(set(map(publisher_name, infos)))
+
+
+def listed(names: Sequence[str], shown: int) -> str:
+    """The first `shown` of `names` in one line, and how many more there are."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 class Speakers:
@@ -99,18 +122,15 @@ class Speakers:
 
     def names(self, sources: list[Source]) -> str:
         """The nodes behind `sources`, as the graph tells them."""
-        known = {
-            bytes(info.endpoint_gid)[:16]: publisher_name(info)
-            for info in self._node.get_publishers_info_by_topic(self._topic)
-        }
+        known = {endpoint(info): publisher_name(info) for info in self._node.get_publishers_info_by_topic(self._topic)}
         found = [known.get(source, UNKNOWN) for source in sources]  # type: ignore[call-overload]
         unnamed = all(isinstance(source, int) for source in sources)
         return ", ".join(sorted(known.values()) if unnamed else sorted(map(str, found)))
 
     def _source(self, info: Mapping[str, Any]) -> Source:
-        gid = info.get("publisher_gid")
+        gid = sender(info)
         if gid is not None:
-            return bytes(gid["data"])[:16]
+            return gid
         number = int(info.get("publication_sequence_number") or 0)
         for source, last in self._numbers.items():
             if 0 < number - last < ALIKE:
@@ -180,7 +200,7 @@ class SafetyInput:
                 name = publisher_name(info)
                 return f"{self._topic}: {name} publishes {info.topic_type}, which can't be heard; expected {self._kind}"
             offer = info.qos_profile.reliability, info.qos_profile.durability
-            if offer == (BEST_EFFORT, TRANSIENT_LOCAL) and bytes(info.endpoint_gid)[:16] not in self._heard_from:
+            if offer == (BEST_EFFORT, TRANSIENT_LOCAL) and endpoint(info) not in self._heard_from:
                 name = publisher_name(info)
                 return (
                     f"{self._topic}: {name} offers best effort and transient local, so what it published before is "
@@ -189,12 +209,11 @@ class SafetyInput:
         return None
 
     def _hear(self, message: Any, info: Mapping[str, Any]) -> None:
-        gid = info.get("publisher_gid")
-        sent = info.get("source_timestamp"), info.get("publication_sequence_number")
-        key = (*sent, bytes(gid["data"]) if gid is not None else None)
+        gid = sender(info)
+        key = info.get("source_timestamp"), info.get("publication_sequence_number"), gid
         if key in self._seen:
             return
         self._seen.append(key)
         if gid is not None:
-            self._heard_from.add(bytes(gid["data"])[:16])
+            self._heard_from.add(gid)
         self._callback(message)

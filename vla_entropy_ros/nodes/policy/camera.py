@@ -12,11 +12,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from ..common.listen import Speakers, with_info
+from ..common.listen import BEST_EFFORT, RELIABLE, Speakers, with_info
 from .graph import elsewhere, publishers
 from .intake import ImageMessage, topic_of
 
-BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
 ASKED = {"best_effort": BEST_EFFORT, "reliable": RELIABLE}
 
 

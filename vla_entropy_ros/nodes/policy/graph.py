@@ -6,12 +6,9 @@ from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from ..common.listen import publisher_name, type_name
+from ..common.listen import RELIABLE, listed, publisher_names, type_name
 
 SHOWN = 6  # topics or nodes in one line
-BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
-
-
 IMAGES = (type_name(Image), type_name(CompressedImage))
 
 
@@ -25,7 +22,7 @@ def publishers(
     infos = node.get_publishers_info_by_topic(topic)
     if not infos:
         return "nobody publishes there"
-    names = listed(sorted(set(map(publisher_name, infos))))
+    names = listed(publisher_names(infos), SHOWN)
     others = sorted({info.topic_type for info in infos} - {type_name(kind)})
     if others and len(others) == len({info.topic_type for info in infos}):
         return f"{names} publishes {', '.join(others)} there, expected {type_name(kind)}"
@@ -62,10 +59,4 @@ def elsewhere(node: Node, topic: str, but: set[str]) -> str:
         )
     raw = [name for name in found if not name.endswith("/compressed")]
     base = raw[0] if raw else found[0].removesuffix("/compressed")
-    return f"images are on {listed(found)}: start with {topic}:={base}"
-
-
-def listed(names: list[str]) -> str:
-    """Names in one line, not too many."""
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return f"images are on {listed(found, SHOWN)}: start with {topic}:={base}"

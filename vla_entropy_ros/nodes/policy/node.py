@@ -167,7 +167,7 @@ class PolicyNode(TunableNode, LifecycleNode):
     def _loading_since(self) -> str:
         """What the running transition does."""
         since = 0.0 if self._loading is None else time.monotonic() - self._loading
-        return f"loading {self._settings.values['checkpoint'] or 'small_policy'} for {since:.0f} s"
+        return f"loading {self._settings.values['checkpoint'] or 'no checkpoint'} for {since:.0f} s"
 
     def _equip(self, inference: Inference, policy: Policy) -> None:
         """Work with `policy`; SettingError when the parameters, as they are by now, do not fit it."""

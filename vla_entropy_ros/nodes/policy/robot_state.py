@@ -20,7 +20,7 @@ from ...control.pose import POSE_FIELDS
 from ...control.times import ANOTHER_CLOCK, stamp_problem
 from ...engine import ObservationError, SettingError, State
 from ...engine.observation import LATE, MAX_STATE_AGE
-from ..common.listen import RECENT, Source, Speakers, with_info
+from ..common.listen import RECENT, Source, Speakers, subscribe
 from ..common.messages import pose_in, positions_by_name, seconds
 from .graph import publishers
 
@@ -149,8 +149,8 @@ class RobotState:
         return None
 
     def _subscribe(self, kind: type, topic: str, take: Callable[[Any], None]) -> None:
-        callback = with_info(partial(self._hear, topic, take))
-        self._subscriptions.append(self._node.create_subscription(kind, topic, callback, EVERY_SAMPLE))
+        heard = partial(self._hear, topic, take)
+        self._subscriptions.append(subscribe(self._node, kind, topic, heard, EVERY_SAMPLE))
 
     def _hear(self, topic: str, take: Callable[[Any], None], message: Any, info: Mapping[str, Any]) -> None:
         """Note who tells which of the needed joints or fields, and take them."""

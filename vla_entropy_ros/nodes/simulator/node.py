@@ -9,7 +9,6 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time as RosTime
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -20,6 +19,7 @@ from ...control import Pose
 from ...settings import default_settings
 from ...sim import TASKS, Environment, find_task
 from ..common.diagnostics import OK, WARN, Diagnostics, Report, RollingWindow
+from ..common.listen import LATCHED
 from ..common.messages import image_message, jpeg_message, pose_in, pose_message, seconds
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, one_line, run
@@ -86,8 +86,7 @@ class SimulatorNode(TunableNode):
         self._joints = self.create_publisher(JointState, "joint_states", 10)
         self._poses = self.create_publisher(PoseStamped, "current_pose", 1)
         self._success = self.create_publisher(Bool, "~/success", 1)
-        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._instruction = self.create_publisher(String, "~/instruction", kept)
+        self._instruction = self.create_publisher(String, "~/instruction", LATCHED)
 
     def _listen(self) -> None:
         self.create_subscription(PoseStamped, "target_pose", self._on_target, 1)

@@ -110,6 +110,18 @@ def test_the_state_says_why(stage: Any) -> None:
     assert [state.data for state in arm.states].count("tracking") == 1
 
 
+def test_time_that_jumps_ahead_stops_the_arm_and_is_named(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    arm = moving(stage, pose_timeout=5.0)
+    now = arm.node._now
+    monkeypatch.setattr(arm.node, "_now", lambda: now() + 3.0)
+    stage.until(
+        lambda: any(state.data.startswith("holding: time jumped ahead by 3.0 s") for state in arm.states), "why"
+    )
+    stage.until(lambda: last_away(arm) < 1e-9, "the hold on the wire")
+    arm.offer(age=-3.0)
+    stage.until(lambda: arm.said() == "tracking", "motion")
+
+
 def test_time_that_jumps_back_stops_the_arm_and_locks_nothing_out(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     arm = moving(stage)
     now = arm.node._now

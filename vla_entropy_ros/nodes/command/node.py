@@ -14,18 +14,9 @@ from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from ...control import (
-    ChunkError,
-    Command,
-    Commander,
-    Gate,
-    GateError,
-    Guard,
-    Pose,
-    UnreachableError,
-    limits_of,
-    rules_of,
-)
+from ...control import ChunkError, Command, Commander, Gate, GateError, Guard, Pose
+from ...control.kinematics import UnreachableError
+from ...control.values import limits_of, rules_of
 from ...settings import default_settings
 from ..common.diagnostics import Diagnostics, Report
 from ..common.listen import LATCHED
@@ -41,6 +32,7 @@ from .situation import EMERGENCY, News, Situation, Tally, Trouble
 
 LOG_PERIOD = 5.0  # seconds between two lines about the same refusal
 FAREWELL = 0.3  # seconds the last command has to arrive
+JUMP = 1.0  # seconds between two commands that are more than a delay
 SERVO_RATE = 20.0  # hertz: MoveIt Servo stops when velocities come more rarely
 
 
@@ -172,10 +164,12 @@ class CommandNode(TunableNode):
     def _tick(self) -> None:
         """Send the command of this instant, or nothing."""
         now = self._now()
-        if now < self._last_time:
+        since, self._last_time = now - self._last_time, now
+        if since < 0.0:
             self._anchored = False  # what the last chunk's stamp was does not count any more
             self._arm.forget()
-        self._last_time = now
+        elif JUMP < since < math.inf:
+            self._commander.stop(f"time jumped ahead by {since:.1f} s, or this node was held up for so long")
         if not self._guard.commanding:
             return
         problem, _, hazard = self._look(now)

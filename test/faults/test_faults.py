@@ -19,6 +19,11 @@ from vla_entropy_ros.evaluation.bringup import environment, under
 
 LENIENT = 1.5  # seconds: a busy machine must not fail this; `make faults` measures
 NAMED = 4.0  # seconds, likewise
+SLOW: dict[str, Any] = {  # what a busy machine leaves out is never so long that a jump could be motion
+    "pose_timeout": 1.0,
+    "limits.max_speed": 0.2,
+    "limits.max_joint_speed": 0.3,
+}
 
 
 def on(stand: str) -> pytest.MarkDecorator:
@@ -31,7 +36,7 @@ def on(stand: str) -> pytest.MarkDecorator:
 def running(folder: Path, checkpoint: Path, **options: Any) -> Iterator[Rig]:
     """Both nodes as processes, in motion, apart from the nodes of other tests."""
     settings = environment(int(os.environ["ROS_DOMAIN_ID"]) + 1)
-    with under(settings), Rig(folder, settings, str(checkpoint), pose_timeout=2.0, **options) as rig:
+    with under(settings), Rig(folder, settings, str(checkpoint), **SLOW, **options) as rig:
         yield rig
 
 

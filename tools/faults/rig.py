@@ -84,7 +84,7 @@ class Rig:
         self._listen()
         kind = JointedArm if command.get("command_type") == "joint_trajectory" else FollowingArm
         defaults = default_settings("command")
-        self.arm = kind(self.node, self.now, limits_of(defaults), 1.0 / defaults["rate"])
+        self.arm = kind(self.node, self.now, limits_of({**defaults, **command}), 1.0 / defaults["rate"])
         self.camera = FaultyCamera(CAMERA_RATE, self.now)
         self._clock = Repeater(100.0, self._tell_time) if sim_time else None
         self._ended = threading.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_entropy_ros.control import ActionChunk, ChunkError, Commander, Limits, Motion, Pose, Rules
+from vla_entropy_ros.control import ActionChunk, ChunkError, Commander, Gate, Limits, Motion, Pose, Rules
 from vla_entropy_ros.control.pose import turn_angle
 
 from .test_commander import DOWN, LIMITS, START, chunk, commander
@@ -58,7 +58,7 @@ def test_an_arm_torn_from_its_target_is_held_where_it_is_until_the_next_chunk() 
     arm.offer(chunk(*[[0.01, 0, 0, 0, 0, 0, 1]] * 8), now=10.0)
     arm.command(10.0, START)
     assert arm.command(10.02, START).state is Motion.TRACKING
-    torn = Pose(START.position + np.array([0.0, 0.15, 0.0]), DOWN)
+    torn = Pose(START.position + np.array([0.0, 0.11, 0.0]), DOWN)
     command = arm.command(10.04, torn)
     assert command.state is Motion.HOLDING
     assert "farther from its target than it may lead" in (command.reason or "")
@@ -133,13 +133,34 @@ def test_a_chunk_that_no_policy_means_is_refused(bad: ActionChunk, says: str) ->
         commander().offer(bad, now=10.0)
 
 
-def test_a_held_arm_that_is_pushed_away_draws_its_target_along_and_is_not_sent_back() -> None:
+@pytest.mark.parametrize(("push", "drawn"), [(0.1, 0.04), (0.2, LIMITS.lead_translation)])
+def test_a_held_arm_that_is_pushed_away_draws_its_target_along_by_a_lead_at_most(push: float, drawn: float) -> None:
     arm = Commander(LIMITS, "base", STEADY)
     arm.anchor(START)
-    pushed = Pose(START.position + np.array([0.2, 0.0, 0.0]), DOWN)
+    pushed = Pose(START.position + np.array([push, 0.0, 0.0]), DOWN)
     arm.command(10.0, START)
     steps = [START.position, *(arm.command(10.02 + STEP * n, pushed).pose.position for n in range(20))]
     assert np.linalg.norm(np.diff(steps, axis=0), axis=1).max() <= LIMITS.max_speed * STEP + 1e-9
-    drawn = arm.command(10.5, pushed).pose
-    np.testing.assert_allclose(drawn.position, pushed.position - [LIMITS.lead_translation, 0, 0], atol=1e-9)
-    np.testing.assert_array_equal(arm.command(10.52, drawn).pose.position, drawn.position)
+    target = arm.command(10.5, pushed).pose
+    np.testing.assert_allclose(target.position, START.position + np.array([drawn, 0, 0]), atol=1e-9)
+    np.testing.assert_array_equal(arm.command(10.52, target).pose.position, target.position)
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("bias", [0.05, 0.07, 0.1, 0.3])
+def test_a_hold_does_not_run_after_a_measurement_that_is_off(chunks: bool, bias: float) -> None:
+    """The arm is where it is told to be, and is measured beside it: the target must not chase what follows it."""
+    arm, gate = Commander(LIMITS, "base", STEADY), Gate(LIMITS, STEP)
+    arm.anchor(START)
+    true = arm.command(10.0, START).pose
+    for n in range(1, 300):
+        now = 10.0 + STEP * n
+        if chunks and n % 5 == 0:
+            arm.offer(chunk([0.0, 0, 0, 0, 0, 0, 1], stamp=now), now=now)
+        measured = Pose(true.position + np.array([0.0, min(bias, 0.035 * n), 0.0]), DOWN)
+        command = arm.command(now, measured)
+        gate.pose(command.pose, command.state is Motion.TRACKING, measured)
+        true = command.pose
+    leads = 3.0 if chunks else 1.0  # what pulls a moving target is seen after one lead more
+    assert np.linalg.norm(true.position - START.position) <= leads * LIMITS.lead_translation + 1e-9
+    assert bias < LIMITS.lead_translation or not chunks or "~/enable" in (command.reason or "")

@@ -10,14 +10,19 @@ import numpy as np
 
 from .chunk import ActionChunk, ChunkError, blended, check_chunk, scaled
 from .gripper import GripperHold
-from .pose import Limits, Pose, integrate, interpolate, keep_inside, limit_lead, limited, slow, within
+from .pose import Limits, Pose, beyond_lead, integrate, interpolate, keep_inside, limit_lead, limited, slow, within
 from .saturation import cut_by, held_back
 from .times import ANOTHER_CLOCK, FUTURE, stamp_problem
 
 NO_CHUNK = "no chunk yet"
+TORN_AWAY = (
+    "the arm is farther from its target than it may lead: it was pushed, or does not follow; where it stays there, "
+    "~/enable starts from it"
+)
 OVERDUE = "the last one came late and has run out"
 SLACK = 1e-6  # seconds: rounding of stamps must not make an action start twice
 ROUNDING = 1e-7  # metres, radians
+PULLING = 1.0  # seconds in which a moving target may be pulled along by one lead
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,9 @@ class Commander:
         self._goal: Pose | None = None  # where the running action ends
         self._start: Pose | None = None  # where it began
         self._last: Pose | None = None  # what was commanded last
+        self._held: Pose | None = None  # where the hold began
+        self._pulled = 0.0  # how far the measured arm has pulled its target along of late, in leads
+        self._torn = False  # no chunk moves it until it is within the lead again
         self._last_time = 0.0
         self._began = 0.0
         self._period = 0.0
@@ -102,16 +110,18 @@ class Commander:
         """Forget all chunks and start over from `pose`; chunks observed before `not_before` [s] are refused."""
         self.stop(NO_CHUNK)
         self._goal = self._start = pose
-        self._last = None  # what was commanded from another place must not pull the arm there
+        self._last = self._held = None  # what was commanded from another place must not pull the arm there
         if opening is not None:
             self._opening, self._gripped = opening, None
+        self._pulled, self._torn = 0.0, False
         self._last_stamp = None
         self._not_before = not_before
 
     def stop(self, reason: str) -> None:
         """Drop what is running; the next command holds where the arm is, and an arm that is held stays there.
 
-        A hold that followed the measured pose would let the arm creep with every further order to stop.
+        A hold that followed the measured pose would let the arm creep with every further order to stop, and without
+        end where what is measured is off and moves along. It yields to an arm that is pushed by one lead in all.
         """
         if self.moving:
             self._goal = self._start = None
@@ -182,13 +192,16 @@ class Commander:
             self._goal = self._start = measured if self._last is None else self._last
         clipped = self._begin_due(now, measured)
         pose = self._target(now, measured)
-        if self.moving and self._torn_away(pose):
+        if self.moving and self._torn_away(pose, measured, now):
+            self._torn = True
             last = self._last or measured
-            self.stop("the arm is farther from its target than it may lead: it was pushed, or does not follow")
-            pose = slow(last, measured, math.inf, self.limits, self.rules.period)
+            self.stop(TORN_AWAY)
+            pose = self._yielding(last, measured)
         if self.moving or self._gripped is None:
             self._gripped = self._gripper.hold(self._opening, now, self.rules.gripper_hold)
-        if not self.moving:  # a target that was drawn along by a pushed arm does not go back
+        if self.moving:
+            self._held = None
+        else:  # a target that was drawn along by a pushed arm does not go back
             self._goal = self._start = pose
         self._last, self._last_time = pose, now
         return Command(pose, self._gripped, self._state, self._reason, clipped)
@@ -207,14 +220,26 @@ class Commander:
         led = limit_lead(pose, measured, self.limits)
         if self.moving:
             self._drawn |= held_back(pose, measured, self.limits)
-        if self.moving or self._last is None:
-            return led
-        return slow(self._last, led, math.inf, self.limits, self.rules.period)  # however far the arm was pushed
+        return led if self.moving or self._last is None else self._yielding(self._last, led)
 
-    def _torn_away(self, pose: Pose) -> bool:
-        """Whether only a step that is too long would bring the target back to where it may lead the arm to."""
-        longest = self.limits.max_speed * self.rules.period, self.limits.max_turn_speed * self.rules.period
-        return self._last is not None and not within(self._last, pose, longest[0] + ROUNDING, longest[1] + ROUNDING)
+    def _yielding(self, last: Pose, wanted: Pose) -> Pose:
+        """Where a held target goes from `last`: slowly, and one lead at most, since the measured arm may follow it."""
+        self._held = self._held or last
+        near = limit_lead(wanted, self._held, self.limits)
+        return slow(last, near, math.inf, self.limits, self.rules.period)
+
+    def _torn_away(self, pose: Pose, measured: Pose, now: float) -> bool:
+        """Whether the arm has left its target, at one go or by and by: a target that went on would run after it."""
+        last, limits = self._last, self.limits
+        if last is None:
+            return False
+        out, turned = beyond_lead(last, measured, limits)
+        passed = max(now - self._last_time, 0.0) / PULLING
+        self._pulled = max(self._pulled - passed, 0.0) + max(out, turned)
+        self._torn &= max(out, turned) > ROUNDING
+        longest = limits.max_speed * self.rules.period, limits.max_turn_speed * self.rules.period
+        step = within(last, pose, longest[0] + ROUNDING, longest[1] + ROUNDING)
+        return self._torn or self._pulled > 1.0 or not step
 
     @property
     def _state(self) -> Motion:

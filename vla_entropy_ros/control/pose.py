@@ -142,6 +142,12 @@ def limit_lead(target: Pose, measured: Pose, limits: Limits) -> Pose:
     return step_toward(measured, target, limits.lead_translation, limits.lead_rotation)
 
 
+def beyond_lead(target: Pose, measured: Pose, limits: Limits) -> tuple[float, float]:
+    """How far `target` lies beyond the lead in translation and in rotation, as a share of it; 0 inside."""
+    apart = float(np.linalg.norm(target.position - measured.position)) / limits.lead_translation
+    return max(apart - 1.0, 0.0), max(turn_angle(target, measured) / limits.lead_rotation - 1.0, 0.0)
+
+
 def slow(last: Pose, target: Pose, elapsed: float, limits: Limits, period: float = math.inf) -> Pose:
     """How far towards `target` the speed limits let a target move in `elapsed` seconds from `last`.
 

@@ -53,6 +53,35 @@ def test_a_pose_that_jumps_is_a_fault_that_names_the_jump_and_passes_when_it_com
     assert judge.problem(now) is None
 
 
+@pytest.mark.parametrize("rate", [30.0, 50.0, 200.0, 1000.0])
+@pytest.mark.parametrize("moment", [0.0, 0.03, 0.07])
+def test_a_jump_in_many_small_ones_is_one(rate: float, moment: float) -> None:
+    """As a driver that filters what it measures tells it: 0.28 m within 0.18 s."""
+    judge, began = pose_judge(), 1.0 + moment
+    times = np.arange(0.0, 2.0, 1.0 / rate)
+    for time in times:
+        judge.judge(at(0.4 + 0.28 * float(np.clip((time - began) / 0.18, 0.0, 1.0))), float(time), float(time))
+        if time < began:
+            assert judge.problem(float(time)) is None
+    newest = judge.newest
+    assert newest is not None
+    assert newest[0].position[0] < 0.4 + 0.22
+    assert str(judge.problem(float(times[-1]))).startswith("current_pose jumped 0.")
+
+
+@pytest.mark.parametrize("rate", [10.0, 30.0, 200.0, 1000.0])
+@pytest.mark.parametrize("timeout", [0.05, TIMEOUT])
+def test_an_arm_at_its_highest_speed_has_not_jumped(rate: float, timeout: float) -> None:
+    """Even where it catches up a lead, and where stamps are off by 10 ms."""
+    judge = Plausibility(pose_excess("current_pose", lambda: LIMITS, lambda: timeout), pose_distance)
+    random = np.random.default_rng(0)
+    for time in np.arange(0.0, 2.0, 1.0 / rate):
+        ahead = LIMITS.lead_translation * (time > 1.0) * min((time - 1.0) / 0.1, 1.0)
+        x = -1.0 + LIMITS.max_speed * time + ahead
+        stamp = float(time + random.uniform(-0.01, 0.0))
+        assert judge.judge(at(float(x)), stamp, float(time)), (time, judge.problem(float(time)))
+
+
 def test_two_that_take_turns_are_a_fault_for_as_long_as_they_do() -> None:
     judge = joint_judge()
     for step in range(200):

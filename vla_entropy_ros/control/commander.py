@@ -223,10 +223,10 @@ class Commander:
         return led if self.moving or self._last is None else self._yielding(self._last, led)
 
     def _yielding(self, last: Pose, wanted: Pose) -> Pose:
-        """Where a held target goes from `last`: slowly, and one lead at most, since the measured arm may follow it."""
+        """Where a held target goes from `last`: slowly, one lead in all, since the measured arm may follow it."""
         self._held = self._held or last
-        near = limit_lead(wanted, self._held, self.limits)
-        return slow(last, near, math.inf, self.limits, self.rules.period)
+        pose = slow(last, wanted, math.inf, self.limits, self.rules.period)
+        return last if any(beyond_lead(pose, self._held, self.limits)) else pose
 
     def _torn_away(self, pose: Pose, measured: Pose, now: float) -> bool:
         """Whether the arm has left its target, at one go or by and by: a target that went on would run after it."""
@@ -236,7 +236,7 @@ class Commander:
         out, turned = beyond_lead(last, measured, limits)
         passed = max(now - self._last_time, 0.0) / PULLING
         self._pulled = max(self._pulled - passed, 0.0) + max(out, turned)
-        self._torn &= max(out, turned) > ROUNDING
+        self._torn &= max(out, turned) > 0.0
         longest = limits.max_speed * self.rules.period, limits.max_turn_speed * self.rules.period
         step = within(last, pose, longest[0] + ROUNDING, longest[1] + ROUNDING)
         return self._torn or self._pulled > 1.0 or not step

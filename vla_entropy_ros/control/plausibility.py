@@ -16,6 +16,8 @@ V = TypeVar("V")
 JITTER = 0.1  # seconds that a stamp may be off: so much longer an arm may have moved at its highest speed
 SLACK, TURN_SLACK = 0.02, 0.1  # metres and radians beyond that, for an arm that overshoots
 JOINT_SLACK = 0.05  # rad or m, likewise
+SPAN = 0.1  # seconds over which measurements must follow as well: many small jumps in a row are one
+UNBROKEN = 3 * SPAN  # seconds: the longest time between two that are compared so
 SEEN = 0.2  # seconds after which a jump that stays can be told from one that comes back
 NEAR = 0.05  # seconds: a jump that stays within what the arm moves in so long is taken for motion once it has settled
 SETTLED = 1.0  # seconds without a jump after which a measurement that came back is trusted again
@@ -42,6 +44,7 @@ class Plausibility(Generic[V]):
     def __init__(self, excess: Excess[V], distance: Callable[[V, V], float]) -> None:
         self._excess, self._distance = excess, distance
         self._trusted: _Track[V] | None = None
+        self._earlier: list[_Track[V]] = []  # trusted ones of once and twice SPAN ago, where there was no gap since
         self._rival: _Track[V] | None = None  # where a jump led to
         self._jump: str | None = None
         self._began = self._jumped = -np.inf  # when the first and the last of the rival's came [s]
@@ -50,12 +53,12 @@ class Plausibility(Generic[V]):
         """Whether `value`, measured at `time` [s] and heard at `now` [s], follows from what is trusted."""
         trusted, rival = self._trusted, self._rival
         if trusted is None:
-            self._trusted = _Track(value, time, now)
+            self._trust(_Track(value, time, now))
             return True
         nearer = rival is not None and self._distance(value, rival.value) < self._distance(value, trusted.value)
-        excess = self._excess(trusted.value, value, max(time - trusted.time, 0.0))
+        excess = self._too_much(value, time)
         if excess is None and not nearer:
-            self._trusted = _Track(value, time, now)
+            self._trust(_Track(value, time, now))
             return True
         if rival is None:
             self._jump, self._began = excess, now
@@ -68,8 +71,9 @@ class Plausibility(Generic[V]):
         if self._rival is None or self._trusted is None:
             return None
         if self._trusted.came < self._jumped - SETTLED:
-            if self._excess(self._trusted.value, self._rival.value, NEAR) is None:
-                self._trusted, self._rival = self._rival, None
+            before = self._trusted, self._earlier[0]  # the jump may have begun with small ones that were trusted
+            if not any(self._excess(track.value, self._rival.value, NEAR) for track in before):
+                self._start_from(self._rival)
                 return None
             return f"{self._jump}, and stayed there: look at the arm, then call ~/enable"
         if now - self._jumped < SETTLED:
@@ -87,7 +91,7 @@ class Plausibility(Generic[V]):
             if to_and_fro or now - self._began < SEEN:
                 return self._jump
             if self._rival.came > self._trusted.came:
-                self._trusted = self._rival
+                self._start_from(self._rival)
         self._rival = None
         return None
 
@@ -99,6 +103,27 @@ class Plausibility(Generic[V]):
     def forget(self) -> None:
         """Trust whatever comes next."""
         self._trusted = self._rival = None
+        self._earlier = []
+
+    def _start_from(self, track: _Track[V]) -> None:
+        """Trust it, whatever was before."""
+        self._trusted, self._rival, self._earlier = track, None, [track]
+
+    def _trust(self, track: _Track[V]) -> None:
+        """Go on from it."""
+        if self._trusted is None or track.time - self._trusted.time > SPAN:
+            self._earlier = [track]  # what was before a gap says no more
+        elif track.time - self._earlier[-1].time >= SPAN:
+            self._earlier = [self._earlier[-1], track]
+        self._trusted = track
+
+    def _too_much(self, value: V, time: float) -> str | None:
+        """What is too much since the last trusted one, or since one of SPAN ago; None where both can be."""
+        assert self._trusted is not None
+        gap = time - self._trusted.time > SPAN
+        compared = (self._trusted,) if gap else (self._trusted, self._earlier[0])
+        excesses = (self._excess(track.value, value, max(time - track.time, 0.0)) for track in compared)
+        return next((excess for excess in excesses if excess is not None), None)
 
 
 def time_to_move(elapsed: float) -> float:
@@ -116,7 +141,7 @@ def pose_excess(topic: str, limits: Callable[[], Limits], timeout: Callable[[], 
         bounds = limits()
         moved, turned = float(np.linalg.norm(after.position - before.position)), turn_angle(before, after)
         far, wide = bounds.lead_translation, bounds.lead_rotation
-        if elapsed <= timeout():
+        if elapsed <= max(timeout(), UNBROKEN):
             far, wide = (speed * time_to_move(elapsed) for speed in (bounds.max_speed, bounds.max_turn_speed))
         far, wide = far + SLACK, wide + TURN_SLACK
         if moved > far:
@@ -144,7 +169,8 @@ def joint_excess(
 
     def excess(before: float, after: float, elapsed: float) -> str | None:
         moved = distance(before, after)
-        far = (speed() * time_to_move(elapsed) if elapsed <= timeout() else lead()) + JOINT_SLACK
+        measured = elapsed <= max(timeout(), UNBROKEN)
+        far = (speed() * time_to_move(elapsed) if measured else lead()) + JOINT_SLACK
         if moved <= far:
             return None
         return f"joint '{name}' jumped {moved:.2f} rad or m in {elapsed:.2f} s, up to {far:.2f} can be"

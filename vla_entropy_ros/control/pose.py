@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation, Slerp
 Vector = NDArray[np.float64]
 INSTANT = 1e-6  # seconds
 OUTSIDE = 0.1  # metres outside the workspace from which an arm is not moved back in
+NEARLY = 1e-6  # share of a limit: rounding
 POSE_FIELDS = ("x", "y", "z", "roll", "pitch", "yaw")  # metres, and rad about the fixed axes (REP-103)
 
 
@@ -143,9 +144,10 @@ def limit_lead(target: Pose, measured: Pose, limits: Limits) -> Pose:
 
 
 def beyond_lead(target: Pose, measured: Pose, limits: Limits) -> tuple[float, float]:
-    """How far `target` lies beyond the lead in translation and in rotation, as a share of it; 0 inside."""
-    apart = float(np.linalg.norm(target.position - measured.position)) / limits.lead_translation
-    return max(apart - 1.0, 0.0), max(turn_angle(target, measured) / limits.lead_rotation - 1.0, 0.0)
+    """How far `target` lies beyond the lead in translation and in rotation, as a share of it; 0 within, or nearly."""
+    apart = float(np.linalg.norm(target.position - measured.position)) / limits.lead_translation - 1.0
+    turned = turn_angle(target, measured) / limits.lead_rotation - 1.0
+    return apart if apart > NEARLY else 0.0, turned if turned > NEARLY else 0.0
 
 
 def slow(last: Pose, target: Pose, elapsed: float, limits: Limits, period: float = math.inf) -> Pose:

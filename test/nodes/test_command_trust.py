@@ -82,6 +82,29 @@ def test_two_publishers_of_the_pose_that_agree_are_named(stage: Any) -> None:
     arm.safety(WARN, "several publish /current_pose: /second_driver, /tester")
 
 
+def test_two_command_nodes_of_one_arm_are_named(stage: Any) -> None:
+    arm = moving(stage)
+    stage.add(CommandNode(namespace="/other", cli_args=["--ros-args", "-r", "target_pose:=/target_pose"]))
+
+    def named() -> bool:
+        arm.measure()
+        arm.offer()
+        time.sleep(0.02)
+        return "several send commands on /target_pose: /command, /other/command" in str(arm.node._output.trouble(True))
+
+    stage.until(named, "both names")
+    arm.safety(WARN, "several send commands on /target_pose: /command, /other/command; end all but one")
+
+
+def test_commands_that_nobody_hears_are_told(stage: Any) -> None:
+    unheard = CommandNode(cli_args=["--ros-args", "-r", "target_pose:=/nowhere"])
+    output = stage.add(unheard)._output
+    assert output.trouble(False) is None
+    assert output.trouble(True) == "nobody listens on /nowhere: start the arm's controller, or remap target_pose"
+    output.muted = True
+    assert output.trouble(True) is None
+
+
 def test_chunks_of_two_policies_hold_the_arm_and_name_both(stage: Any) -> None:
     arm = moving(stage)
     second = stage.add(Node("other_policy", namespace="/side")).create_publisher(JointTrajectory, "/action_chunk", 1)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vla_entropy_ros.nodes.command.node import CommandNode
-from vla_entropy_ros.nodes.common.arguments import full_name, without_parameters
+from vla_entropy_ros.nodes.common.arguments import full_name, unread, without_parameters
 from vla_entropy_ros.nodes.common.parameter_files import read
 from vla_entropy_ros.nodes.common.process import StartError
 from vla_entropy_ros.nodes.policy.node import PolicyNode
@@ -152,6 +152,10 @@ BROKEN = {
     "command: {ros__parameters: 3}": "section command: ros__parameters is no group of parameters",
     "command: {ros__parameters: {dry_run: }}": "section command: dry_run has no value; give one",
     "command: {ros__parameters: &a {x: *a}}": "contains itself",
+    "command: {ros__parameters: {dry_run: true, dry_run: false}}": "dry_run is given twice, the second time in line 1",
+    "command:\n  ros__parameters:\n    limits: {max_speed: 0.1}\n    limits.max_speed: 5.0\n": (
+        "limits.max_speed is given twice, the second time in line 4; keep one"
+    ),
 }
 
 
@@ -206,6 +210,30 @@ def test_a_process_keeps_all_arguments_but_those_about_parameters() -> None:
              "--log-level", "info", "--", "-p", "mine"]  # fmt: skip
     kept = ["node", "-p", "mine", "--ros-args", "-r", "a:=b", "--log-level", "info", "--", "-p", "mine"]
     assert without_parameters(words) == kept
+
+
+@pytest.mark.parametrize(
+    ("words", "lost"),
+    [
+        (["node", "--params-file", "mine.yaml"], "--params-file"),
+        (["node", "--params-file=mine.yaml", "--ros-args"], "--params-file=mine.yaml"),
+        (["node", "-p", "dry_run:=true"], "-p"),
+        (["node", "dry_run:=true"], "dry_run:=true"),
+        (["node", "--ros-args", "-r", "a:=b", "--", "-p", "dry_run:=true"], "-p"),
+        (["node", "--ros-args", "-r", "a:=b", "-p", "dry_run:=true", "--"], None),
+        (["/opt/node", "--verbose"], None),
+    ],
+)
+def test_what_nobody_would_read_is_found(words: list[str], lost: str | None) -> None:
+    assert unread(words) == lost
+
+
+def test_an_executable_refuses_what_it_would_not_read() -> None:
+    script = str(Path(__file__).parents[2] / "scripts" / "command_node")
+    command = [sys.executable, script, "--params-file", "mine.yaml"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1
+    assert "nobody reads --params-file where it stands: write it after --ros-args" in run.stderr
 
 
 @pytest.mark.parametrize("place", ["/left", "/left/arm1"])

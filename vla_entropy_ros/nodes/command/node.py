@@ -285,7 +285,7 @@ class CommandNode(TunableNode):
         shown = {"dry run": self._output.muted}
         shown |= {name.replace("_", " "): values[name] for name in ("command_type", "action_scale")}
         self._look(self._now())
-        several = self._arm.several() or self._hazards.crowd()
+        several = self._arm.several() or self._hazards.crowd() or self._output.trouble(self._commander.moving)
         return self._situation().report(self._tally, shown, several, self._hazards.waiting, values["warn.clipped"])
 
 

@@ -18,6 +18,7 @@ from ...control import Command, Gate, Motion, Pose, Velocity
 from ...control.chunk import ACTION_NAMES
 from ...control.kinematics import Joints, Kinematics, slow_joints
 from ...control.pose import AT_REST, velocity
+from ..common.listen import publisher_name
 from ..common.messages import chunk_message, joints_message, pose_message, twist_message
 from .arm import Arm
 from .joint_arm import JointArm
@@ -52,6 +53,18 @@ class Output(ABC):
 
     def forward(self, actions: NDArray[np.float64], period: float, stamp: Time) -> None:  # noqa: B027
         """Pass on the actions [H, 7], inside the limits, of a new chunk; most kinds have no use for them."""
+
+    def trouble(self, moving: bool) -> str | None:
+        """Who else sends commands here, or that nobody hears those of an arm that moves; asks the graph."""
+        topic = self._publisher.topic_name
+        if self.muted:
+            return None
+        names = [publisher_name(info) for info in self._node.get_publishers_info_by_topic(topic)]
+        if len(names) > 1:
+            return f"several send commands on {topic}: {', '.join(sorted(names))}; end all but one"
+        if moving and not self._publisher.get_subscription_count():
+            return f"nobody listens on {topic}: start the arm's controller, or remap {self.topic}"
+        return None
 
     def flush(self, patience: float) -> None:
         """Wait until what was sent has arrived, at most `patience` seconds."""

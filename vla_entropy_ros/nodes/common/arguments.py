@@ -24,6 +24,16 @@ def options(arguments: Sequence[str]) -> Iterator[tuple[int, str, str]]:
         place += 1
 
 
+def unread(arguments: Sequence[str]) -> str | None:
+    """The first of `arguments` that counts after --ros-args only and does not stand there; None where all do."""
+    inside = False
+    for word in arguments:
+        inside = word == BEGIN or (inside and word != END)
+        if not inside and (word in VALUED or ":=" in word or word.startswith(FILE)):
+            return word
+    return None
+
+
 def without_parameters(arguments: Sequence[str]) -> list[str]:
     """Everything but parameters and parameter files: those are the node's, not the process's."""
     left = list(arguments)

@@ -98,7 +98,18 @@ def _sections(path: str, node: yaml.Node, keys: tuple[str, ...]) -> Iterator[Sec
         elif not keys:
             raise StartError(f"parameter file {path}: {PARAMETERS} lies under no node's name; {EXPECTED}")
         else:
-            yield Section(where, dict(_flat(f"parameter file {path}, section {where}", value)))
+            yield Section(where, _values(f"parameter file {path}, section {where}", value))
+
+
+def _values(where: str, node: yaml.Node) -> dict[str, yaml.Node]:
+    """Values by dotted name; StartError for one that is given twice, of which rcl would take the last."""
+    values = dict[str, yaml.Node]()
+    for name, value in _flat(where, node):
+        if name in values:
+            line = int(value.start_mark.line) + 1
+            raise StartError(f"{where}: {name} is given twice, the second time in line {line}; keep one")
+        values[name] = value
+    return values
 
 
 def _flat(where: str, node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, yaml.Node]]:

@@ -17,7 +17,7 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from .arguments import without_parameters
+from .arguments import unread, without_parameters
 from .fastdds_ports import fresh_ports
 from .log_folder import settle_log_folder
 from .security import check_security
@@ -78,6 +78,8 @@ def run(name: str, make: Callable[..., N], close: Callable[[N], None], args: Seq
     try:
         if warning := check_security(os.environ):
             logger.warning(warning)
+        if (word := unread(arguments)) is not None:
+            raise StartError(f"nobody reads {word} where it stands: write it after --ros-args (and before any --)")
         rclpy.init(args=without_parameters(arguments), signal_handler_options=SignalHandlerOptions.NO)
         with fresh_ports(rclpy.get_default_context().get_domain_id()):
             node = make(stop, cli_args=arguments)

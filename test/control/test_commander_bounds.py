@@ -52,7 +52,7 @@ def test_an_arm_that_is_enabled_elsewhere_is_not_pulled_back_to_where_it_was_com
     np.testing.assert_allclose(arm.command(20.0, moved).pose.position, moved.position, atol=1e-12)
 
 
-def test_an_arm_torn_from_its_target_is_held_where_it_is_until_the_next_chunk() -> None:
+def test_an_arm_torn_from_its_target_is_held_until_a_chunk_finds_it_there_again() -> None:
     arm = Commander(LIMITS, "base", STEADY)
     arm.anchor(START)
     arm.offer(chunk(*[[0.01, 0, 0, 0, 0, 0, 1]] * 8), now=10.0)
@@ -62,12 +62,11 @@ def test_an_arm_torn_from_its_target_is_held_where_it_is_until_the_next_chunk() 
     command = arm.command(10.04, torn)
     assert command.state is Motion.HOLDING
     assert "farther from its target than it may lead" in (command.reason or "")
-    step = LIMITS.max_speed * STEP
-    held = [command.pose.position, *(arm.command(10.04 + STEP * n, torn).pose.position for n in range(1, 20))]
-    assert np.linalg.norm(np.diff(held, axis=0), axis=1).max() <= step + 1e-9  # a glitch is no leap
-    assert np.linalg.norm(held[-1] - torn.position) <= LIMITS.lead_translation + 1e-9
-    arm.offer(chunk([0.01, 0, 0, 0, 0, 0, 1], stamp=10.45), now=10.45)
-    assert arm.command(10.46, torn).state is Motion.TRACKING
+    for n in range(1, 20):  # a glitch is no leap, and no way there
+        np.testing.assert_array_equal(arm.command(10.04 + STEP * n, torn).pose.position, command.pose.position)
+    for n, (place, state) in enumerate([(torn, Motion.HOLDING), (START, Motion.TRACKING)]):
+        arm.offer(chunk([0.01, 0, 0, 0, 0, 0, 1], stamp=10.45 + 0.1 * n), now=10.45 + 0.1 * n)
+        assert arm.command(10.46 + 0.1 * n, place).state is state
 
 
 def test_a_chunk_right_after_a_stop_goes_on_from_the_target_without_a_step_back() -> None:
@@ -133,17 +132,15 @@ def test_a_chunk_that_no_policy_means_is_refused(bad: ActionChunk, says: str) ->
         commander().offer(bad, now=10.0)
 
 
-@pytest.mark.parametrize(("push", "drawn"), [(0.1, 0.04), (0.2, LIMITS.lead_translation)])
-def test_a_held_arm_that_is_pushed_away_draws_its_target_along_by_a_lead_at_most(push: float, drawn: float) -> None:
+def test_a_hold_stays_where_the_arm_was_however_it_is_pushed_and_stopped() -> None:
     arm = Commander(LIMITS, "base", STEADY)
     arm.anchor(START)
-    pushed = Pose(START.position + np.array([push, 0.0, 0.0]), DOWN)
-    arm.command(10.0, START)
-    steps = [START.position, *(arm.command(10.02 + STEP * n, pushed).pose.position for n in range(20))]
-    assert np.linalg.norm(np.diff(steps, axis=0), axis=1).max() <= LIMITS.max_speed * STEP + 1e-9
-    target = arm.command(10.5, pushed).pose
-    np.testing.assert_allclose(target.position, START.position + np.array([drawn, 0, 0]), atol=1e-9)
-    np.testing.assert_array_equal(arm.command(10.52, target).pose.position, target.position)
+    for n in range(20):
+        if n % 3 == 1:  # a chunk that is stopped before it moves anything
+            arm.offer(chunk([0.01, 0, 0, 0, 0, 0, 1], stamp=10.0 + STEP * n), now=10.0 + STEP * n)
+            arm.stop("ordered")
+        pushed = Pose(START.position + np.array([0.01 * n, 0.0, 0.0]), DOWN)
+        np.testing.assert_array_equal(arm.command(10.0 + STEP * n, pushed).pose.position, START.position)
 
 
 @pytest.mark.parametrize("chunks", [False, True])
@@ -161,6 +158,6 @@ def test_a_hold_does_not_run_after_a_measurement_that_is_off(chunks: bool, bias:
         command = arm.command(now, measured)
         gate.pose(command.pose, command.state is Motion.TRACKING, measured)
         true = command.pose
-    leads = 3.0 if chunks else 1.0  # what pulls a moving target is seen after one lead more
-    assert np.linalg.norm(true.position - START.position) <= leads * LIMITS.lead_translation + 1e-9
+    most = 1.5 * LIMITS.lead_translation if chunks else 0.0  # what pulls a moving target is seen after a lead
+    assert np.linalg.norm(true.position - START.position) <= most + 1e-9
     assert bias < LIMITS.lead_translation or not chunks or "~/enable" in (command.reason or "")

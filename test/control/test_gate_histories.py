@@ -50,7 +50,7 @@ any_poses = st.one_of(sound_poses, st.builds(Pose, vectors, st.lists(anything, m
 @settings(max_examples=150, deadline=None)
 def test_no_sequence_of_targets_passes_outside_the_limits(sequence: list[tuple[Pose, Pose, bool, bool]]) -> None:
     narrow = replace(LIMITS, workspace_high=(0.455, 0.4, 0.6))
-    last_gate, last = Gate(narrow, PERIOD), None
+    last_gate, last, rests = Gate(narrow, PERIOD), None, False
     for pose, measured, moving, held in sequence:
         (last_gate.hold if held else last_gate.free)()
         try:
@@ -72,7 +72,8 @@ def test_no_sequence_of_targets_passes_outside_the_limits(sequence: list[tuple[P
         else:
             drawn = step <= STEP + SLACK and lead <= np.linalg.norm(before.position - measured.position) + SLACK
             assert lead <= LIMITS.lead_translation + SLACK or step <= SLACK or (last is not None and drawn)
-        last = pose
+            assert not rests or step <= SLACK
+        last, rests = pose, not moving
 
 
 @given(st.lists(st.lists(anything, min_size=7, max_size=7), max_size=3), st.booleans(), vectors, vectors, anything)

@@ -84,7 +84,7 @@ class Commander:
         self._goal: Pose | None = None  # where the running action ends
         self._start: Pose | None = None  # where it began
         self._last: Pose | None = None  # what was commanded last
-        self._held: Pose | None = None  # where the hold began
+        self._tracked = False  # whether what was commanded last was on the way
         self._pulled = 0.0  # how far the measured arm has pulled its target along of late, in leads
         self._torn = False  # no chunk moves it until it is within the lead again
         self._last_time = 0.0
@@ -110,10 +110,10 @@ class Commander:
         """Forget all chunks and start over from `pose`; chunks observed before `not_before` [s] are refused."""
         self.stop(NO_CHUNK)
         self._goal = self._start = pose
-        self._last = self._held = None  # what was commanded from another place must not pull the arm there
+        self._last = None  # what was commanded from another place must not pull the arm there
         if opening is not None:
             self._opening, self._gripped = opening, None
-        self._pulled, self._torn = 0.0, False
+        self._pulled, self._torn, self._tracked = 0.0, False, False
         self._last_stamp = None
         self._not_before = not_before
 
@@ -121,7 +121,7 @@ class Commander:
         """Drop what is running; the next command holds where the arm is, and an arm that is held stays there.
 
         A hold that followed the measured pose would let the arm creep with every further order to stop, and without
-        end where what is measured is off and moves along. It yields to an arm that is pushed by one lead in all.
+        end where what is measured is off and moves along.
         """
         if self.moving:
             self._goal = self._start = None
@@ -187,23 +187,21 @@ class Commander:
         if self._deadline is not None and now > self._deadline:
             self.stop(f"chunks are stale: {self._overdue}")
         if self._goal is None or self._start is None:
-            if not self.moving:
+            if self._tracked and not self.moving:
                 self._last = None
             self._goal = self._start = measured if self._last is None else self._last
         clipped = self._begin_due(now, measured)
         pose = self._target(now, measured)
-        if self.moving and self._torn_away(pose, measured, now):
-            self._torn = True
-            last = self._last or measured
+        if self.moving:
+            self._torn = self._torn_away(pose, measured, now)
+        if self.moving and self._torn:
             self.stop(TORN_AWAY)
-            pose = self._yielding(last, measured)
+            pose = self._last or measured
         if self.moving or self._gripped is None:
             self._gripped = self._gripper.hold(self._opening, now, self.rules.gripper_hold)
-        if self.moving:
-            self._held = None
-        else:  # a target that was drawn along by a pushed arm does not go back
+        if not self.moving:
             self._goal = self._start = pose
-        self._last, self._last_time = pose, now
+        self._last, self._last_time, self._tracked = pose, now, self.moving
         return Command(pose, self._gripped, self._state, self._reason, clipped)
 
     def _target(self, now: float, measured: Pose) -> Pose:
@@ -212,34 +210,28 @@ class Commander:
         assert self._start is not None
         share = (now - self._began) / self._period if self._period > 0 else 1.0
         pose = interpolate(self._start, self._goal, min(max(share, 0.0), 1.0))
-        if self.moving:  # the first step is one from where the arm is
-            last = measured if self._last is None else self._last
-            elapsed = math.inf if self._last is None else now - self._last_time
-            pose = slow(last, pose, elapsed, self.limits, self.rules.period)
-            pose = Pose(keep_inside(pose.position, last.position, self.limits), pose.quaternion)
-        led = limit_lead(pose, measured, self.limits)
-        if self.moving:
-            self._drawn |= held_back(pose, measured, self.limits)
-        return led if self.moving or self._last is None else self._yielding(self._last, led)
-
-    def _yielding(self, last: Pose, wanted: Pose) -> Pose:
-        """Where a held target goes from `last`: slowly, one lead in all, since the measured arm may follow it."""
-        self._held = self._held or last
-        pose = slow(last, wanted, math.inf, self.limits, self.rules.period)
-        return last if any(beyond_lead(pose, self._held, self.limits)) else pose
+        if not self.moving:
+            return pose
+        last = measured if self._last is None else self._last  # the first step is one from where the arm is
+        elapsed = math.inf if self._last is None else now - self._last_time
+        pose = slow(last, pose, elapsed, self.limits, self.rules.period)
+        pose = Pose(keep_inside(pose.position, last.position, self.limits), pose.quaternion)
+        self._drawn |= held_back(pose, measured, self.limits)
+        return limit_lead(pose, measured, self.limits)
 
     def _torn_away(self, pose: Pose, measured: Pose, now: float) -> bool:
         """Whether the arm has left its target, at one go or by and by: a target that went on would run after it."""
         last, limits = self._last, self.limits
         if last is None:
             return False
-        out, turned = beyond_lead(last, measured, limits)
-        passed = max(now - self._last_time, 0.0) / PULLING
-        self._pulled = max(self._pulled - passed, 0.0) + max(out, turned)
-        self._torn &= max(out, turned) > 0.0
+        beyond = max(beyond_lead(last, measured, limits))
+        if self._torn and beyond > 0.0:
+            return True
+        passed = math.inf if self._torn else max(now - self._last_time, 0.0) / PULLING
+        self._pulled = max(self._pulled - passed, 0.0) + beyond
         longest = limits.max_speed * self.rules.period, limits.max_turn_speed * self.rules.period
         step = within(last, pose, longest[0] + ROUNDING, longest[1] + ROUNDING)
-        return self._torn or self._pulled > 1.0 or not step
+        return self._pulled > 1.0 or not step
 
     @property
     def _state(self) -> Motion:

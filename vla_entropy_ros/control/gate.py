@@ -28,8 +28,8 @@ class Gate:
     """Lets a command pass or raises GateError, and remembers what passed last.
 
     period: seconds from one command to the next, for which the speed limits hold. A command that does not move must
-    be what passed last, or no farther from where the arm is measured than that was, and within the lead of where the
-    rest began; a gripper stays while held.
+    be what passed last; the first after one that moves may also be nearer to where the arm is measured. A gripper stays
+    while held.
     """
 
     def __init__(self, limits: Limits, period: float = math.inf) -> None:
@@ -37,7 +37,7 @@ class Gate:
         self.period = period
         self._held = False
         self._place: Place | None = None
-        self._rested: Place | None = None  # where the rest began
+        self._resting = False  # what passed last did not move
         self._joints: tuple[tuple[str, ...], Numbers] | None = None  # by name
         self._opening: float | None = None  # share of the way from one end to the other
 
@@ -56,7 +56,8 @@ class Gate:
 
     def forget(self) -> None:
         """Let the next command start from where the arm is measured: it was moved by others, or anchored anew."""
-        self._place = self._rested = self._joints = None
+        self._place = self._joints = None
+        self._resting = False
 
     def pose(self, pose: Pose, moving: bool, measured: Pose | None) -> None:
         """Check a target pose for an arm measured at `measured`, None where nobody knows."""
@@ -70,10 +71,9 @@ class Gate:
             self._check_workspace(position, here[0])
             self._check_lead(target, here)
             self._check_step(target, self._place or here)
-            self._rested = None
         else:
             self._check_rest(target, here)
-            self._rested = self._rested or self._place or target
+        self._resting = not moving
         self._place = target
 
     def velocity(self, velocity: Velocity, moving: bool, measured: Pose | None) -> None:
@@ -167,14 +167,9 @@ class Gate:
                 raise GateError(f"not sent: {said} (workspace.{axis}.low, workspace.{axis}.high)")
 
     def _check_lead(self, target: Place, here: Place) -> None:
-        self._check_apart(
-            target, here, "{0:.4g} {2} ahead of where the arm is measured, valid is up to {1:.4g} (limits.lead_{3})"
-        )
-
-    def _check_apart(self, target: Place, other: Place, said: str) -> None:
-        """Raise GateError with `said` where the two are farther apart than the lead."""
-        _at_most(_apart(target, other), self.limits.lead_translation, said, "m", "translation")
-        _at_most(_turned(target, other), self.limits.lead_rotation, said, "rad", "rotation")
+        lead = "{0:.4g} {2} ahead of where the arm is measured, valid is up to {1:.4g} (limits.lead_{3})"
+        _at_most(_apart(target, here), self.limits.lead_translation, lead, "m", "translation")
+        _at_most(_turned(target, here), self.limits.lead_rotation, lead, "rad", "rotation")
 
     def _check_step(self, target: Place, before: Place) -> None:
         step = "a step of {0:.4g} {2} from one command to the next, valid is up to {1:.4g} (limits.{3}, rate)"
@@ -182,15 +177,15 @@ class Gate:
         _at_most(_turned(target, before), self.limits.max_turn_speed * self.period, step, "rad", "max_turn_speed")
 
     def _check_rest(self, target: Place, here: Place | None) -> None:
-        """A hold stays, or comes nearer to where the arm is measured; beyond the lead by small steps only."""
+        """A hold stays; where it begins it may come nearer to the measured arm, from beyond the lead by a step only."""
         last = self._place
         if last is not None and _apart(target, last) <= TOLERANCE and _turned(target, last) <= TOLERANCE:
             return
         if here is None:
             raise GateError("not sent: a hold elsewhere than at the last target, of an arm that is measured nowhere")
-        if self._rested is not None:
-            yields = "a hold {0:.4g} {2} from where it began, valid is up to {1:.4g} (limits.lead_{3})"
-            self._check_apart(target, self._rested, yields)
+        if last is not None and self._resting:
+            away = f"{_apart(target, last):.4g} m and {_turned(target, last):.4g} rad"
+            raise GateError(f"not sent: a hold {away} from where it began")
         allowed = self.limits.lead_translation, self.limits.lead_rotation
         if last is not None:
             farthest = _apart(last, here), _turned(last, here)

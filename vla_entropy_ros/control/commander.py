@@ -224,7 +224,7 @@ class Commander:
         last, limits = self._last, self.limits
         if last is None:
             return False
-        beyond = max(beyond_lead(last, measured, limits))
+        beyond = beyond_lead(last, measured, limits)
         if self._torn and beyond > 0.0:
             return True
         passed = math.inf if self._torn else max(now - self._last_time, 0.0) / PULLING

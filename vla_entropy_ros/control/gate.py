@@ -177,7 +177,7 @@ class Gate:
         _at_most(_turned(target, before), self.limits.max_turn_speed * self.period, step, "rad", "max_turn_speed")
 
     def _check_rest(self, target: Place, here: Place | None) -> None:
-        """A hold stays; where it begins it may come nearer to the measured arm, from beyond the lead by a step only."""
+        """A hold stays; where it begins it may come nearer to where the arm is measured, within the lead."""
         last = self._place
         if last is not None and _apart(target, last) <= TOLERANCE and _turned(target, last) <= TOLERANCE:
             return
@@ -189,9 +189,7 @@ class Gate:
         allowed = self.limits.lead_translation, self.limits.lead_rotation
         if last is not None:
             farthest = _apart(last, here), _turned(last, here)
-            speeds = self.limits.max_speed * self.period, self.limits.max_turn_speed * self.period
-            small = _apart(target, last) <= speeds[0] + TOLERANCE and _turned(target, last) <= speeds[1] + TOLERANCE
-            allowed = farthest if small else (min(allowed[0], farthest[0]), min(allowed[1], farthest[1]))
+            allowed = min(allowed[0], farthest[0]), min(allowed[1], farthest[1])
         _at_most(
             _apart(target, here), allowed[0], "a hold {:.4g} m from where the arm is measured, valid is up to {:.4g}"
         )

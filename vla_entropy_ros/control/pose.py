@@ -143,11 +143,11 @@ def limit_lead(target: Pose, measured: Pose, limits: Limits) -> Pose:
     return step_toward(measured, target, limits.lead_translation, limits.lead_rotation)
 
 
-def beyond_lead(target: Pose, measured: Pose, limits: Limits) -> tuple[float, float]:
-    """How far `target` lies beyond the lead in translation and in rotation, as a share of it; 0 within, or nearly."""
-    apart = float(np.linalg.norm(target.position - measured.position)) / limits.lead_translation - 1.0
-    turned = turn_angle(target, measured) / limits.lead_rotation - 1.0
-    return apart if apart > NEARLY else 0.0, turned if turned > NEARLY else 0.0
+def beyond_lead(target: Pose, measured: Pose, limits: Limits) -> float:
+    """How far `target` lies beyond the lead in translation or in rotation, as a share of it; 0 within, or nearly."""
+    apart = float(np.linalg.norm(target.position - measured.position)) / limits.lead_translation
+    beyond = max(apart, turn_angle(target, measured) / limits.lead_rotation) - 1.0
+    return beyond if beyond > NEARLY else 0.0
 
 
 def slow(last: Pose, target: Pose, elapsed: float, limits: Limits, period: float = math.inf) -> Pose:

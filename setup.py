@@ -56,6 +56,7 @@ setup(
         "numpy>=1.26",
         "opencv-python-headless>=4.9",
         "pillow>=10",
+        "protobuf>=4.25",
         "PyOpenGL>=3.1.7",
         "PyYAML>=6",
         "rich>=13",

@@ -87,9 +87,9 @@ def test_a_missing_shard_is_named(tiny_folder: Path, tmp_path: Path) -> None:
         ({"vision_backbone_id": "resnet"}, "valid are dinosiglip-vit-so-224px"),
         ({"image_resize_strategy": "letterbox"}, "valid is resize-naive"),
         ({"n_action_bins": 128}, "valid is 256"),
-        ({"image_sizes": [56, 70]}, "two equal whole numbers"),
+        ({"image_sizes": [56, 70]}, "valid is a list of one whole number, the pixels along a side"),
         ({"image_sizes": [57, 57]}, "no multiple of the patch size 14"),
-        ({"num_attention_heads": 5}, "do not divide evenly"),
+        ({"num_attention_heads": 5}, "not a multiple of the number of attention heads"),
         ({"text_config": None}, "text_config is missing"),
         ({"vision_config": {"width": 16}}, "exactly the keys width, depth, heads, mlp_width, stem_width"),
         ({"norm_stats": {}}, "no action statistics"),
@@ -146,7 +146,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 import torch
-from vla_entropy_ros.engine.model.checkpoint import StoredTensors
+from vla_entropy_ros.engine.model.stored import StoredTensors
 
 def most():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 
 from vla_entropy_ros.engine.actions.drafts import NO_DRAFT, Draft
@@ -20,12 +20,15 @@ from vla_entropy_ros.engine.cost import vision_flops
 from vla_entropy_ros.engine.decoding.runner import Table
 from vla_entropy_ros.engine.decoding.sequence import Layout
 from vla_entropy_ros.engine.errors import ActionError
-from vla_entropy_ros.engine.families.family import Config, LoadOptions, Model, read_json
+from vla_entropy_ros.engine.families import Description
+from vla_entropy_ros.engine.families.family import Config, LoadOptions, Model
+from vla_entropy_ros.engine.files import read_json
 from vla_entropy_ros.engine.model.backbones import SMALL
-from vla_entropy_ros.engine.model.checkpoint import StoredTensors, fill
+from vla_entropy_ros.engine.model.checkpoint import fill
 from vla_entropy_ros.engine.model.llama import Llama, LlamaConfig
 from vla_entropy_ros.engine.model.preprocess import Preprocessor
 from vla_entropy_ros.engine.model.prompt import Prompter, Template
+from vla_entropy_ros.engine.model.stored import StoredTensors
 from vla_entropy_ros.engine.model.vision import Projector, TowerConfig, VisionBackbone
 from vla_entropy_ros.engine.tunables import Tunables
 
@@ -97,6 +100,9 @@ class ToyFamily:
     def visual_tokens(self, folder: Path) -> int:
         return int(read_json(folder / "config.json")["num_images_in_input"]) * TOWER.grid**2
 
+    def describe(self, folder: Path) -> Description:
+        return Description(self.name, {"visual tokens": self.visual_tokens(folder)}, action_names=ACTION_NAMES)
+
     def load(self, folder: Path, options: LoadOptions) -> Model:
         cameras, where = int(read_json(folder / "config.json")["num_images_in_input"]), options.where
         with torch.device("meta"):
@@ -138,5 +144,6 @@ def write_toy(folder: Path, cameras: int = 1) -> Path:
     tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", BOS)])
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder

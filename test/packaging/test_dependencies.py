@@ -36,18 +36,22 @@ ROSDEP = {
 NO_ROSDEP = {
     "dask": "no rosdep key",
     "distributed": "no rosdep key",
+    "huggingface_hub": "no rosdep key",
     "imageio_ffmpeg": "no rosdep key",
     "mujoco": "its key is one of pip's (python3-mujoco-pip), which installs beside the system's packages",
     "rosbags": "its key is one of pip's (python3-rosbags-pip), which installs beside the system's packages",
     "safetensors": "no rosdep key",
+    "sentencepiece": "no rosdep key",
     "tokenizers": "no rosdep key",
     "torch": "its key is the distribution's build, which has no CUDA; which build is right depends on the machine",
+    "transformers": "no rosdep key",
     "triton": "no rosdep key; comes with torch for CUDA, and is imported on CUDA only",
 }
 
 # Imports that pip knows by another name.
 PIP = {
     "cv2": "opencv-python-headless",
+    "huggingface_hub": "huggingface-hub",
     "imageio_ffmpeg": "imageio-ffmpeg",
     "PIL": "pillow",
     "yaml": "pyyaml",
@@ -55,6 +59,7 @@ PIP = {
 WITH_TORCH = {"triton"}  # not in setup.py: torch for CUDA brings the version that it needs
 NOT_IMPORTED = {  # in setup.py, and why
     "imageio-ffmpeg": "imageio writes mp4 through it",
+    "protobuf": "transformers reads tokenizer.model with it",
     "pyopengl": "mujoco draws through it",
 }
 

@@ -23,12 +23,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 FRESH_SEED = 1_000_000_000
 
 
+class Checkpoint(click.ParamType):
+    """The folder of a checkpoint, given by its path, or by its name on the hub where the local cache has it."""
+
+    name = "checkpoint"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The folder; click's error where there is none."""
+        from ..engine import EngineError
+        from ..engine.hub import find_folder
+
+        try:
+            folder = find_folder(value)
+        except EngineError as error:
+            self.fail(str(error), param, ctx)
+        if not folder.is_dir():
+            self.fail(f"Directory '{value}' does not exist.", param, ctx)
+        return folder
+
+
 def checkpoint(function: F) -> F:
     """Add --checkpoint."""
-    kind = click.Path(exists=True, file_okay=False, path_type=Path)
-    return click.option("--checkpoint", type=kind, help="Folder of the policy. Default: the small policy shipped.")(
-        function
-    )
+    text = "Folder of the policy, or org/name in the hub's cache. Default: the small policy shipped."
+    return click.option("--checkpoint", type=Checkpoint(), help=text)(function)
 
 
 def tasks(function: F) -> F:

@@ -21,6 +21,7 @@ from .decoding.runner import EagerRunner, Endpoints
 from .device import Placement, Stopwatch, find_device, find_dtype
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
+from .hub import find_folder
 from .model.checkpoint import Progress, no_progress
 from .model.prompt import Encoder, Prompt
 from .model.quantise import check_quantisation
@@ -49,6 +50,7 @@ class PolicyInfo:
     unnorm_key: str
     unnorm_keys: tuple[str, ...]
     action_range: tuple[tuple[float, ...], tuple[float, ...]] | None  # q01, q99 of the actions in SI units
+    remarks: tuple[str, ...]  # a line each about what of the folder was left aside
     parameters: int
     device: str
     dtype: str
@@ -67,6 +69,7 @@ class PolicyInfo:
             "unnorm_key",
             "unnorm_keys",
             "action_range",
+            "remarks",
         )
         return cls(
             vision_backbone_id=model.backbone,
@@ -116,21 +119,23 @@ class Policy:
         encoder: Encoder | None = None,
         graphs: bool | None = None,
         quantisation: str = "none",
+        allow_download: bool = False,
         progress: Progress = no_progress,
     ) -> Policy:
         """Load a folder of any family; raises CheckpointError, DeviceError or SettingError: one line, valid choices.
 
+        folder: a path, or org/name or org/name@revision on the hub; allow_download: bring it into the local cache.
         unnorm_key: data set of the action statistics, None or empty where there is one. encoder: prompt -> token ids
         that begin with BOS, in place of the folder's tokenizer.json. tunables: None for those of config/policy.yaml,
         budgets in proportion to the number of visual tokens. graphs: fixed shapes, on CUDA as graphs captured here;
         None: only on CUDA. quantisation: "int8" for the decoder's weights in 8 bits. progress: told bytes done and due.
         """
-        path = Path(folder).expanduser()
         where = find_device(device)
         kind = find_dtype(dtype, where)
         check_quantisation(quantisation, where)
         load_setting("preprocess").check(preprocess)
         options = LoadOptions(Placement(where, kind, quantisation), unnorm_key or "", preprocess, encoder, progress)
+        path = find_folder(folder, allow_download)
         return cls(find_family(path).load(path, options), tunables, graphs)
 
     @property

@@ -25,8 +25,10 @@ SCHEDULED = (
 )
 
 LOAD_SETTINGS: tuple[Setting, ...] = (
-    Setting("checkpoint", "str", "folder of the checkpoint, or small_policy, which drives the simulated arm only; must "
-            "be given", read_only=True),
+    Setting("checkpoint", "str", "folder of the checkpoint, org/name or org/name@revision in the hub's local cache, or "
+            "small_policy, which drives the simulated arm only; must be given", read_only=True),
+    Setting("allow_download", "bool", "download a checkpoint org/name that is not in the hub's local cache",
+            read_only=True),
     Setting("device", "str", "cpu, cuda, cuda:<index>, or auto: cuda where there is one", read_only=True),
     Setting("dtype", "str", "type of weights and activations", choices=("float32", "bfloat16", "float16"),
             read_only=True),

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ActionError, CheckpointError
+from ..files import shown
 
 BINS = 256
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 EDGES = np.linspace(-1.0, 1.0, BINS)
+NUMBERS = (int, float)
+MOST_ACTION = 1000.0  # metres or radians in one action: what is larger is no statistics of a robot
 CENTRES = (EDGES[:-1] + EDGES[1:]) / 2  # [255]
 
 
@@ -56,15 +59,23 @@ class ActionSpace:
 
 
 def _ranges(key: str, statistics: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    try:
-        action = statistics["action"]
-        low, high = np.asarray(action["q01"], np.float64), np.asarray(action["q99"], np.float64)
-        mask = np.asarray(action.get("mask", [True] * low.size), np.bool_)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise CheckpointError(f"statistics of '{key}' lack action.q01 or action.q99") from None
+    action = statistics.get("action") if isinstance(statistics, Mapping) else None
+    if not isinstance(action, Mapping) or not {"q01", "q99"} <= set(action):
+        raise CheckpointError(f"statistics of '{key}' lack action.q01 or action.q99")
     count = len(ACTION_NAMES)
-    if not low.shape == high.shape == mask.shape == (count,):
-        raise CheckpointError(f"statistics of '{key}' describe {low.size} action dimensions: valid is {count}")
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
-        raise CheckpointError(f"statistics of '{key}' are no ranges: q01 must be finite and at most q99")
-    return low, high, mask
+    kinds = {"q01": NUMBERS, "q99": NUMBERS, "mask": (bool,)}
+    for name, kind in kinds.items():
+        column = action.get(name, [True] * count)
+        if not isinstance(column, list) or any(type(value) not in kind for value in column):
+            what = "true and false" if kind == (bool,) else "numbers"
+            raise CheckpointError(f"statistics of '{key}': action.{name} {shown(column)}: expected a list of {what}")
+        if len(column) != count:
+            raise CheckpointError(f"statistics of '{key}' describe {len(column)} action dimensions: valid is {count}")
+    low, high = action["q01"], action["q99"]
+    if not all(-MOST_ACTION <= one <= other <= MOST_ACTION for one, other in zip(low, high, strict=True)):
+        raise CheckpointError(
+            f"statistics of '{key}' are no ranges: q01 must be at most q99, and both within {MOST_ACTION:g}, in "
+            "metres, radians and opening"
+        )
+    mask = np.asarray(action.get("mask", [True] * count), np.bool_)
+    return np.asarray(low, np.float64), np.asarray(high, np.float64), mask

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ from ..actions.head import Head
 from ..decoding.runner import Network
 from ..decoding.sequence import Layout
 from ..device import Placement
-from ..errors import CheckpointError, incomplete
 from ..model.checkpoint import Progress, no_progress
 from ..model.preprocess import Preprocessor
 from ..model.prompt import Encoder, Prompt
+from .description import Description
 
 Config = Mapping[str, Any]
 
@@ -44,7 +43,8 @@ class Model:
     camera's visual tokens; patch: pixels along a side of one; vision_flops: true operations before the decoder, for one
     camera; action_names: of each column of an action [chunk, A] in SI units; tokens: action tokens of a tick,
     0 where actions are regressed; state_names: the robot's state that it needs, in order; action_range: least and
-    greatest value of each column in SI units, as the statistics of the data set tell them, None where nothing does.
+    greatest value of each column in SI units, as the statistics of the data set tell them, None where nothing does;
+    remarks: a line each about what of the folder was left aside.
     """
 
     family: str
@@ -67,6 +67,7 @@ class Model:
     unnorm_key: str = ""
     unnorm_keys: tuple[str, ...] = ()
     action_range: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class Family(Protocol):
@@ -82,19 +83,10 @@ class Family(Protocol):
         """Visual tokens of all cameras, without loading any weights; raises CheckpointError."""
         ...
 
+    def describe(self, folder: Path) -> Description:
+        """What the folder holds and what of it is refused, without loading any weights."""
+        ...
+
     def load(self, folder: Path, options: LoadOptions) -> Model:
         """Load the folder; raises CheckpointError, DeviceError: one line with the valid choices."""
         ...
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; raises CheckpointError that names the file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise incomplete(f"{path.name} is missing in {path.parent}", path.parent) from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
-    return content

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,50 +15,21 @@ from ..actions.token_head import TokenHead
 from ..actions.tokens import ACTION_NAMES, BINS, ActionSpace
 from ..cost import vision_flops
 from ..decoding.sequence import Layout
+from ..device import DTYPES, Placement
 from ..errors import CheckpointError
-from ..model.backbones import TOWER_NAMES, find_backbone, tower_config, unused_tensors
-from ..model.checkpoint import StoredTensors, fill
+from ..model.backbones import TOWER_NAMES, tower_config, unused_tensors
+from ..model.checkpoint import EMBEDDING, fill, memory_needed, wanted_shapes
 from ..model.llama import LlamaConfig
 from ..model.network import Network
 from ..model.preprocess import Preprocessor
-from ..model.prompt import MAX_TEXT, Encoder, Prompter, Template
-from ..model.vision import PATCH
-from .family import Config, LoadOptions, Model, read_json
+from ..model.prompt import MAX_TEXT, Prompter
+from ..model.stored import StoredTensors
+from .description import Description
+from .family import Config, LoadOptions, Model
+from .openvla_config import PolicyConfig, read_config
 
-MAX_CAMERAS = 8
-PROMPT = "In: What action should the robot take to {}?\nOut:"
-VICUNA_PROMPT = (
-    "A chat between a curious user and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the user's questions. "
-    "USER: What action should the robot take to {}? ASSISTANT:"
-)
-SPACE, SPACE_ID = "▁", 29871  # of Llama's tokenizer: OpenVLA ends a prompt with it
-MODEL_TYPES = ("openvla", "prismatic", None)
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """What config.json says of the policy as a whole; `described_tower` is its `vision_config`, if any."""
-
-    vision_backbone_id: str
-    image_size: int
-    llama: LlamaConfig
-    action_vocabulary: int  # V: the action ids are the last 256 below it
-    bos_id: int
-    vicuna_prompt: bool
-    norm_stats: dict[str, Any]
-    described_tower: Any
-    cameras: int
-
-    @property
-    def visual_tokens(self) -> int:
-        """Visual tokens of all cameras."""
-        return self.cameras * (self.image_size // PATCH) ** 2
-
-    def prompter(self, encoder: Encoder | None, folder: Path) -> Prompter:
-        """Instructions as this checkpoint was trained on them, by `encoder` or the tokenizer in `folder`."""
-        text = VICUNA_PROMPT if self.vicuna_prompt else PROMPT
-        return Prompter(Template(text, self.llama.vocab_size, self.bos_id, SPACE_ID, SPACE), encoder, folder)
+MODEL_TYPES = ("openvla", "prismatic")
+LAYER = re.compile(r"language_model\.model\.layers\.(\d+)\.")
 
 
 class OpenVLA:
@@ -67,34 +39,42 @@ class OpenVLA:
 
     def recognises(self, config: Config) -> bool:
         """Whether config.json is of this family; one without a model_type is taken for it."""
-        return config.get("model_type") in MODEL_TYPES or "text_config" in config
+        kind = config.get("model_type")
+        return kind in MODEL_TYPES or (kind is None and "text_config" in config)
 
     def visual_tokens(self, folder: Path) -> int:
         """See `Family`."""
         return read_config(folder).visual_tokens
 
+    def describe(self, folder: Path) -> Description:
+        """See `Family`."""
+        told = Description(self.name, action_names=ACTION_NAMES)
+        with told.attempt():
+            _describe_config(told, read_config(folder), folder)
+        return told
+
     def load(self, folder: Path, options: LoadOptions) -> Model:
         """See `Family`; what is cheap to check comes before the weights are read."""
         config = read_config(folder)
-        find_backbone(config.vision_backbone_id)
-        prompter = config.prompter(options.encoder, folder)
         space = ActionSpace(config.action_vocabulary, config.norm_stats, options.unnorm_key)
-        network = _load_network(folder, config, options)
-        return build(config, network, prompter, space, options)
+        stored = StoredTensors(folder)
+        network, unused = _shaped(config, stored)
+        prompter = config.prompter(options.encoder, folder)
+        fill(network, config.llama, config.cameras, stored, unused, options.where, options.progress)
+        return build(config, network.fuse(), prompter, space, options, tuple(stored.remarks))
 
 
 def build(
-    config: PolicyConfig, network: Network, prompter: Prompter, space: ActionSpace, options: LoadOptions
-) -> Model:
+    config: PolicyConfig, network: Network, prompter: Prompter, space: ActionSpace, options: LoadOptions,
+    remarks: tuple[str, ...] = (),
+) -> Model:  # fmt: skip
     """The model around a network whose weights are in place."""
     tower, where, llama = network.vision_backbone.featurizer.config, options.where, network.language_model
     layout = Layout((config.bos_id,), config.cameras * tower.grid**2, MAX_TEXT, len(ACTION_NAMES))
     return Model(
         family=OpenVLA.name,
         backbone=config.vision_backbone_id,
-        preprocess=Preprocessor(
-            config.image_size, find_backbone(config.vision_backbone_id), options.preprocess, where.device, where.dtype
-        ),
+        preprocess=Preprocessor(config.image_size, config.towers, options.preprocess, where.device, where.dtype),
         prompt=prompter,
         network=network,
         layout=layout,
@@ -110,95 +90,78 @@ def build(
         unnorm_key=space.key,
         unnorm_keys=space.keys,
         action_range=space.range,
+        remarks=(*config.remarks, *remarks),
     )
 
 
-def _load_network(folder: Path, config: PolicyConfig, options: LoadOptions) -> Network:
-    """The network that config.json and the stored shapes describe, with its weights in place."""
-    kinds, stored = find_backbone(config.vision_backbone_id), StoredTensors(folder)
-    prefixes = [f"vision_backbone.{name}." for name in TOWER_NAMES[: len(kinds)]]
+def _describe_config(told: Description, config: PolicyConfig, folder: Path) -> None:
+    """Add what follows from config.json, the tokenizer and the stored tensors' shapes to `told`."""
+    told.remarks += config.remarks
+    told.sizes |= {
+        "vision backbone": config.vision_backbone_id,
+        "image size": config.image_size,
+        "cameras": config.cameras,
+        "visual tokens": config.visual_tokens,
+        "decoder": asdict(config.llama),
+        "action ids": f"{config.action_vocabulary - BINS} to {config.action_vocabulary - 1}",
+    }
+    with told.attempt():
+        config.prompter(None, folder)
+    for key in config.norm_stats or [None]:
+        with told.attempt():
+            space = ActionSpace(config.action_vocabulary, config.norm_stats, key)
+            told.action_ranges[space.key] = space.range
+    with told.attempt():
+        stored = StoredTensors(folder)
+        told.remarks += stored.remarks
+        network, unused = _shaped(config, stored)
+        wanted = wanted_shapes(network, config.llama)
+        told.sizes["parameters"] = sum(map(math.prod, wanted.values()))
+        told.sizes |= {
+            name: asdict(tower) for name, tower in zip(TOWER_NAMES, network.vision_backbone.configs, strict=False)
+        }
+        told.memory = _memory(wanted, config)
+        stored.check(wanted, unused)
+
+
+def _memory(wanted: Mapping[str, tuple[int, ...]], config: PolicyConfig) -> dict[str, int]:
+    """Bytes by number type, and by that of what stays beside weights in 8 bits."""
+    cpu = torch.device("cpu")
+    places = {name: Placement(cpu, kind) for name, kind in DTYPES.items()}
+    places |= {f"int8, {name}": replace(where, quantisation="int8") for name, where in places.items()}
+    return {name: memory_needed(wanted, config.llama, config.cameras, where) for name, where in places.items()}
+
+
+def _shaped(config: PolicyConfig, stored: StoredTensors) -> tuple[Network, set[str]]:
+    """The network that config.json and the stored shapes describe, without memory, and what of `stored` it never uses.
+
+    What decides how much is built is compared with the stored tensors first.
+    """
+    _check_decoder(config.llama, stored)
+    prefixes = [f"vision_backbone.{name}." for name in TOWER_NAMES[: len(config.towers)]]
     towers = [
         tower_config(kind, prefix, stored.shapes, config.image_size, config.described_tower)
-        for kind, prefix in zip(kinds, prefixes, strict=True)
+        for kind, prefix in zip(config.towers, prefixes, strict=True)
     ]
-    if len({tower.grid for tower in towers}) != 1:
-        raise CheckpointError("the two vision towers have different grids")
-    network = Network.shaped(towers, config.llama)
-    unused = set().union(*(unused_tensors(k, p, stored.shapes) for k, p in zip(kinds, prefixes, strict=True)))
-    fill(network, config.llama, config.cameras, stored, unused, options.where, options.progress)
-    return network.fuse()
+    unused = (unused_tensors(kind, prefix, stored.shapes) for kind, prefix in zip(config.towers, prefixes, strict=True))
+    return Network.shaped(towers, config.llama), set().union(*unused)
+
+
+def _check_decoder(llama: LlamaConfig, stored: StoredTensors) -> None:
+    layers = {int(found[1]) for name in stored.shapes if (found := LAYER.match(name))}
+    if layers != set(range(llama.num_hidden_layers)):
+        raise CheckpointError(
+            f"config.json: text_config.num_hidden_layers {llama.num_hidden_layers}, but the folder has tensors of "
+            f"{len(layers)} layers"
+        )
+    embedding = (llama.vocab_size, llama.hidden_size)
+    if stored.shapes.get(EMBEDDING, embedding) != embedding:
+        raise CheckpointError(
+            f"config.json: text_config has vocab_size and hidden_size {list(embedding)}, but {EMBEDDING} is "
+            f"{list(stored.shapes[EMBEDDING])}"
+        )
 
 
 def _parameters(network: nn.Module) -> int:
-    return sum(math.prod(tensor.shape) for tensor in network.state_dict().values())
-
-
-def read_config(folder: Path) -> PolicyConfig:
-    """Read the configuration of a checkpoint folder; raises CheckpointError."""
-    raw = read_json(folder / "config.json")
-    text = raw.get("text_config")
-    if not isinstance(text, dict):
-        raise CheckpointError("config.json: text_config is missing: not a checkpoint in the OpenVLA layout")
-    resize = raw.get("image_resize_strategy", "resize-naive")
-    if resize != "resize-naive":
-        raise CheckpointError(f"config.json: image_resize_strategy {resize!r}: valid is resize-naive")
-    if raw.get("n_action_bins", BINS) != BINS:
-        raise CheckpointError(f"config.json: n_action_bins {raw['n_action_bins']!r}: valid is {BINS}")
-    llama = _llama(text)
-    padding = raw.get("pad_to_multiple_of", 64)
-    if not isinstance(padding, int) or not 0 <= padding <= llama.vocab_size - BINS:
-        raise CheckpointError(f"config.json: pad_to_multiple_of {padding!r} leaves no room for {BINS} action ids")
-    bos = text.get("bos_token_id", 1)
-    if not isinstance(bos, int) or not 0 <= bos < llama.vocab_size:
-        raise CheckpointError(f"config.json: text_config.bos_token_id {bos!r}: valid are 0 to {llama.vocab_size - 1}")
-    backbone = str(raw.get("llm_backbone_id", ""))
-    statistics = folder / "dataset_statistics.json"
-    return PolicyConfig(
-        vision_backbone_id=raw.get("vision_backbone_id", ""),
-        image_size=_image_size(raw.get("image_sizes")),
-        llama=llama,
-        action_vocabulary=llama.vocab_size - padding,
-        bos_id=bos,
-        vicuna_prompt=backbone.startswith("vicuna") or "openvla-v01" in folder.name,
-        norm_stats=read_json(statistics) if statistics.is_file() else raw.get("norm_stats") or {},
-        described_tower=raw.get("vision_config"),
-        cameras=_cameras(raw.get("num_images_in_input", 1)),
-    )
-
-
-def _image_size(sizes: Any) -> int:
-    square = isinstance(sizes, list) and len(sizes) == 2 and sizes[0] == sizes[1]
-    if not square or not isinstance(sizes[0], int) or sizes[0] < 1:
-        raise CheckpointError(f"config.json: image_sizes {sizes!r}: valid are two equal whole numbers")
-    return sizes[0]
-
-
-def _cameras(count: Any) -> int:
-    """Camera images per observation; the key is OpenVLA-OFT's."""
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_CAMERAS:
-        raise CheckpointError(f"config.json: num_images_in_input {count!r}: valid are 1 to {MAX_CAMERAS}")
-    return count
-
-
-def _llama(text: dict[str, Any]) -> LlamaConfig:
-    if text.get("model_type", "llama") != "llama":
-        raise CheckpointError(f"config.json: text_config.model_type {text['model_type']!r}: valid is llama")
-    if text.get("rope_scaling"):
-        raise CheckpointError("config.json: text_config.rope_scaling is not supported: valid is null")
-    values = {field.name: text[field.name] for field in fields(LlamaConfig) if text.get(field.name) is not None}
-    if "num_attention_heads" in values:
-        values.setdefault("num_key_value_heads", values["num_attention_heads"])
-    for name, value in values.items():
-        whole = name not in ("rms_norm_eps", "rope_theta")
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or value <= 0:
-            raise CheckpointError(f"config.json: text_config.{name} {value!r} must be a number above 0")
-    llama = LlamaConfig(**values)
-    heads, groups = llama.num_attention_heads, llama.num_key_value_heads
-    if llama.hidden_size % heads or heads % groups or llama.head_dim % 2:
-        raise CheckpointError(
-            f"config.json: text_config: hidden_size {llama.hidden_size}, {heads} heads and {groups} key/value heads"
-            " do not divide evenly"
-        )
-    if text.get("head_dim") not in (None, llama.head_dim):
-        raise CheckpointError(f"config.json: text_config.head_dim {text['head_dim']!r}: valid is {llama.head_dim}")
-    return llama
+    """Numbers in the network; a head that is tied to the embedding counts once."""
+    return sum(tensor.numel() for tensor in network.parameters())

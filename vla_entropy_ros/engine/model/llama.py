@@ -24,7 +24,7 @@ Narrow = Callable[[int, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class LlamaConfig:
-    """Shape of a Llama decoder; the defaults are those a Hugging Face `text_config` leaves out."""
+    """Shape of a Llama decoder, by default Llama-2-7B's as OpenVLA has it; tied: the head is the embedding's weight."""
 
     hidden_size: int = 4096
     intermediate_size: int = 11008
@@ -34,6 +34,7 @@ class LlamaConfig:
     vocab_size: int = 32064
     rms_norm_eps: float = 1e-6
     rope_theta: float = 10000.0
+    tied: bool = False
 
     @property
     def head_dim(self) -> int:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
-from ..errors import CheckpointError, ObservationError, incomplete
+from ..errors import CheckpointError, ObservationError
+from .tokenizer import FolderTokenizer, check_ids
 
 MAX_TEXT = 128  # text slots: OpenVLA's prompt takes 13 tokens, LIBERO's longest instruction about 25
+ORDINARY = "pick up the red cube"  # instruction that every policy's prompt is tried with
 
 Encoder = Callable[[str], Sequence[int]]
 
@@ -27,22 +27,31 @@ class Prompt:
 class Template:
     """A family's prompt around `{}`, the lower-case instruction; ids below `vocabulary`; id of BOS, which is dropped.
 
-    last: id that ends a prompt, None for any; appended only where the tokenizer knows it as `last_piece`.
+    ends: ids that end a text, which a prompt never has. first_action: id from which on tokens are actions, None for
+    the end of the vocabulary. last: id that ends a prompt, None for any; appended only where the tokenizer knows it as
+    `last_piece`.
     """
 
     text: str
     vocabulary: int
     bos_id: int
+    ends: tuple[int, ...] = ()
+    first_action: int | None = None
     last: int | None = None
     last_piece: str = ""
 
 
 class Prompter:
-    """Turns instructions into prompts; `encode` maps a prompt to ids that begin with BOS."""
+    """Turns instructions into prompts; `encode` maps a prompt to ids that begin with BOS.
+
+    Without `encode` the tokenizer in `folder` does; raises CheckpointError unless it fits the template.
+    """
 
     def __init__(self, template: Template, encode: Encoder | None, folder: Path) -> None:
         self._template, self._encode = template, encode
-        self._tokenizer = _load_tokenizer(folder / "tokenizer.json") if encode is None else None
+        self._tokenizer = FolderTokenizer(folder) if encode is None else None
+        if self._tokenizer is not None:
+            self._check(self._tokenizer, folder)
 
     def __call__(self, instruction: str) -> Prompt:
         """Prompt of `instruction`; raises ObservationError if it holds no known word or is too long."""
@@ -64,27 +73,20 @@ class Prompter:
             ids = [int(i) for i in self._encode(prompt)]
             return ids, (), len(ids) > 1
         assert self._tokenizer is not None
-        encoding = self._tokenizer.encode(prompt)
-        missing = self._tokenizer.token_to_id(getattr(self._tokenizer.model, "unk_token", None) or "<unk>")
-        words = [
-            (token, prompt[start:end])
-            for token, (start, end), special in zip(
-                encoding.ids, encoding.offsets, encoding.special_tokens_mask, strict=True
-            )
-            if not special
-        ]
-        unknown = tuple(word for token, word in words if token == missing)
-        ids = list(encoding.ids)
+        ids, words, unknown = self._tokenizer.encode(prompt)
+        if control := [i for i in ids[1:] if i in (self._template.bos_id, *self._template.ends)]:
+            raise ObservationError(f"the instruction holds what this tokenizer takes for control tokens ({control})")
         last = self._template.last
-        if last is not None and self._tokenizer.id_to_token(last) == self._template.last_piece and ids[-1] != last:
+        if last is not None and self._tokenizer.piece(last) == self._template.last_piece and ids[-1] != last:
             ids.append(last)
-        return ids, unknown, len(words) > len(unknown)
+        return ids, tuple(unknown), len(words) > len(unknown)
 
-
-def _load_tokenizer(path: Path) -> Tokenizer:
-    if not path.is_file():
-        raise incomplete(f"{path.name} is missing in {path.parent}", path.parent)
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
-        raise CheckpointError(f"{path} is no tokenizer: {' '.join(str(error).split())}") from None
+    def _check(self, tokenizer: FolderTokenizer, folder: Path) -> None:
+        template, where = self._template, f"the tokenizer in {folder}"
+        if tokenizer.largest_id >= template.vocabulary:
+            raise CheckpointError(
+                f"{where} has ids up to {tokenizer.largest_id}, the decoder a vocabulary of {template.vocabulary}: "
+                "they do not belong together"
+            )
+        ids, _, _ = tokenizer.encode(template.text.format(ORDINARY))
+        check_ids(ids, template.bos_id, template.ends, template.first_action or template.vocabulary, where)

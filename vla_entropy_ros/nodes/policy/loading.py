@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from ...engine import Policy
+from ...engine import Policy, PolicyInfo
 from ...engine.tunables import BUDGETS, TOKENS, Tunables
 from ...settings import SettingError
 from ..common.parameters import Parameters, Values
@@ -22,9 +22,19 @@ def load(values: Values) -> Policy:
         quantisation=values["quantisation"],
         unnorm_key=values["unnorm_key"] or None,
         preprocess=values["preprocess"],
+        allow_download=values["allow_download"],
     )
     policy.set_tunables(policy.fitting(options_of(values).tunables))
     return policy
+
+
+def announce(info: PolicyInfo, seconds: float, logger: RcutilsLogger) -> None:
+    """Log what was loaded within `seconds`, and what of its folder was left aside."""
+    line = f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens"
+    line += f", on {info.device} in {info.dtype}, ready after {seconds:.1f} s"
+    logger.info(line)
+    for remark in info.remarks:
+        logger.warning(remark)
 
 
 def adopt(settings: Parameters, policy: Policy, logger: RcutilsLogger) -> None:

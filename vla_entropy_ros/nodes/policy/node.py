@@ -25,7 +25,7 @@ from ..common.sim_clock import Standstill
 from .chunks import ActionPublisher
 from .inference import LOG_PERIOD, Inference
 from .inputs import Inputs, typed
-from .loading import adopt, load
+from .loading import adopt, announce, load
 from .orders import Answer, options_of
 from .ranges import LimitsBeside, too_wide
 from .reports import Bounds, Scene, cache_report, inference_report, observation_report
@@ -92,10 +92,7 @@ class PolicyNode(TunableNode, LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         finally:
             beside.close()
-        self.get_logger().info(
-            f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens, "
-            f"on {values['device']} in {values['dtype']}, ready after {time.monotonic() - began:.1f} s"
-        )
+        announce(info, time.monotonic() - began, self.get_logger())
         if (wide := too_wide(info, *limits)) is not None:
             self.get_logger().warning(wide)
         return TransitionCallbackReturn.SUCCESS

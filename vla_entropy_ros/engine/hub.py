@@ -1,0 +1,60 @@
+"""A checkpoint by its name on the Hugging Face hub: the copy in the local cache; a download only if asked for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from .errors import CheckpointError
+from .families.others import check_names
+from .files import one_line
+
+NAME = re.compile(r"(?P<repository>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w][\w./-]*))?", re.ASCII)
+READ = ("*.json", "*.safetensors", "tokenizer.model")  # what a checkpoint is loaded from; no code, no pickles
+
+
+def find_folder(checkpoint: str | Path, allow_download: bool = False) -> Path:
+    """The folder that `checkpoint` means: a path, or the copy of org/name or org/name@revision in the hub's cache.
+
+    allow_download: bring it there where it is missing, with a progress bar. Raises CheckpointError.
+    """
+    path = Path(checkpoint).expanduser()
+    named = NAME.fullmatch(str(checkpoint))
+    if named is None or path.exists():
+        return path
+    repository, revision = named["repository"], named["revision"]
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, local_files_only=True))
+    except HFValidationError:
+        return path
+    except LocalEntryNotFoundError:
+        pass
+    if not allow_download:
+        at = f" --revision {revision}" if revision else ""
+        raise CheckpointError(
+            f"no folder {checkpoint} here, and nothing of that name in the hub's cache ({HF_HUB_CACHE}): name a "
+            f"folder, set allow_download to true, or bring it there (hf download {repository}{at})"
+        )
+    return _download(repository, revision)
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    """Bring what is read of a repository into the cache; nothing where it is none that can be loaded."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    listed: dict[str, Any] = {"repo_id": repository, "revision": revision}
+    try:
+        check_names(repository, HfApi().list_repo_files(**listed))
+        return Path(snapshot_download(**listed, allow_patterns=list(READ)))
+    except CheckpointError:
+        raise
+    except Exception as error:  # noqa: BLE001 - of the network, of the hub, of the disk
+        raise CheckpointError(
+            f"{repository} could not be downloaded: {one_line(error)}; is the name right, is the hub reachable, and is "
+            "the repository open to you (hf auth login)?"
+        ) from None

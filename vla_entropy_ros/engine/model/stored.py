@@ -1,0 +1,203 @@
+"""The safetensors files of a folder: which tensors there are, and their data; nothing is unpickled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import CheckpointError, incomplete
+from ..files import MB, find_file, one_line, read_json, shown
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+LISTED = 20  # names of faulty tensors in one message; more would bury the cause
+FLOATS = ("F64", "F32", "F16", "BF16")
+MOST_HEADER = 16 * MB  # a 7B's takes 0.2
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+WRAPPERS = {  # what stands before every name -> where it comes from; the names behind it are the model's own
+    "module.": "DistributedDataParallel",
+    "_orig_mod.": "torch.compile",
+    "base_model.model.": "an adapter's model",
+}
+WITHIN = "._orig_mod."  # of a part that was compiled by itself
+ADAPTED = re.compile(r"lora_[AB]|lora_embedding|lora_magnitude|\.base_layer\.|modules_to_save|original_module")
+OLD_BUFFERS = re.compile(r"\.(rotary_emb\.(inv_freq|cos_cached|sin_cached)|position_ids)$")
+
+
+class StoredTensors:
+    """The tensors of a folder's safetensors files: names and shapes at once, data on request.
+
+    Names are the model's own: what a wrapper put before all of them is left out. remarks: a line each about what was
+    left aside. Raises CheckpointError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, Path] = {}
+        self._stored: dict[str, str] = {}  # the model's own name -> the one in the file
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.types: dict[str, str] = {}
+        self.remarks: list[str] = []
+        for file, promised in self._choose():
+            self._scan(file, promised)
+        self._unwrap()
+        self._skip_buffers()
+
+    def _choose(self) -> Iterator[tuple[Path, set[str] | None]]:
+        """Each file to read, with the tensors that are taken from it; None for all."""
+        single, index = self._folder / SINGLE, self._folder / INDEX
+        there = [path for path in (single, index) if path.exists() or path.is_symlink()]
+        if not there:
+            raise incomplete(f"{SINGLE} and {INDEX} are both missing in {self._folder}{self._instead()}", self._folder)
+        read: list[Path] = []
+        if there[0] == single:
+            if len(there) == 2:
+                line = f"{self._folder} has {SINGLE} and {INDEX}: the first is taken, as transformers does"
+                self.remarks.append(f"{line}; remove the other set if it is the right one that is left")
+            read.append(find_file(single))
+            yield single, None
+        else:
+            for file, names in _read_index(index).items():
+                read.append(file)
+                yield file, names
+        if others := sorted(f.name for f in self._folder.glob("*.safetensors") if f not in read):
+            self.remarks.append(f"not read, as nothing names them: {_names(others)}")
+
+    def _instead(self) -> str:
+        """What lies there instead of weights that can be read."""
+        pickles = [file.name for file in self._folder.iterdir() if file.suffix in PICKLES]
+        return f" ({_names(pickles)}: pickles are not opened, save them as safetensors)" if pickles else ""
+
+    def _scan(self, file: Path, promised: set[str] | None) -> None:
+        _check_header(file)
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                there = set(tensors.keys())
+                for name in sorted(there if promised is None else there & promised):
+                    part = tensors.get_slice(name)
+                    self._files[name] = file
+                    self.shapes[name] = tuple(part.get_shape())
+                    self.types[name] = part.get_dtype()
+        except (OSError, SafetensorError, ValueError) as error:
+            raise CheckpointError(f"{file} is truncated or no safetensors file: {one_line(error)}") from None
+        if promised is None:
+            return
+        if absent := promised - there:
+            raise CheckpointError(f"{INDEX} says that {file.name} has what is not in it: {_names(absent)}")
+        if others := there - promised:
+            self.remarks.append(f"{file.name} has tensors that {INDEX} does not take from it: {_names(others)}")
+
+    def _unwrap(self) -> None:
+        """Give the tensors their own names."""
+        if adapted := [name for name in self.shapes if ADAPTED.search(name)]:
+            raise CheckpointError(
+                f"{self._folder}: these are the weights of an adapter that is not merged ({_names(adapted[:2])}, ...): "
+                "merge it into its base (peft: merge_and_unload), save that, and name its folder"
+            )
+        own = {name: name for name in self.shapes}  # in the file -> of the model
+        while found := next((w for w in WRAPPERS if own and all(n.startswith(w) for n in own.values())), None):
+            own = {stored: name[len(found) :] for stored, name in own.items()}
+            self.remarks.append(f"names begin with '{found}', of {WRAPPERS[found]}: left out")
+        if any(WITHIN in name for name in own.values()):
+            own = {stored: name.replace(WITHIN, ".") for stored, name in own.items()}
+            self.remarks.append(f"names have '{WITHIN[1:]}', of {WRAPPERS[WITHIN[1:]]}: left out")
+        if len(set(own.values())) < len(own):
+            raise CheckpointError(f"{self._folder}: tensors have the same name but for what a wrapper added to some")
+        self._stored = {name: stored for stored, name in own.items()}
+        self._files = {own[stored]: file for stored, file in self._files.items()}
+        self.shapes = {own[stored]: shape for stored, shape in self.shapes.items()}
+        self.types = {own[stored]: kind for stored, kind in self.types.items()}
+
+    def _skip_buffers(self) -> None:
+        if old := [name for name in self.shapes if OLD_BUFFERS.search(name)]:
+            for name in old:
+                del self.shapes[name], self.types[name]
+            self.remarks.append(f"{len(old)} buffers of earlier versions are not needed: {_names(old[:2])}, ...")
+
+    def check(self, wanted: Mapping[str, tuple[int, ...]], unused: set[str]) -> None:
+        """Raise CheckpointError that lists what is missing, unexpected, misshaped or no number."""
+        have = self.shapes
+        faults = {
+            "missing": [name for name in wanted if name not in have],
+            "unexpected": [name for name in have if name not in wanted and name not in unused],
+            "misshaped": [
+                f"{name} {list(have[name])} instead of {list(shape)}"
+                for name, shape in wanted.items()
+                if name in have and have[name] != shape
+            ],
+            "of another type than float": [
+                f"{name} {self.types[name]}" for name in wanted if name in have and self.types[name] not in FLOATS
+            ],
+        }
+        if any(faults.values()):
+            report = "; ".join(f"{len(names)} {kind}: {_names(names)}" for kind, names in faults.items() if names)
+            raise CheckpointError(f"{self._folder}: tensors do not fit config.json: {report}")
+
+    def stream(self, names: Iterable[str], device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+        """Name and tensor on `device` as `dtype`, one at a time; the host holds no more than one file's pages.
+
+        Raises CheckpointError for one that is not finite, there or as it is stored.
+        """
+        by_file: dict[Path, list[str]] = {}
+        for name in names:
+            by_file.setdefault(self._files[name], []).append(name)
+        for file, wanted in by_file.items():
+            with safe_open(file, framework="pt") as tensors:
+                for name in wanted:
+                    stored = tensors.get_tensor(self._stored[name])
+                    # a copy: the file stays mapped only while it is read, and may be replaced later
+                    tensor = stored.to(device, dtype, copy=True)
+                    if not is_finite(tensor):
+                        self._refuse(name, stored, dtype)
+                    yield name, tensor
+
+    def _refuse(self, name: str, stored: Tensor, dtype: torch.dtype) -> None:
+        wrong = int((~torch.isfinite(stored)).sum())
+        if wrong:
+            line = f"{wrong} of its {stored.numel()} values are not finite: a training that diverged, or a damaged file"
+        else:
+            line = f"values up to {float(stored.abs().max()):.3g} do not fit into {str(dtype).removeprefix('torch.')}"
+        raise CheckpointError(f"{self._files[name]}: {name}: {line}")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no value is infinite or no number: one pass in nearly every case, without a mask."""
+    total = tensor.sum(dtype=torch.float32)  # what is not finite survives in it
+    return bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all())
+
+
+def _check_header(file: Path) -> None:
+    """Raise CheckpointError before a library reads a header that cannot be one."""
+    size = find_file(file).stat().st_size
+    with file.open("rb") as opened:
+        header = int.from_bytes(opened.read(8), "little")
+    if not 0 < header <= min(size - 8, MOST_HEADER):
+        line = f"its header would take {shown(header)} bytes of {size} ({MOST_HEADER} at most)"
+        raise CheckpointError(f"{file} is truncated or no safetensors file: {line}")
+
+
+def _read_index(index: Path) -> dict[Path, set[str]]:
+    """The files that an index names, each with the tensors it is said to have."""
+    weights = read_json(index, MOST_HEADER).get("weight_map")
+    if not isinstance(weights, dict) or not weights:
+        raise CheckpointError(f"{index} cannot be read: it has no weight_map of tensor and file")
+    files: dict[Path, set[str]] = {}
+    for name, file in weights.items():
+        if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
+            raise CheckpointError(
+                f"{index} names the file {shown(file)} for {shown(name)}: expected the name of a .safetensors beside it"
+            )
+        files.setdefault(index.parent / file, set()).add(name)
+    if absent := [file.name for file in files if not (file.exists() or file.is_symlink())]:
+        raise incomplete(f"{index.parent}: named in {index.name} but missing: {_names(absent)}", index.parent)
+    return files
+
+
+def _names(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = len(ordered) - LISTED
+    return ", ".join(ordered[:LISTED]) + (f" and {more} more" if more > 0 else "")

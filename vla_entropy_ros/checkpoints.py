@@ -18,7 +18,7 @@ UNITS = {**dict.fromkeys(("x", "y", "z"), "m"), **dict.fromkeys(("roll", "pitch"
 
 def describe(folder: Path, load: bool) -> dict[str, Any]:
     """Everything that is known of `folder`, for JSON; load: whether the weights are read and tried, too."""
-    told = Description("unknown")
+    told = Description(None)
     with told.attempt():
         told = find_family(folder).describe(folder)
     seen = _tried(folder, told) if load and not told.refused else False

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import imageio.v2 as imageio
 import imageio_ffmpeg
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
 
 from vla_entropy_ros.cli import COMMANDS, main
+from vla_entropy_ros.resources import default_checkpoint
 
 
 def call(*arguments: str) -> Result:
@@ -71,10 +74,37 @@ def test_values_that_can_not_be_are_refused_in_one_line(checkpoint: Path, vary: 
 
 
 def test_inspect_tells_what_the_shipped_policy_is() -> None:
-    facts = json.loads(call("inspect", "checkpoint", "--json").output)
-    assert facts["vision_backbone_id"] == "vla-entropy-vit"
-    assert facts["visual_tokens"] == facts["grid"][0] * facts["grid"][1]
-    assert facts["weights_mib"] <= 16
+    result = call("inspect", "checkpoint", "--json")
+    assert result.exit_code == 0
+    facts = json.loads(result.output)
+    assert (facts["vision_backbone"], facts["visual_tokens"]) == ("vla-entropy-vit", (224 // 14) ** 2)
+    assert facts["stored_mb"] <= 16 < 4 * facts["memory_mb"]["float32"]
+    assert facts["actions"]["tabletop"]["range"]["x"] == pytest.approx([-0.03, 0.03])
+    assert (facts["refused"], facts["looks_at_the_image"]) == ([], None)
+
+
+def test_inspect_compares_actions_with_the_limits_of_the_command_node(tmp_path: Path) -> None:
+    folder = shutil.copytree(default_checkpoint(), tmp_path / "policy")
+    action = {"q01": [-0.5] * 7, "q99": [0.5] * 7}
+    (folder / "dataset_statistics.json").write_text(json.dumps({"millimetres?": {"action": action}}))
+    result = call("inspect", "checkpoint", str(folder))
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert "  x                    -0.5000 to    0.5000 m" in lines
+    assert "  yaw                  -0.5000 to    0.5000 rad" in lines
+    assert any(line.startswith("  beyond the command node's default limits: x spans 1 m") for line in lines)
+
+
+def test_inspect_loads_the_weights_if_asked_to(tmp_path: Path) -> None:
+    folder = shutil.copytree(default_checkpoint(), tmp_path / "policy")
+    assert "a black and a white image give different outputs" in call("inspect", "checkpoint", "--load").output
+    tensors = load_file(folder / "model.safetensors")
+    tensors["projector.fc2.bias"][0] = float("nan")
+    save_file(tensors, folder / "model.safetensors")
+    assert call("inspect", "checkpoint", str(folder)).exit_code == 0
+    result = call("inspect", "checkpoint", str(folder), "--load")
+    assert result.exit_code == 1
+    assert "projector.fc2.bias: 1 of its 128 values are not finite" in result.output
 
 
 def incomplete(folder: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,34 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from vla_entropy_ros.engine import CheckpointError, DeviceError, Observation, Policy
 from vla_entropy_ros.engine.tunables import Tunables
 from vla_entropy_ros.settings import SettingError
 
+from .folders import change_config, change_tensors, refusal
+
 PICTURE = np.random.default_rng(0).integers(0, 256, (56, 56, 3), np.uint8)
-
-
-def refusal(folder: Path, kind: type[Exception] = CheckpointError, **arguments: Any) -> str:
-    """The one line with which loading `folder` is refused."""
-    with pytest.raises(kind) as caught:
-        Policy.load(folder, **arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def change_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
-    tensors = {name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()}
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors")
-
-
-def change_config(folder: Path, **values: Any) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    for name, value in values.items():
-        (config["text_config"] if name in config["text_config"] else config)[name] = value
-    (folder / "config.json").write_text(json.dumps(config))
 
 
 def test_every_faulty_tensor_is_listed(broken_folder: Path) -> None:

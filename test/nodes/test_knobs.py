@@ -121,6 +121,8 @@ def test_what_can_be_run_is_left_alone(stage: Any, checkpoint: Path, capfd: pyte
     ("name", "value", "argument"),
     [
         ("checkpoint", "/elsewhere", "folder"),
+        ("checkpoint", "openvla/openvla-7b@v1", "folder"),
+        ("allow_download", True, "allow_download"),
         ("device", "auto", "device"),
         ("dtype", "bfloat16", "dtype"),
         ("quantisation", "int8", "quantisation"),
@@ -129,7 +131,7 @@ def test_what_can_be_run_is_left_alone(stage: Any, checkpoint: Path, capfd: pyte
     ],
 )
 def test_what_a_policy_is_loaded_with(
-    stage: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, argument: str
+    stage: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, argument: str
 ) -> None:
     asked: dict[str, Any] = {}
 

@@ -31,6 +31,8 @@ def checkpoint(folder: Path | None, load: bool, as_json: bool) -> None:
     from ..resources import default_checkpoint
 
     told = checkpoints.describe(folder or default_checkpoint(), load)
+    if told["family"] is None and not as_json:
+        raise click.ClickException(told["refused"][0])
     click.echo(json.dumps(told, indent=2) if as_json else "\n".join(checkpoints.lines(told)))
     if told["refused"]:
         raise click.exceptions.Exit(1)

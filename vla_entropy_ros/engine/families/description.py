@@ -16,11 +16,12 @@ Range = tuple[tuple[float, ...], tuple[float, ...]]  # least and greatest value 
 class Description:
     """A folder without its weights; refused: why it cannot be loaded, a line each, nothing where it can.
 
-    sizes: of its parts by name. memory: bytes that weights, K/V cache and a tick need, by number type. action_ranges:
-    q01 and q99 of each data set, as far as they are ranges. remarks: a line each about what is left aside.
+    family: None where none that is known has such folders. sizes: of its parts by name. memory: bytes that weights, K/V
+    cache and a tick need, by number type. action_ranges: q01 and q99 of each data set, as far as they are ranges.
+    remarks: a line each about what is left aside.
     """
 
-    family: str
+    family: str | None
     sizes: dict[str, Any] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
     action_names: tuple[str, ...] = ()

@@ -133,13 +133,13 @@ def _rope_theta(text: Mapping[str, Any], known: Mapping[str, Any]) -> float:
             raise CheckpointError(f"{WHERE}: RoPE parameters {shown(', '.join(others))} are unknown to type default")
         if not _is_one_of(rope.get("partial_rotary_factor"), ONE_WAY["partial_rotary_factor"]):
             raise CheckpointError(f"{WHERE}: partial_rotary_factor {shown(rope['partial_rotary_factor'])}: valid is 1")
-    told = [source["rope_theta"] for source in (text, *written) if source.get("rope_theta") is not None]
-    if any(theta != told[0] for theta in told):
-        raise CheckpointError(f"{WHERE} has several values of rope_theta ({shown(told)}): leave the wrong ones out")
-    theta = known.get("rope_theta")
-    if not isinstance(theta, (int, float)) or isinstance(theta, bool) or not 1 <= theta < math.inf:
-        raise CheckpointError(f"{WHERE}: rope_theta {shown(theta)} must be a finite number from 1 on")
-    return float(theta)
+    told = [source["rope_theta"] for source in (*written, text, known) if source.get("rope_theta") is not None]
+    for theta in told:
+        if type(theta) not in (int, float) or not 1 <= theta < math.inf:
+            raise CheckpointError(f"{WHERE}: rope_theta {shown(theta)} must be a finite number from 1 on")
+    if len(set(told)) != 1:
+        raise CheckpointError(f"{WHERE} has several values of rope_theta, or none ({shown(told)}): one is expected")
+    return float(told[0])
 
 
 def _ends(ids: Any) -> tuple[int, ...]:

@@ -96,7 +96,8 @@ def _load(folder: Path) -> Any:
 
 def _check_told(told: Mapping[str, Any], folder: Path) -> None:
     """Raise CheckpointError for what the files beside a tokenizer say that is not done here."""
-    if "AutoTokenizer" in str(told.get("auto_map")):
+    code = told.get("auto_map") or {}
+    if not isinstance(code, dict) or "AutoTokenizer" in code:
         raise CheckpointError(f"{folder / BESIDE[0]} names a tokenizer of the folder's own code, which is not run here")
     for name, needed in (("add_bos_token", True), ("add_eos_token", False)):
         if told.get(name) not in (None, needed):

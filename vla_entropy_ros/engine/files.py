@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from .errors import CheckpointError, incomplete
 
 MB = 1_000_000
 MOST_JSON = 8 * MB  # config.json of openvla-7b with the statistics of 27 data sets takes 0.2 MB
+LISTED = 20  # names in one message; more would bury the cause
 POINTER = b"version https://git-lfs"
 
 
@@ -61,6 +62,19 @@ def shown(value: Any, most: int = 60) -> str:
     """A value as it stands in a file, shortened to about `most` characters."""
     said = repr(value) if not isinstance(value, int) or abs(value) < 10**most else "a number of many digits"
     return said if len(said) <= most else said[:most] + "..."
+
+
+def plain(name: object, most: int = 120) -> str:
+    """A name from a file as it can be printed: quoted unless printable, shortened to about `most` characters."""
+    said = name if isinstance(name, str) and name.isprintable() else repr(name)
+    return said if len(said) <= most else said[:most] + "..."
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names from a file in one line."""
+    ordered = [plain(name) for name in sorted(names)]
+    more = len(ordered) - LISTED
+    return ", ".join(ordered[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

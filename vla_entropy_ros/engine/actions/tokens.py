@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ActionError, CheckpointError
-from ..files import shown
+from ..files import plain, shown
 
 BINS = 256
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
@@ -33,7 +33,9 @@ class ActionSpace:
         self._q01, self._q99, self._mask = _ranges(self.key, norm_stats[self.key])
 
     def _choose(self, key: str | None) -> str:
-        valid = f"valid are {', '.join(self.keys)}" if self.keys else "this checkpoint has no action statistics"
+        valid = (
+            f"valid are {', '.join(map(plain, self.keys))}" if self.keys else "this checkpoint has no action statistics"
+        )
         if not key:
             if len(self.keys) != 1:
                 raise CheckpointError(f"unnorm_key must be given: {valid}")
@@ -58,17 +60,20 @@ class ActionSpace:
         return np.where(self._mask, 0.5 * (value + 1) * (self._q99 - self._q01) + self._q01, value)
 
 
-def _ranges(key: str, statistics: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+def _ranges(name: str, statistics: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    key = plain(name)
     action = statistics.get("action") if isinstance(statistics, Mapping) else None
     if not isinstance(action, Mapping) or not {"q01", "q99"} <= set(action):
         raise CheckpointError(f"statistics of '{key}' lack action.q01 or action.q99")
     count = len(ACTION_NAMES)
     kinds = {"q01": NUMBERS, "q99": NUMBERS, "mask": (bool,)}
-    for name, kind in kinds.items():
-        column = action.get(name, [True] * count)
+    for column_name, kind in kinds.items():
+        column = action.get(column_name, [True] * count)
         if not isinstance(column, list) or any(type(value) not in kind for value in column):
             what = "true and false" if kind == (bool,) else "numbers"
-            raise CheckpointError(f"statistics of '{key}': action.{name} {shown(column)}: expected a list of {what}")
+            raise CheckpointError(
+                f"statistics of '{key}': action.{column_name} {shown(column)}: expected a list of {what}"
+            )
         if len(column) != count:
             raise CheckpointError(f"statistics of '{key}' describe {len(column)} action dimensions: valid is {count}")
     low, high = action["q01"], action["q99"]

@@ -25,6 +25,7 @@ VICUNA_PROMPT = (
     "USER: What action should the robot take to {}? ASSISTANT:"
 )
 SPACE, SPACE_ID = "▁", 29871  # of Llama's tokenizer: OpenVLA ends a prompt with it
+OFT = ("use_l1_regression", "use_diffusion", "use_proprio", "use_film")  # keys of OpenVLA-OFT: another head, other rows
 CONFIG, STATISTICS = "config.json", "dataset_statistics.json"
 
 
@@ -122,6 +123,7 @@ def _check_alike(raw: dict[str, Any], kinds: Sequence[TowerKind]) -> None:
         "use_fused_vision_backbone": (two, None),
         "output_projector_states": (False, None),
         "quantization_config": (None,),
+        **dict.fromkeys(OFT, (False, None)),
     }
     for name, values in valid.items():
         if name in raw and not any(raw[name] is value or raw[name] == value for value in values):

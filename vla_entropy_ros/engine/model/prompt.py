@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError, ObservationError
+from ..files import one_line
 from .tokenizer import FolderTokenizer, check_ids
 
 MAX_TEXT = 128  # text slots: OpenVLA's prompt takes 13 tokens, LIBERO's longest instruction about 25
@@ -73,7 +74,10 @@ class Prompter:
             ids = [int(i) for i in self._encode(prompt)]
             return ids, (), len(ids) > 1
         assert self._tokenizer is not None
-        ids, words, unknown = self._tokenizer.encode(prompt)
+        try:
+            ids, words, unknown = self._tokenizer.encode(prompt)
+        except Exception as error:  # noqa: BLE001 - of tokenizers: on what it has no token for, not even <unk>
+            raise ObservationError(f"the tokenizer cannot read the instruction: {one_line(error)}") from None
         if control := [i for i in ids[1:] if i in (self._template.bos_id, *self._template.ends)]:
             raise ObservationError(f"the instruction holds what this tokenizer takes for control tokens ({control})")
         last = self._template.last
@@ -88,5 +92,8 @@ class Prompter:
                 f"{where} has ids up to {tokenizer.largest_id}, the decoder a vocabulary of {template.vocabulary}: "
                 "they do not belong together"
             )
-        ids, _, _ = tokenizer.encode(template.text.format(ORDINARY))
+        try:
+            ids, _, _ = tokenizer.encode(template.text.format(ORDINARY))
+        except Exception as error:  # noqa: BLE001 - as above
+            raise CheckpointError(f"{where} cannot read an ordinary instruction: {one_line(error)}") from None
         check_ids(ids, template.bos_id, template.ends, template.first_action or template.vocabulary, where)

@@ -11,10 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import CheckpointError, incomplete
-from ..files import MB, find_file, one_line, read_json, shown
+from ..files import MB, find_file, listed, one_line, plain, read_json, shown
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-LISTED = 20  # names of faulty tensors in one message; more would bury the cause
 FLOATS = ("F64", "F32", "F16", "BF16")
 MOST_HEADER = 16 * MB  # a 7B's takes 0.2
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -65,12 +64,12 @@ class StoredTensors:
                 read.append(file)
                 yield file, names
         if others := sorted(f.name for f in self._folder.glob("*.safetensors") if f not in read):
-            self.remarks.append(f"not read, as nothing names them: {_names(others)}")
+            self.remarks.append(f"not read, as nothing names them: {listed(others)}")
 
     def _instead(self) -> str:
         """What lies there instead of weights that can be read."""
         pickles = [file.name for file in self._folder.iterdir() if file.suffix in PICKLES]
-        return f" ({_names(pickles)}: pickles are not opened, save them as safetensors)" if pickles else ""
+        return f" ({listed(pickles)}: pickles are not opened, save them as safetensors)" if pickles else ""
 
     def _scan(self, file: Path, promised: set[str] | None) -> None:
         _check_header(file)
@@ -87,15 +86,15 @@ class StoredTensors:
         if promised is None:
             return
         if absent := promised - there:
-            raise CheckpointError(f"{INDEX} says that {file.name} has what is not in it: {_names(absent)}")
+            raise CheckpointError(f"{INDEX} says that {file.name} has what is not in it: {listed(absent)}")
         if others := there - promised:
-            self.remarks.append(f"{file.name} has tensors that {INDEX} does not take from it: {_names(others)}")
+            self.remarks.append(f"{file.name} has tensors that {INDEX} does not take from it: {listed(others)}")
 
     def _unwrap(self) -> None:
         """Give the tensors their own names."""
         if adapted := [name for name in self.shapes if ADAPTED.search(name)]:
             raise CheckpointError(
-                f"{self._folder}: these are the weights of an adapter that is not merged ({_names(adapted[:2])}, ...): "
+                f"{self._folder}: these are the weights of an adapter that is not merged ({listed(adapted[:2])}, ...): "
                 "merge it into its base (peft: merge_and_unload), save that, and name its folder"
             )
         own = {name: name for name in self.shapes}  # in the file -> of the model
@@ -116,7 +115,7 @@ class StoredTensors:
         if old := [name for name in self.shapes if OLD_BUFFERS.search(name)]:
             for name in old:
                 del self.shapes[name], self.types[name]
-            self.remarks.append(f"{len(old)} buffers of earlier versions are not needed: {_names(old[:2])}, ...")
+            self.remarks.append(f"{len(old)} buffers of earlier versions are not needed: {listed(old[:2])}, ...")
 
     def check(self, wanted: Mapping[str, tuple[int, ...]], unused: set[str]) -> None:
         """Raise CheckpointError that lists what is missing, unexpected, misshaped or no number."""
@@ -134,7 +133,7 @@ class StoredTensors:
             ],
         }
         if any(faults.values()):
-            report = "; ".join(f"{len(names)} {kind}: {_names(names)}" for kind, names in faults.items() if names)
+            report = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in faults.items() if names)
             raise CheckpointError(f"{self._folder}: tensors do not fit config.json: {report}")
 
     def stream(self, names: Iterable[str], device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
@@ -161,7 +160,7 @@ class StoredTensors:
             line = f"{wrong} of its {stored.numel()} values are not finite: a training that diverged, or a damaged file"
         else:
             line = f"values up to {float(stored.abs().max()):.3g} do not fit into {str(dtype).removeprefix('torch.')}"
-        raise CheckpointError(f"{self._files[name]}: {name}: {line}")
+        raise CheckpointError(f"{self._files[name]}: {plain(name)}: {line}")
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -193,11 +192,5 @@ def _read_index(index: Path) -> dict[Path, set[str]]:
             )
         files.setdefault(index.parent / file, set()).add(name)
     if absent := [file.name for file in files if not (file.exists() or file.is_symlink())]:
-        raise incomplete(f"{index.parent}: named in {index.name} but missing: {_names(absent)}", index.parent)
+        raise incomplete(f"{index.parent}: named in {index.name} but missing: {listed(absent)}", index.parent)
     return files
-
-
-def _names(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    more = len(ordered) - LISTED
-    return ", ".join(ordered[:LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..errors import CheckpointError
-from ..files import one_line, shown
+from ..files import one_line, plain, shown
 from .llama import LlamaConfig
 
 WHERE = "config.json: text_config"
@@ -72,7 +72,7 @@ def read_text_config(text: Any) -> tuple[LlamaConfig, tuple[int, ...], list[str]
             raise CheckpointError(f"{WHERE}.{name} {shown(text[name])} is not supported: valid is {valid}")
     _check_sizes(text)
     known = _as_transformers(text)
-    remarks = [f"{WHERE}.{name} is no key of a Llama: left aside" for name in _unknown(text)]
+    remarks = [f"{WHERE}.{plain(name)} is no key of a Llama: left aside" for name in _unknown(text)]
     return _llama(text, known), _ends(known.eos_token_id), remarks
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import transformers  # noqa: F401 - so that folders are read in this process: there are hundreds
 
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"  # off by default, and then wrong types turn into garbage on the wire
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"

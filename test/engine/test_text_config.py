@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ TOWER = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "stem_width": 4}
 TIED = ("language_model.model.embed_tokens.weight", "language_model.lm_head.weight")
 
 
+def read(folder: Path, text: dict[str, Any]) -> Any:
+    """What is read of a folder with that text_config."""
+    (folder / "config.json").write_text(json.dumps({"text_config": text}))
+    return read_text_config(folder)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -28,8 +35,8 @@ TIED = ("language_model.model.embed_tokens.weight", "language_model.lm_head.weig
         {"rope_theta": 5e5, "rope_parameters": {"rope_theta": 5e5, "partial_rotary_factor": 1.0}},
     ],
 )
-def test_both_spellings_of_rope_mean_the_same(text: dict[str, Any]) -> None:
-    llama, _, remarks = read_text_config(text)
+def test_both_spellings_of_rope_mean_the_same(tmp_path: Path, text: dict[str, Any]) -> None:
+    llama, _, remarks = read(tmp_path, text)
     assert (llama.rope_theta, remarks) == (5e5, [])
 
 
@@ -39,11 +46,11 @@ def test_another_base_of_rope_changes_the_logits(broken_folder: Path) -> None:
     assert (Policy.load(broken_folder).outputs(PICTURE, (4, 5, 6)) - before).abs().max() > 0.01
 
 
-def test_what_a_configuration_leaves_out_is_llamas_default() -> None:
-    llama, ends, _ = read_text_config({"model_type": "llama", "vocab_size": 32064, "torch_dtype": "bfloat16"})
+def test_what_a_configuration_leaves_out_is_llamas_default(tmp_path: Path) -> None:
+    llama, ends, _ = read(tmp_path, {"model_type": "llama", "vocab_size": 32064, "torch_dtype": "bfloat16"})
     assert (llama.hidden_size, llama.num_key_value_heads, llama.rms_norm_eps, llama.rope_theta) == (4096, 32, 1e-6, 1e4)
     assert (llama.tied, ends) == (False, (2,))
-    assert read_text_config({"num_attention_heads": 16})[0].num_key_value_heads == 16
+    assert read(tmp_path, {"num_attention_heads": 16})[0].num_key_value_heads == 16
 
 
 @pytest.mark.parametrize(

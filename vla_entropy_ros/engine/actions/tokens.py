@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ActionError, CheckpointError
-from ..files import plain, shown
+from ..files import listed, plain, shown
 
 BINS = 256
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
@@ -33,9 +33,7 @@ class ActionSpace:
         self._q01, self._q99, self._mask = _ranges(self.key, norm_stats[self.key])
 
     def _choose(self, key: str | None) -> str:
-        valid = (
-            f"valid are {', '.join(map(plain, self.keys))}" if self.keys else "this checkpoint has no action statistics"
-        )
+        valid = f"valid are {listed(self.keys)}" if self.keys else "this checkpoint has no action statistics"
         if not key:
             if len(self.keys) != 1:
                 raise CheckpointError(f"unnorm_key must be given: {valid}")

@@ -13,6 +13,7 @@ from ..files import read_json, shown
 from ..model.backbones import TowerKind, find_backbone
 from ..model.llama import LlamaConfig
 from ..model.prompt import Encoder, Prompter, Template
+from ..model.reading import CONFIG
 from ..model.text_config import read_text_config
 from ..model.vision import PATCH
 
@@ -26,7 +27,7 @@ VICUNA_PROMPT = (
 )
 SPACE, SPACE_ID = "▁", 29871  # of Llama's tokenizer: OpenVLA ends a prompt with it
 OFT = ("use_l1_regression", "use_diffusion", "use_proprio", "use_film")  # keys of OpenVLA-OFT: another head, other rows
-CONFIG, STATISTICS = "config.json", "dataset_statistics.json"
+STATISTICS = "dataset_statistics.json"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class PolicyConfig:
 def read_config(folder: Path) -> PolicyConfig:
     """Read the configuration of a checkpoint folder; raises CheckpointError."""
     raw = read_json(folder / CONFIG)
-    llama, ends, remarks = read_text_config(raw.get("text_config"))
+    llama, ends, remarks = read_text_config(folder)
     text = raw["text_config"]
     if raw.get("tie_word_embeddings") not in (None, False, llama.tied):
         raise _wrong("tie_word_embeddings", raw["tie_word_embeddings"], "is what text_config has, where it counts")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from ..files import one_line, plain, shown
+from ..files import plain, read_json, shown
 from .llama import LlamaConfig
+from .reading import CONFIG, read
 
 WHERE = "config.json: text_config"
 MOST = 2**20  # of any size; the vocabularies of known models end at 2^18
@@ -56,12 +57,13 @@ ONE_WAY: dict[str, tuple[Any, ...]] = {
 }
 
 
-def read_text_config(text: Any) -> tuple[LlamaConfig, tuple[int, ...], list[str]]:
-    """Shape of the decoder, ids that end a text, and remarks, of the `text_config` in config.json.
+def read_text_config(folder: Path) -> tuple[LlamaConfig, tuple[int, ...], list[str]]:
+    """Shape of the decoder, ids that end a text, and remarks, of the `text_config` in a folder's config.json.
 
     Defaults and both spellings of RoPE are transformers' (`transformers.LlamaConfig`). Raises CheckpointError for what
     would compute other numbers than that library does, by its name.
     """
+    text = read_json(folder / CONFIG).get("text_config")
     if not isinstance(text, dict):
         raise CheckpointError(f"{WHERE} is missing: not a checkpoint in the OpenVLA layout")
     if text.get("model_type", "llama") != "llama":
@@ -71,9 +73,13 @@ def read_text_config(text: Any) -> tuple[LlamaConfig, tuple[int, ...], list[str]
             valid = " or ".join("null" if value is None else str(value).lower() for value in meant[:2])
             raise CheckpointError(f"{WHERE}.{name} {shown(text[name])} is not supported: valid is {valid}")
     _check_sizes(text)
-    known = _as_transformers(text)
-    remarks = [f"{WHERE}.{plain(name)} is no key of a Llama: left aside" for name in _unknown(text)]
-    return _llama(text, known), _ends(known.eos_token_id), remarks
+    reading = read(folder)
+    if reading.text_refused:
+        raise CheckpointError(f"{WHERE} is no configuration of a Llama: {reading.text_refused}")
+    known = {*reading.keys, *ONE_WAY, *OLD_KEYS}
+    unknown = [name for name in text if name not in known and not name.startswith("_")]
+    remarks = [f"{WHERE}.{plain(name)} is no key of a Llama: left aside" for name in unknown]
+    return _llama(text, reading.text), _ends(reading.text["eos_token_id"]), remarks
 
 
 def _is_one_of(value: Any, meant: tuple[Any, ...]) -> bool:
@@ -96,27 +102,17 @@ def _check_sizes(text: Mapping[str, Any]) -> None:
         raise CheckpointError(f"{WHERE}.rms_norm_eps {shown(eps)} must be a number above 0 and below 1")
 
 
-def _as_transformers(text: Mapping[str, Any]) -> Any:
-    """The configuration as transformers reads it, from a copy: it writes into what it is given."""
-    from transformers import LlamaConfig as Known  # takes a second
-
-    try:
-        return Known(**copy.deepcopy({str(name): value for name, value in text.items()}))
-    except Exception as error:  # noqa: BLE001 - its validators raise what they like
-        raise CheckpointError(f"{WHERE} is no configuration of a Llama: {one_line(error)}") from None
-
-
-def _llama(text: Mapping[str, Any], known: Any) -> LlamaConfig:
-    values = {field.name: getattr(known, field.name) for field in fields(LlamaConfig) if hasattr(known, field.name)}
-    values |= {"rope_theta": _rope_theta(text, known.rope_parameters), "tied": known.tie_word_embeddings}
+def _llama(text: Mapping[str, Any], known: Mapping[str, Any]) -> LlamaConfig:
+    values = {field.name: known[field.name] for field in fields(LlamaConfig) if field.name in known}
+    values |= {"rope_theta": _rope_theta(text, known["rope_parameters"]), "tied": known["tie_word_embeddings"]}
     llama = LlamaConfig(**values)
     heads, groups = llama.num_attention_heads, llama.num_key_value_heads
     if llama.hidden_size % heads or heads % groups or llama.head_dim % 2:
         raise CheckpointError(
             f"{WHERE}: hidden_size {llama.hidden_size}, {heads} heads and {groups} key/value heads do not divide evenly"
         )
-    if known.head_dim != llama.head_dim:
-        raise CheckpointError(f"{WHERE}.head_dim {shown(known.head_dim)}: valid is {llama.head_dim}")
+    if known["head_dim"] != llama.head_dim:
+        raise CheckpointError(f"{WHERE}.head_dim {shown(known['head_dim'])}: valid is {llama.head_dim}")
     return llama
 
 
@@ -146,15 +142,6 @@ def _ends(ids: Any) -> tuple[int, ...]:
     """Ids of the tokens that end a text."""
     several = ids if isinstance(ids, list) else [ids]
     return tuple(i for i in several if type(i) is int)
-
-
-def _unknown(text: Mapping[str, Any]) -> list[str]:
-    """Keys that mean nothing to transformers' Llama, nor to any version before."""
-    from transformers import LlamaConfig as Known
-    from transformers import PreTrainedConfig
-
-    known = {*Known().to_dict(), *PreTrainedConfig().to_dict(), *ONE_WAY, *OLD_KEYS}
-    return [name for name in text if name not in known and not name.startswith("_")]
 
 
 # Keys that earlier versions of transformers wrote: of `generate`, of other tasks, of training.

@@ -1,4 +1,4 @@
-"""The tokenizer of a checkpoint folder, read by transformers; local files only, no code from the folder."""
+"""The tokenizer of a checkpoint folder, as transformers reads it; local files only, no code from the folder."""
 
 from __future__ import annotations
 
@@ -6,32 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
 
 from ..errors import CheckpointError, incomplete
 from ..files import MB, find_file, one_line, read_json, shown
+from .reading import BESIDE, GENERIC, TOKENIZERS, read
 
-FILES = ("tokenizer.json", "tokenizer.model")
-BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 MOST = 32 * MB  # Llama's take 2 MB, those of the largest vocabularies 20
-GENERIC = "PreTrainedTokenizerFast"  # transformers' name for a tokenizer.json as it stands
-SENTENCEPIECE = "LlamaTokenizer"  # what reads a tokenizer.model that nothing else is said of
 PROBE = "In: What action should the robot take to pick up the 2 red cubes, slowly?\nOut:"
 
 
 class FolderTokenizer:
     """Turns text into ids as the folder's files say; control tokens that stand in the text are text.
 
-    Truncation and padding that are stored in a file never apply. Raises CheckpointError.
+    Truncation, padding and dropout that are stored in a file never apply. Raises CheckpointError.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._tokenizer = _load(folder)
-        backend = self._tokenizer.backend_tokenizer
-        unknown = getattr(backend.model, "unk_token", None) or self._tokenizer.unk_token or "<unk>"
-        self._unknown = backend.token_to_id(unknown)
+        self._tokenizer, unknown = _load(folder)
+        unknown = getattr(self._tokenizer.model, "unk_token", None) or unknown or "<unk>"
+        self._unknown = self._tokenizer.token_to_id(unknown)
 
     @property
     def largest_id(self) -> int:
@@ -40,18 +34,15 @@ class FolderTokenizer:
 
     def piece(self, token: int) -> str | None:
         """What the vocabulary calls the token of that id."""
-        return self._tokenizer.backend_tokenizer.id_to_token(token)
+        return self._tokenizer.id_to_token(token)
 
     def encode(self, text: str) -> tuple[list[int], list[str], list[str]]:
         """Ids of `text`, those of a template (BOS) among them; the words of the text, and those it does not know."""
-        encoded = self._tokenizer(
-            text, split_special_tokens=True, truncation=False, padding=False, verbose=False,
-            return_offsets_mapping=True, return_special_tokens_mask=True,
-        )  # fmt: skip
-        parts = zip(encoded["input_ids"], encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
+        encoded = self._tokenizer.encode(text)
+        parts = zip(encoded.ids, encoded.offsets, encoded.special_tokens_mask, strict=True)
         words = [(token, text[start:end]) for token, (start, end), special in parts if not special]
         unknown = [word for token, word in words if token == self._unknown]
-        return list(encoded["input_ids"]), [word for _, word in words], unknown
+        return list(encoded.ids), [word for _, word in words], unknown
 
 
 def check_ids(ids: Sequence[int], bos: int, ends: Sequence[int], first_action: int, where: str) -> None:
@@ -71,27 +62,29 @@ def check_ids(ids: Sequence[int], bos: int, ends: Sequence[int], first_action: i
         )
 
 
-def _load(folder: Path) -> Any:
-    there = [name for name in FILES if (folder / name).is_file() or (folder / name).is_symlink()]
+def _load(folder: Path) -> tuple[Any, str | None]:
+    """The tokenizer, and its token for unknown words."""
+    there = [name for name in TOKENIZERS if (folder / name).is_file() or (folder / name).is_symlink()]
     if not there:
-        raise incomplete(f"{FILES[0]} (or {FILES[1]}) is missing in {folder}", folder)
+        raise incomplete(f"{TOKENIZERS[0]} (or {TOKENIZERS[1]}) is missing in {folder}", folder)
     file = find_file(folder / there[0], MOST)
     told: dict[str, Any] = {}
     for name in BESIDE:
-        if (folder / name).is_file():
+        if (folder / name).exists() or (folder / name).is_symlink():
             told |= read_json(folder / name)
     _check_told(told, folder)
+    reading = read(folder)
+    if reading.tokenizer_refused:
+        raise CheckpointError(f"{file} is no tokenizer: {reading.tokenizer_refused}")
     try:
-        if file.name == FILES[0]:
-            return _as_it_stands(folder, told)
-        SentencePieceProcessor(model_file=str(file))  # tells what is wrong with it; transformers tries other formats
-        return _from_transformers(folder, kind=SENTENCEPIECE, add_bos_token=True)
+        loaded = _plain(Tokenizer.from_str(reading.tokenizer))
+        if file.name == TOKENIZERS[0]:
+            _compare(loaded, _plain(Tokenizer.from_file(str(file))), folder, told.get("tokenizer_class"))
     except CheckpointError:
         raise
-    except BaseException as error:
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
         raise CheckpointError(f"{file} is no tokenizer: {one_line(error)}") from None
+    return loaded, reading.unknown
 
 
 def _check_told(told: Mapping[str, Any], folder: Path) -> None:
@@ -101,37 +94,24 @@ def _check_told(told: Mapping[str, Any], folder: Path) -> None:
         raise CheckpointError(f"{folder / BESIDE[0]} names a tokenizer of the folder's own code, which is not run here")
     for name, needed in (("add_bos_token", True), ("add_eos_token", False)):
         if told.get(name) not in (None, needed):
-            valid = str(needed).lower()
-            raise CheckpointError(
-                f"{folder / BESIDE[0]}: {name} {shown(told[name])} is not supported: valid is {valid}"
-            )
+            said = f"{name} {shown(told[name])} is not supported: valid is {str(needed).lower()}"
+            raise CheckpointError(f"{folder / BESIDE[0]}: {said}")
 
 
-def _as_it_stands(folder: Path, told: Mapping[str, Any]) -> Any:
-    """Read tokenizer.json by transformers; raises CheckpointError if its class for it would give other ids."""
-    loaded, plain = _from_transformers(folder, kind=GENERIC), Tokenizer.from_file(str(folder / FILES[0]))
-    plain.no_truncation()
-    plain.no_padding()
-    if loaded(PROBE)["input_ids"] != plain.encode(PROBE).ids:
-        kind = shown(told.get("tokenizer_class"))
+def _plain(tokenizer: Any) -> Any:
+    """The same without what a text must not be subjected to."""
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    if getattr(tokenizer.model, "dropout", None):
+        tokenizer.model.dropout = None  # for training: ids would be random
+    return tokenizer
+
+
+def _compare(loaded: Any, plain: Any, folder: Path, kind: object) -> None:
+    """Raise CheckpointError if the class that tokenizer_config.json names reads tokenizer.json otherwise."""
+    if loaded.encode(PROBE).ids != plain.encode(PROBE).ids:
         raise CheckpointError(
-            f"{folder}: {BESIDE[0]} names the class {kind}, which reads {FILES[0]} otherwise than it stands there: "
-            f"expected {GENERIC}, or the file that belongs to that class"
+            f"{folder}: {BESIDE[0]} names the class {shown(kind)}, which reads {TOKENIZERS[0]} otherwise than it "
+            f"stands there: expected {GENERIC}, or the file that belongs to that class"
         )
-    return loaded
-
-
-def _from_transformers(folder: Path, kind: str, **said: bool) -> Any:
-    """Read by the class that tokenizer_config.json names, else by that called `kind`; `said`: in place of that file."""
-    from transformers import AutoTokenizer, PreTrainedConfig, logging  # takes a second
-
-    config: Any = PreTrainedConfig()
-    config.tokenizer_class = kind
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # what is wrong with a tokenizer is told in one line, by us
-    try:
-        return AutoTokenizer.from_pretrained(
-            folder, config=config, local_files_only=True, trust_remote_code=False, **said
-        )
-    finally:
-        logging.set_verbosity(verbosity)

@@ -1,0 +1,130 @@
+"""What transformers reads of a folder: the decoder's configuration and the tokenizer, in a process of its own.
+
+Importing it costs over two seconds beside torch, and one without, on another core; and a file that makes a tokenizer
+hang, or take all memory, ends with that process.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import resource
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+from ..files import MB, one_line, read_json
+
+CONFIG = "config.json"
+TOKENIZERS = ("tokenizer.json", "tokenizer.model")
+BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+GENERIC = "PreTrainedTokenizerFast"  # transformers' name for a tokenizer.json as it stands
+SENTENCEPIECE = "LlamaTokenizer"  # what reads a tokenizer.model that nothing else is said of
+PATIENCE = 60.0  # seconds: many times what a busy machine needs
+MOST_CPU, MOST_MEMORY = 20, 4000 * MB  # seconds, bytes of address space
+START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main(sys.argv[2])"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What transformers makes of a folder; of each part a line instead where it is refused.
+
+    text: values of its Llama configuration by name; keys: all that such a configuration knows. tokenizer: a
+    tokenizer.json; unknown: its token for words it does not know.
+    """
+
+    text: dict[str, Any]
+    text_refused: str
+    keys: tuple[str, ...]
+    tokenizer: str
+    tokenizer_refused: str
+    unknown: str | None
+
+
+def read(folder: Path) -> Reading:
+    """What transformers reads of `folder`; raises CheckpointError where it does not end."""
+    files = [folder / name for name in (CONFIG, *TOKENIZERS, *BESIDE)]
+    seen = tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file())
+    return _read(folder.resolve(), seen)
+
+
+@lru_cache(maxsize=16)
+def _read(folder: Path, _seen: tuple[Any, ...]) -> Reading:
+    if "transformers" in sys.modules:  # then nothing is gained elsewhere
+        return here(folder)
+    start = START.format(__name__)
+    command = [sys.executable, "-I", "-c", start, json.dumps(sys.path), str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        raise CheckpointError(f"{folder}: its tokenizer was not read within {PATIENCE:.0f} s: is it damaged?") from None
+    try:
+        values = json.loads(done.stdout)
+    except ValueError:
+        why = one_line(RuntimeError(done.stderr[-300:])) or f"status {done.returncode}"
+        raise CheckpointError(f"{folder}: its configuration and tokenizer cannot be read: {why}") from None
+    return Reading(**{**values, "keys": tuple(values["keys"])})
+
+
+def main(folder: str) -> None:
+    """Read `folder` and print the answer; called in a process of its own."""
+    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU, MOST_CPU))
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    sys.modules["torch"] = None  # type: ignore[assignment]  # half of the time to import, and not needed
+    answer = here(Path(folder))
+    sys.stdout.write(json.dumps(asdict(answer)))
+
+
+def here(folder: Path) -> Reading:
+    """What transformers reads of `folder`, in this process."""
+    text: dict[str, Any] = {}
+    tokenizer, unknown, refused = "", None, {"text": "", "tokenizer": ""}
+    parts = {"text": lambda: _text(folder), "tokenizer": lambda: _tokenizer(folder)}
+    found: dict[str, Any] = {}
+    for name, part in parts.items():
+        try:
+            found[name] = part()
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            refused[name] = one_line(error) or type(error).__name__
+    text, keys = found.get("text") or ({}, ())
+    tokenizer, unknown = found.get("tokenizer") or ("", None)
+    return Reading(text, refused["text"], keys, tokenizer, refused["tokenizer"], unknown)
+
+
+def _text(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    from transformers import LlamaConfig, PreTrainedConfig
+
+    text = read_json(folder / CONFIG).get("text_config")
+    keys = tuple(sorted({*LlamaConfig().to_dict(), *PreTrainedConfig().to_dict()}))
+    if not isinstance(text, dict):
+        return {}, keys
+    known = LlamaConfig(**copy.deepcopy(text))  # it writes into what it is given
+    return {name: value for name, value in known.to_dict().items() if name in LlamaConfig().to_dict()}, keys
+
+
+def _tokenizer(folder: Path) -> tuple[str, str | None]:
+    from transformers import AutoTokenizer, PreTrainedConfig, logging
+
+    as_it_stands = (folder / TOKENIZERS[0]).is_file()
+    if not as_it_stands:
+        from sentencepiece import SentencePieceProcessor
+
+        SentencePieceProcessor(model_file=str(folder / TOKENIZERS[1]))  # says what is wrong; transformers goes on
+    config: Any = PreTrainedConfig()
+    config.tokenizer_class = GENERIC if as_it_stands else SENTENCEPIECE  # unless tokenizer_config.json names another
+    said = {} if as_it_stands else {"add_bos_token": True}
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what is wrong is told in one line, by us
+    try:
+        loaded = AutoTokenizer.from_pretrained(
+            folder, config=config, local_files_only=True, trust_remote_code=False, **said
+        )
+    finally:
+        logging.set_verbosity(verbosity)
+    return loaded.backend_tokenizer.to_str(), loaded.unk_token

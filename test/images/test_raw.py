@@ -122,6 +122,8 @@ def test_the_last_row_needs_no_padding_and_not_a_byte_may_lack(name: str) -> Non
     [
         ({"encoding": "yuv9"}, "unknown encoding 'yuv9': valid are rgb8, "),
         ({"encoding": ""}, "unknown encoding ''"),
+        ({"encoding": "two\nlines"}, r"unknown encoding 'two\nlines'"),
+        ({"encoding": "x" * 9999}, f"unknown encoding '{'x' * 60}...': valid"),
         ({"encoding": "32FC1"}, "'32FC1' is no picture but numbers, such as depth or disparity: give the topic of the"),
         ({"encoding": "16SC1"}, "'16SC1' is no picture"),
         ({"encoding": "8UC2"}, "'8UC2' is no picture"),

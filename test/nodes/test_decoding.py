@@ -27,7 +27,7 @@ def test_images_that_may_be_of_something_else_are_acted_on_and_told(bench: Bench
     lines: list[str] = []
     bench.inference._logger = SimpleNamespace(warning=lambda line, **_: lines.append(line))  # type: ignore[assignment]
     bench.run()
-    for number, encoding in enumerate(("mono8", "8UC1", "16UC1", "16UC1", "mono8")):
+    for number, encoding in enumerate(("mono8", "8UC1", "16UC1", "16UC1", "mono8", "16UC1")):
         deep = encoding == "16UC1"
         message = Image(height=1, width=1, step=2, encoding=encoding, data=array.array("B", bytes(2)))
         bench.now = NOW + number

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .encodings import ENCODINGS, is_coloured, known, to_rgb
-from .picture import COLOUR_TOPIC, DRIVER, MAYBE_DEPTH, ImageError, Picture, check_picture, check_size
+from .picture import COLOUR_TOPIC, DRIVER, MAYBE_DEPTH, ImageError, Picture, check_picture, check_size, quoted
 
 JPEG_QUALITY = 90
 JPEG_FORMAT = "rgb8; jpeg compressed bgr8"  # as image_transport writes it
@@ -59,7 +59,7 @@ def _broken(message: Any) -> ImageError:
 
 
 def _named(message: Any) -> str:
-    return f"compressed image of format '{message.format}'"
+    return f"compressed image of format {quoted(message.format)}"
 
 
 def _encoding(pixels: NDArray[Any], before: str, after: str) -> str:
@@ -83,8 +83,8 @@ def _doubt(format_: str, before: str, encoding: str) -> str | None:
     if is_coloured(encoding) or not is_coloured(before):
         return None
     return (
-        f"compressed images of format '{format_}' have lost their colours, the policy sees grey: use the raw topic, or "
-        "set the camera's driver to rgb8 or bgr8, which keep theirs"
+        f"compressed images of format {quoted(format_)} have lost their colours, the policy sees grey: use the raw "
+        "topic, or set the camera's driver to rgb8 or bgr8, which keep theirs"
     )
 
 

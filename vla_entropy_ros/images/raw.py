@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .encodings import ENCODINGS, NAMES, Converter, Samples, known
-from .picture import DRIVER, MAYBE_DEPTH, ImageError, Picture, check_picture, check_size
+from .picture import DRIVER, MAYBE_DEPTH, ImageError, Picture, check_picture, check_size, quoted
 
 
 def decode_raw(message: Any, convert: Converter) -> Picture:
@@ -17,7 +17,7 @@ def decode_raw(message: Any, convert: Converter) -> Picture:
     if name not in ENCODINGS:
         check_picture(message.encoding)
         raise ImageError(
-            f"image of unknown encoding '{message.encoding}': valid are {', '.join(NAMES)}; set the camera's "
+            f"image of unknown encoding {quoted(message.encoding)}: valid are {', '.join(NAMES)}; set the camera's "
             "driver to one of them, or convert (image_proc)"
         )
     samples = _samples(_rows(message, name), name, bool(message.is_bigendian))

@@ -215,10 +215,10 @@ class Inference:
         return Answer(first.message.header.stamp, age, images, result, options.control_period, hold)
 
     def _question(self, doubt: str | None) -> None:
-        """Images that can be used, but perhaps not trusted: said once as long as it stays the same."""
+        """Images that can be used, but perhaps not trusted: said once until there is another doubt."""
         if doubt is not None and doubt != self._doubt:
-            self._logger.warning(doubt)
-        self._doubt = doubt
+            self._logger.warning(doubt, throttle_duration_sec=LOG_PERIOD)
+            self._doubt = doubt
         self._monitor.note(observation_fault=None, doubt=doubt)
 
     def _record(self, answer: Answer) -> None:

@@ -40,6 +40,8 @@ RESPAWN_ASK = 3.0  # seconds: a policy needs as long to be there
 LOOK = 3.0  # seconds: on two busy cores a living node was found after up to 2.7
 ANSWER = 1.0  # seconds: a living node answers within some 0.1, while it loads a checkpoint, too
 
+CAMERAS = 8  # as many as a checkpoint may have
+IMAGES = ("image", *(f"image_{number}" for number in range(2, CAMERAS + 1)))
 # argument: (default, what it is for)
 ARGUMENTS = {
     "params_file": (str(SHARE / "config" / "policy.yaml"), "file with the parameters of all nodes"),
@@ -59,6 +61,7 @@ ARGUMENTS = {
     "instruction": ("", "instruction to follow from the start on (otherwise the topic `instruction` gives it)"),
     "action_frame": ("", "frame in which actions and poses are expressed"),
     "image": ("image", "image topic; compressed images are read from <image>/compressed"),
+    **{name: (name, f"image topic of camera {name[6:]}, where the checkpoint has as many") for name in IMAGES[1:]},
     "enabled": ("", "true: the command node moves the arm at once; false: after a call of command/enable"),
     "command_type": ("", "pose_stamped, twist_stamped, joint_trajectory or chunk"),
     "action_scale": ("", "factor on the actions, 0 to 2 (0.2 if unset: begin small on a real arm)"),
@@ -70,14 +73,8 @@ ARGUMENTS = {
     "log_level": ("info", "debug, info, warn, error or fatal"),
 }
 POLICY_PARAMETERS = {  # launch argument: parameter of the policy node
-    "checkpoint": "checkpoint",
-    "unnorm_key": "unnorm_key",
-    "device": "device",
-    "dtype": "dtype",
-    "quantisation": "quantisation",
-    "mode": "mode",
     "instruction": "default_instruction",
-    "action_frame": "action_frame",
+    **{name: name for name in ("checkpoint", "unnorm_key", "device", "dtype", "quantisation", "mode", "action_frame")},
 }
 COUNTS = ("k1", "k2", "T")  # launch arguments that are parameters of the policy node, as integers
 
@@ -105,7 +102,7 @@ def nodes(context):
         name="policy",
         ros_arguments=["--enclave", value["enclave"] + "/policy"],
         parameters=[value["params_file"], clock, given],
-        remappings=[("image", value["image"]), ("image/compressed", value["image"] + "/compressed")],
+        remappings=[(name + kind, value[name] + kind) for name in IMAGES for kind in ("", "/compressed")],
     )
     command = Node(
         **common,

@@ -37,9 +37,9 @@ def test_unset_arguments_leave_the_parameter_file_alone(monkeypatch: pytest.Monk
 
 def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     actions = policy_actions(
-        monkeypatch, checkpoint="7b", instruction="pick up the red cube", image="/cam/rgb", action_frame="arm",
-        enabled="True", namespace="left", command_type="twist_stamped", action_scale="0.5", dry_run="true",
-        k1="3", k2="5", T="7", use_sim_time="true",
+        monkeypatch, checkpoint="7b", instruction="pick up the red cube", image="/cam/rgb", image_2="/wrist",
+        action_frame="arm", enabled="True", namespace="left", command_type="twist_stamped", action_scale="0.5",
+        dry_run="true", k1="3", k2="5", T="7", use_sim_time="true",
     )  # fmt: skip
     policy, command = node(actions, "policy"), node(actions, "command")
     wanted: dict[str, Any] = {"checkpoint": "7b", "default_instruction": "pick up the red cube", "action_frame": "arm"}
@@ -50,7 +50,17 @@ def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> Non
         "action_scale": 0.5, "dry_run": True,
     }  # fmt: skip
     assert ("image/compressed", "/cam/rgb/compressed") in policy.options["remappings"]
+    assert ("image_2", "/wrist") in policy.options["remappings"]
+    assert ("image_8/compressed", "image_8/compressed") in policy.options["remappings"]
     assert {policy.options["namespace"], command.options["namespace"]} == {"left"}
+
+
+def test_every_camera_of_the_largest_checkpoint_has_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vla_entropy_ros.engine.families.openvla import MAX_CAMERAS
+    from vla_entropy_ros.nodes.policy.camera import topics
+
+    heard = [name + kind for name in topics(MAX_CAMERAS) for kind in ("", "/compressed")]
+    assert [name for name, _ in node(policy_actions(monkeypatch), "policy").options["remappings"]] == heard
 
 
 def test_every_node_has_keys_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

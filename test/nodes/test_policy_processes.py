@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import os
 import signal
 import time
@@ -82,3 +83,31 @@ def test_a_second_node_of_the_same_name_ends_with_a_reason_and_the_first_goes_on
     said = "unconfigured, nothing is loaded: ros2 lifecycle set /policy configure"
     stage.status.clear()
     stage.diagnostic("policy: inference", lambda status: status.level == STALE and status.message == said)
+
+
+def test_a_webcam_of_yuv_drives_the_policy_in_its_own_colours(stage: Any, group: Processes, checkpoint: Path) -> None:
+    chunks: list[JointTrajectory] = stage.listen(JointTrajectory, "action_chunk")
+    overlays: list[Image] = stage.listen(Image, "/policy/overlay")
+    running = start(group, stage, checkpoint)
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert stage.call(ChangeState, "/policy/change_state", request).success, running.last_words()
+    assert "raw images are decoded by c" in running.log.read_text()
+    images = stage.publisher(Image, "image")
+    red, blue = (bytes((y, u, y, v)) * 160 for y, u, v in ((81, 90, 240), (41, 240, 110)))  # Y, U, Y, V of ITU-R BT.601
+
+    def acting() -> bool:
+        message = Image(height=480, width=640, step=1280, encoding="yuv422_yuy2")
+        message.data = array.array("B", (red + blue) * 480)
+        message.header.stamp = stage.tester.get_clock().now().to_msg()
+        images.publish(message)
+        time.sleep(0.1)
+        return len(chunks) > 2 and len(overlays) > 0
+
+    stage.until(acting, "actions", 20.0)
+    assert not is_stop(chunks[-1])
+    drawn = np.frombuffer(overlays[0].data, np.uint8).reshape(overlays[0].height, overlays[0].width, 3).astype(int)
+    middle = overlays[0].height // 8  # of a token: the checkpoint has 4 x 4 of them
+    left, right = drawn[middle, middle], drawn[middle, -middle]
+    assert left[0] > 2 * max(left[1], left[2])  # tinted, so its hue alone can be told
+    assert right[2] > 2 * max(right[0], right[1])

@@ -14,7 +14,7 @@ from builtin_interfaces.msg import Time
 from vla_entropy_ros.nodes.common.diagnostics import OK, WARN, Window
 from vla_entropy_ros.nodes.policy.inference import doubt
 from vla_entropy_ros.nodes.policy.orders import Answer
-from vla_entropy_ros.nodes.policy.reports import Bounds, inference_report
+from vla_entropy_ros.nodes.policy.reports import Bounds, inference_report, observation_report
 from vla_entropy_ros.nodes.policy.statistics import Monitor, Statistics
 
 BOUNDS = Bounds(silence=1.0, loss=0.1, tick=1.0)
@@ -58,6 +58,15 @@ def test_a_held_answer_is_a_warning() -> None:
     held = replace(now, answer=replace(now.answer, hold="too dark"))
     report = inference_report(held, BOUNDS)
     assert (report.level, report.message) == (WARN, "held: too dark")
+
+
+def test_images_whose_colours_are_in_doubt_are_a_warning_after_everything_that_costs_ticks() -> None:
+    now = replace(active(outcome(0, None)), taken=9.0, last_received=(9.0,), doubt="no colours")
+    report = observation_report(now, BOUNDS)
+    assert (report.level, report.message) == (WARN, "no colours")
+    assert observation_report(replace(now, doubt=None), BOUNDS).level == OK
+    refused = replace(now, observation_fault="zero size", observation_refused=True)
+    assert observation_report(refused, BOUNDS).message == "zero size"
 
 
 def test_threads_that_count_at_once_lose_nothing() -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from .backbones import TowerKind
 from .crop import centre_crop, lanczos
+from .resize import bicubic
 
 
 class Preprocessor:
@@ -35,9 +35,7 @@ class Preprocessor:
         return np.stack([self._frame(image) for image in images])
 
     def _frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if self._crop:
-            return centre_crop(lanczos(image, self.size))
-        return np.array(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BICUBIC))
+        return centre_crop(lanczos(image, self.size)) if self._crop else bicubic(image, self.size)
 
     def pixels(self, frames: NDArray[np.uint8]) -> Tensor:
         """Pixel values [C, 3 * towers, S, S] of frames [C, S, S, 3]."""

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ...control.times import stamp_problem
 from ...engine import ActionError, EngineError, Observation, ObservationError, Policy, Result, State, Tunables
 from ...engine.observation import FAILED, NEW_EPISODE, Pacer, Verdict
-from ...images import ImageError, decode
+from ...images import Converter, ImageError, Picture, find_converter, read, to_rgb
 from ..common.process import one_line
 from ..common.worker import PATIENCE, Worker
 from .intake import Frame, Frames, Intake, oldest, topic_of
@@ -49,6 +48,8 @@ class Inference:
         self.intake = Intake(self._monitor, self._interrupt, self._worker.wake)
         self._pacer = Pacer()
         self._policy: Policy | None = None
+        self._convert: Converter = to_rgb
+        self._doubt: str | None = None
         self._applied: Tunables | None = None
         self._episode = 0
         self._orders = Orders(options)
@@ -92,6 +93,7 @@ class Inference:
         """
 
         def prepare() -> Policy:
+            self._convert = find_converter(self._logger.info, self._logger.warning)
             policy = make()
             policy.self_test()
             policy.warm_up()
@@ -124,7 +126,7 @@ class Inference:
         """Publish nothing any more; the running tick, the cache and the instruction are forgotten."""
         self.intake.end()
         self._new_epoch(active=False, episode=self._orders.episode + 1, given=None)
-        self._monitor.note(answer=None, fault=None, observation_fault=None)
+        self._monitor.note(answer=None, fault=None, observation_fault=None, doubt=None)
 
     def reset(self, reason: str = NEW_EPISODE) -> None:
         """Begin a new episode: everything fresh at the next tick, because of `reason`."""
@@ -198,8 +200,9 @@ class Inference:
         """What the policy answers to `frames`, which are `age` [s] old."""
         options, first = orders.options, oldest(frames)
         state = self._sense(first.stamp)
-        images = tuple(decoded(frame, number) for number, frame in enumerate(frames))
-        self._monitor.note(observation_fault=None)
+        pictures = [picture(frame, number, self._convert) for number, frame in enumerate(frames)]
+        images = tuple(one.pixels for one in pictures)
+        self._question(next((one.doubt for one in pictures if one.doubt is not None), None))
         if options.tunables is not self._applied:
             policy.set_tunables(options.tunables)
             self._applied = options.tunables
@@ -210,6 +213,13 @@ class Inference:
             self._monitor.add(state_age=abs(first.stamp - state.stamp))
         hold = doubt(result, options.max_action_entropy)
         return Answer(first.message.header.stamp, age, images, result, options.control_period, hold)
+
+    def _question(self, doubt: str | None) -> None:
+        """Images that can be used, but perhaps not trusted: said once until there is another doubt."""
+        if doubt is not None and doubt != self._doubt:
+            self._logger.warning(doubt, throttle_duration_sec=LOG_PERIOD)
+            self._doubt = doubt
+        self._monitor.note(observation_fault=None, doubt=doubt)
 
     def _record(self, answer: Answer) -> None:
         """Count a published answer, and show it."""
@@ -247,12 +257,14 @@ class Inference:
         self._begin_episode(policy, FAILED)
 
 
-def decoded(frame: Frame, camera: int) -> NDArray[np.uint8]:
-    """Image [H, W, 3] of a camera, counted from 0; ImageError that names its topic where that is not the first's."""
+def picture(frame: Frame, camera: int, convert: Converter) -> Picture:
+    """The picture of a camera, counted from 0; names its topic in a doubt or an ImageError, except the first one's."""
+    topic = f"{topic_of(camera)}: " if camera else ""
     try:
-        return decode(frame.message)
+        seen = read(frame.message, convert)
     except ImageError as error:
-        raise (ImageError(f"{topic_of(camera)}: {error}") if camera else error) from None
+        raise (ImageError(f"{topic}{error}") if topic else error) from None
+    return seen if seen.doubt is None else replace(seen, doubt=topic + seen.doubt)
 
 
 def doubt(result: Result, bound: float) -> str | None:

@@ -158,7 +158,9 @@ def _observation_trouble(now: Statistics, bounds: Bounds, scene: Scene) -> Repor
     if lost > bounds.loss * whole:
         return Report(WARN, f"{lost / whole:.0%} of the images lost in transport: {_advice()}")
     lack = shortage(now, scene.clock)
-    return None if lack is None or not lack.of_images else Report(WARN, lack.why)
+    if lack is not None and lack.of_images:
+        return Report(WARN, lack.why)
+    return None if now.doubt is None else Report(WARN, now.doubt)
 
 
 def _advice() -> str:

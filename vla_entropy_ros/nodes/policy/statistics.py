@@ -22,11 +22,12 @@ MANY = 100  # counted at once; more do not matter
 class Statistics:
     """The policy node at one instant. Totals are since configure; times are monotonic [s].
 
-    stopped: whether an empty instruction was given last; blocked: why none can be trusted; since: from when on there
-    should be actions; last_received, stamps: of the newest image of each camera, None before the first; fault: why the
-    last tick failed; observation_fault: why the last image gave no tick, observation_refused: whether it could not be
-    used at all; answer: the last one, None before the first, last_tick: when it came; recent: how often each of CAUSES
-    was counted lately, starved: since that tick.
+    stopped: whether an empty instruction was given last; blocked: why none can be trusted; since: from when on
+    there should be actions; last_received, stamps: of the newest image of each camera, None before the first;
+    fault: why the last tick failed; observation_fault: why the last image gave no tick, observation_refused:
+    whether it could not be used at all; doubt: why the colours of the last one may not be what the camera saw;
+    answer: the last one, None before the first, last_tick: when it came; recent: how often each of CAUSES was
+    counted lately, starved: since that tick.
     """
 
     taken: float = 0.0
@@ -54,6 +55,7 @@ class Statistics:
     refused: int = 0
     observation_fault: str | None = None
     observation_refused: bool = False
+    doubt: str | None = None
 
     ticks: int = 0
     faults: int = 0

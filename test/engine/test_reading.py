@@ -1,4 +1,4 @@
-"""Folders are read by transformers in a process of its own: the same as here, and whatever happens to it is one line."""
+"""Folders are read by transformers in a process of its own: the same as here; what happens to it is one line."""
 
 from __future__ import annotations
 

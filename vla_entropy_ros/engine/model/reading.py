@@ -22,6 +22,10 @@ from ..files import MB, one_line, read_json
 CONFIG = "config.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model")
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+TAKEN = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "vocab_size", "rms_norm_eps", "rope_parameters", "tie_word_embeddings", "eos_token_id",
+)  # fmt: skip
 GENERIC = "PreTrainedTokenizerFast"  # transformers' name for a tokenizer.json as it stands
 SENTENCEPIECE = "LlamaTokenizer"  # what reads a tokenizer.model that nothing else is said of
 PATIENCE = 60.0  # seconds: many times what a busy machine needs
@@ -33,7 +37,7 @@ START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {} import
 class Reading:
     """What transformers makes of a folder; of each part a line instead where it is refused.
 
-    text: values of its Llama configuration by name; keys: all that such a configuration knows. tokenizer: a
+    text: TAKEN of its Llama configuration by name; keys: all that such a configuration knows. tokenizer: a
     tokenizer.json; unknown: its token for words it does not know.
     """
 
@@ -105,7 +109,7 @@ def _text(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     if not isinstance(text, dict):
         return {}, keys
     known = LlamaConfig(**copy.deepcopy(text))  # it writes into what it is given
-    return {name: value for name, value in known.to_dict().items() if name in LlamaConfig().to_dict()}, keys
+    return {name: getattr(known, name) for name in TAKEN}, keys
 
 
 def _tokenizer(folder: Path) -> tuple[str, str | None]:

@@ -52,7 +52,7 @@ def _record(
     topics: Sequence[str],
     seconds: float,
 ) -> dict[str, int]:
-    names = [node.resolve_topic_name(topic) for topic in topics]
+    names = list(dict.fromkeys(node.resolve_topic_name(topic) for topic in topics))
     kinds = _find(node, spin, names)
     counts = dict.fromkeys(names, 0)
 
@@ -87,4 +87,9 @@ def _find(node: Node, spin: Callable[[], None], names: Sequence[str]) -> dict[st
 
 def _class(kind: str) -> Any:
     package, _, name = kind.split("/")
-    return getattr(importlib.import_module(f"{package}.msg"), name)
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except ImportError as error:
+        raise BagError(
+            f"messages of type {kind} can't be recorded ({error}): source the workspace they are in"
+        ) from None

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.context import Context
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.validate_topic_name import validate_topic_name
 
 from ..evaluation.interruption import deferred
 from ..nodes.common.process import WAKE_PERIOD
@@ -52,6 +54,11 @@ def _record(
     topics: Sequence[str],
     seconds: float,
 ) -> dict[str, int]:
+    try:
+        for topic in topics:
+            validate_topic_name(topic)
+    except InvalidTopicNameException as error:
+        raise BagError(str(error)) from None
     names = list(dict.fromkeys(node.resolve_topic_name(topic) for topic in topics))
     kinds = _find(node, spin, names)
     counts = dict.fromkeys(names, 0)

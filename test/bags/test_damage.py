@@ -76,6 +76,12 @@ def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(tmp_path: Pa
     assert (shown.exit_code, "2 images, 2 ticks" in shown.stdout) == (1, True)
 
 
+def test_where_the_damage_comes_before_the_topics_it_is_said_why_there_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.mcap").write_bytes((SHIPPED / "pick_red.mcap").read_bytes()[:5000])
+    with pytest.raises(BagError, match=r"0 image topics.*; a.mcap is damaged at byte \d+: a record of .*: cut off\?"):
+        Bag(tmp_path)
+
+
 def test_a_file_of_a_bag_that_is_empty_ends_it_after_those_before(tmp_path: Path) -> None:
     (tmp_path / "run_0.mcap").write_bytes(mcap(TOLD, whole(1, 2)))
     (tmp_path / "run_1.mcap").write_bytes(b"")

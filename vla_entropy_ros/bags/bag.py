@@ -48,9 +48,9 @@ class Bag:
             self.topic = self._camera(topic)
             self.kind = self._kinds[self.topic]
             self.state_topic = self._joints(state_topic)
-        except BagError:
+        except BagError as error:
             self._storage.close()
-            raise
+            raise BagError(f"{error}; {self._storage.damage}" if self._storage.damage else str(error)) from None
         named = [name for name in self._of(POSE) if name.endswith("/current_pose")]
         self.pose_topic = min(named, key=lambda name: (len(name), name), default=None)
         self._asked = [name for name in self._of(STRING) if name.endswith("/instruction")]

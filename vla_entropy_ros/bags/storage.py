@@ -68,6 +68,11 @@ class Storage:
         """Types by topic."""
         return {topic: kind for file in reversed(self._files) for topic, kind in file.topics.items()}
 
+    @property
+    def damage(self) -> str | None:
+        """What is known to be wrong, before anything is read; None where nothing is."""
+        return next((file.damage for file in self._files if file.damage is not None), self._damage)
+
     def close(self) -> None:
         """Close all files."""
         self._stack.close()

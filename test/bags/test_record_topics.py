@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vla_entropy_ros.bags.bag import Bag
+from vla_entropy_ros.bags.bag import Bag, BagError, Recorder
 from vla_entropy_ros.bags.record_simulation import IMAGES
 from vla_entropy_ros.images import encode_jpeg
 
@@ -84,3 +84,18 @@ def test_a_recording_that_is_ended_is_whole(camera: Any, tmp_path: Path, number:
         count = len(list(bag.frames()))
     assert count > 2
     assert f"{IMAGES}: {count} messages" in said
+
+
+@pytest.mark.parametrize("topic", ["/a!b", "", "/2"])
+def test_a_topic_that_can_not_be_is_refused(tmp_path: Path, topic: str) -> None:
+    from vla_entropy_ros.bags.record_topics import record_live
+
+    with pytest.raises(BagError, match="Invalid topic name"):
+        record_live(tmp_path / "bag", [topic], seconds=0.1)
+    assert not (tmp_path / "bag").exists()
+
+
+def test_a_type_that_nobody_knows_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match=r"/odd \(odd_msgs/msg/Odd\): a type of ROS 2's own packages is expected"):
+        Recorder(tmp_path / "bag", [("/odd", "odd_msgs/msg/Odd")])
+    assert not (tmp_path / "bag").exists()

@@ -23,6 +23,7 @@ ROSDEP = {
     "cv2": "python3-opencv",
     "hypothesis": "python3-hypothesis",
     "imageio": "python3-imageio",
+    "lz4": "python3-lz4",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "PIL": "python3-pil",
@@ -34,6 +35,7 @@ ROSDEP = {
 
 # Imports that package.xml cannot list, and why. `make setup` brings them, from requirements/.
 NO_ROSDEP = {
+    "backports": "no rosdep key",
     "dask": "no rosdep key",
     "distributed": "no rosdep key",
     "huggingface_hub": "no rosdep key",
@@ -50,6 +52,7 @@ NO_ROSDEP = {
 
 # Imports that pip knows by another name.
 PIP = {
+    "backports": "backports.zstd",
     "cv2": "opencv-python-headless",
     "huggingface_hub": "huggingface-hub",
     "imageio_ffmpeg": "imageio-ffmpeg",

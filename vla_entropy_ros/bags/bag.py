@@ -4,106 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from ..control.pose import POSE_FIELDS, Pose, is_orientation
-from ..engine import State
-from ..images import decode
+from .clocks import ENOUGH, Clock, stamp_of
+from .errors import BagError
+from .mcap import Message
+from .messages import COMPRESSED, JOINT_STATE, MEASURED, POSE, RAW, STRING, Frame, Measured
+from .storage import Storage
 
-RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-STRING, JOINT_STATE, POSE = "std_msgs/msg/String", "sensor_msgs/msg/JointState", "geometry_msgs/msg/PoseStamped"
 VERSION: Literal[9] = 9  # of the bag's metadata: what Jazzy and later write
 WINDOW = 10**9  # nanoseconds that states may have been recorded before or after the image they belong to
-
-
-class BagError(ValueError):
-    """A bag that can't be read or written; the message is one line."""
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """One message with a header: when it was recorded [ns], its bytes on the wire, and what they say."""
-
-    recorded: int
-    raw: bytes
-    message: Any
-
-    @property
-    def stamp(self) -> float:
-        """Time in the header [s]."""
-        stamp = self.message.header.stamp
-        return float(stamp.sec + stamp.nanosec * 1e-9)
-
-
-@dataclass(frozen=True)
-class JointStates(Recorded):
-    """Where the joints were."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the joints."""
-        return tuple(self.message.name)
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """Their positions [n] in radians or metres; not numbers where another number of positions was sent."""
-        sent = self.message.position
-        return sent if len(sent) == len(self.names) else np.full(len(self.names), np.nan)
-
-
-@dataclass(frozen=True)
-class ToolPose(Recorded):
-    """Where the tool was."""
-
-    names = POSE_FIELDS
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """Position [m] and turns about the fixed axes [rad], together [6]; not numbers where it is no orientation."""
-        point, turn = self.message.pose.position, self.message.pose.orientation
-        pose = Pose(np.array([point.x, point.y, point.z]), np.array([turn.x, turn.y, turn.z, turn.w]))
-        return pose.fields if is_orientation(pose.quaternion) else np.append(pose.position, np.full(3, np.nan))
-
-
-Measured = JointStates | ToolPose
-MEASURED: dict[str, type[JointStates] | type[ToolPose]] = {JOINT_STATE: JointStates, POSE: ToolPose}
-
-
-@dataclass(frozen=True)
-class Frame(Recorded):
-    """One image message, and of joint states and poses those nearest to it in time, as far as the bag has any."""
-
-    measured: tuple[Measured, ...] = ()
-
-    def pixels(self) -> NDArray[np.uint8]:
-        """RGB image [H, W, 3]; raises ImageError."""
-        return decode(self.message)
-
-    def state(self, needed: Sequence[str] = ()) -> State | None:
-        """All that was measured as one state, as old as its farthest part; None where the bag has nothing of it.
-
-        Parts that tell nothing of what is `needed` do not make it older. Of a name told twice the pose counts, else
-        what is nearest in time.
-        """
-        parts = sorted(self.measured, key=lambda part: (isinstance(part, ToolPose), -abs(part.stamp - self.stamp)))
-        told = {
-            name: (value, part.stamp) for part in parts for name, value in zip(part.names, part.values, strict=True)
-        }
-        if not told:
-            return None
-        stamps = [told[name][1] for name in needed if name in told] or [stamp for _, stamp in told.values()]
-        farthest = max(stamps, key=lambda stamp: abs(stamp - self.stamp))
-        return State(tuple(told), np.array([value for value, _ in told.values()]), farthest)
+MOST_STATES, MOST_WAITING = 4096, 128  # kept at once, whatever the times say: joints at 1 kHz, images at 100 Hz
+FIRST = 1000  # messages that are looked at for the stamps of the first ones
 
 
 def types() -> Typestore:
@@ -114,80 +35,135 @@ def types() -> Typestore:
 class Bag:
     """One camera topic of a bag, with the robot's state and the instruction where it has them; raises BagError.
 
-    topic, state_topic: by default the only camera, and the only joint states or those called joint_states. The pose is
+    path: a folder, or an .mcap or .db3 file. topic, state_topic: by default the only camera, and the only joint states
+    or those called joint_states; with or without the slash in front, and of a camera without "/compressed". The pose is
     that called current_pose: any other may be a target.
     """
 
     def __init__(self, path: Path, topic: str | None = None, state_topic: str | None = None) -> None:
-        folder = path.parent if path.suffix == ".mcap" else path
-        if not (folder / "metadata.yaml").is_file():
-            raise BagError(f"no bag at {path}: a bag is a folder with metadata.yaml")
+        self._storage, self._types = Storage(path), types()
+        self._kinds = self._storage.topics
+        self._clocks: dict[str, Clock] = {}
         try:
-            self._reader = AnyReader([folder], default_typestore=types())
-            self._reader.open()
-        except (AnyReaderError, ReaderError, OSError, ValueError, KeyError) as error:
-            raise BagError(f"{path} is no bag: {' '.join(str(error).split())}") from None
-        try:
-            self.topic, self.kind = self._camera(topic)
+            self.topic = self._camera(topic)
+            self.kind = self._kinds[self.topic]
             self.state_topic = self._joints(state_topic)
-            poses = [c.topic for c in self._reader.connections if c.msgtype == POSE]
-            named = [name for name in poses if name.endswith("/current_pose")]
-            self.pose_topic = min(named, key=lambda name: (len(name), name), default=None)
-        except BagError:
-            self._reader.close()
-            raise
+        except BagError as error:
+            self._storage.close()
+            raise BagError(f"{error}; {self._storage.damage}" if self._storage.damage else str(error)) from None
+        named = [name for name in self._of(POSE) if name.endswith("/current_pose")]
+        self.pose_topic = min(named, key=lambda name: (len(name), name), default=None)
+        self._asked = [name for name in self._of(STRING) if name.endswith("/instruction")]
 
     def __enter__(self) -> Bag:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._reader.close()
+        self._storage.close()
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the images in the order they were recorded, each with the states nearest to it by stamp."""
+        """Yield the images in the order they were recorded, each with the states nearest to it by stamp.
+
+        Raises BagError where the bag is damaged, after the images that come before.
+        """
         states: dict[str, deque[Measured]] = {
-            topic: deque() for topic in (self.state_topic, self.pose_topic) if topic is not None
+            topic: deque(maxlen=MOST_STATES) for topic in (self.state_topic, self.pose_topic) if topic is not None
         }
-        connections = [c for c in self._reader.connections if c.topic == self.topic or c.topic in states]
+        self._clocks = self._judge([self.topic, *states])
         waiting: deque[Frame] = deque()  # for later states
-        for connection, recorded, raw in self._reader.messages(connections):
-            content = recorded, bytes(raw), self._reader.deserialize(raw, connection.msgtype)
-            if connection.topic == self.topic:
-                waiting.append(Frame(*content))
+        instruction, damage = None, None
+        messages = self._storage.messages([self.topic, *states, *self._asked])
+        while True:
+            try:
+                message = next(messages)
+                content = self._read(message)
+            except StopIteration:
+                break
+            except BagError as error:
+                damage = error
+                break
+            topic, recorded = message.topic, message.recorded
+            if topic in self._asked:
+                instruction = str(content.data)
+                continue
+            usable = self._clocks[topic].is_usable(recorded, stamp_of(message.raw))
+            if topic == self.topic:
+                waiting.append(Frame(recorded, message.raw, content, not usable, instruction))
             else:
-                states[connection.topic].append(MEASURED[connection.msgtype](*content))
-            while waiting and all(_complete(waiting[0], some, recorded) for some in states.values()):
+                states[topic].append(MEASURED[self._kinds[topic]](recorded, message.raw, content, not usable))
+            while waiting and (
+                len(waiting) > MOST_WAITING or all(_complete(waiting[0], some, recorded) for some in states.values())
+            ):
                 yield _joined(waiting.popleft(), states.values())
         for frame in waiting:
             yield _joined(frame, states.values())
+        if damage is not None:
+            raise damage
 
     @property
     def instruction(self) -> str | None:
-        """The first instruction in the bag; None when it has none."""
-        asked = [c for c in self._reader.connections if c.topic.endswith("/instruction") and c.msgtype == STRING]
-        for connection, _, raw in self._reader.messages(asked) if asked else ():
-            message: Any = self._reader.deserialize(raw, connection.msgtype)
-            return str(message.data)
+        """The first instruction in the bag that is not empty; None when it has none."""
+        for message in self._storage.messages(self._asked) if self._asked else ():
+            if text := str(self._read(message).data).strip():
+                return text
         return None
 
-    def _camera(self, topic: str | None) -> tuple[str, str]:
-        """Choose the asked or the only image topic, and its type."""
-        cameras = {c.topic: c.msgtype for c in self._reader.connections if c.msgtype in (RAW, COMPRESSED)}
-        valid = ", ".join(sorted(cameras)) or "none"
+    @property
+    def notes(self) -> list[str]:
+        """What was found out about the stamps of what `frames` has yielded, a line each."""
+        return [note for topic, clock in self._clocks.items() for note in clock.notes(topic)]
+
+    def _of(self, *kinds: str) -> list[str]:
+        """Topics of these types."""
+        return sorted(topic for topic, kind in self._kinds.items() if kind in kinds)
+
+    def _read(self, message: Message) -> Any:
+        """What a message says; raises BagError."""
+        try:
+            return self._types.deserialize_cdr(memoryview(message.raw), self._kinds[message.topic])
+        except SerdeError as error:
+            when = f"recorded at {message.recorded * 1e-9:.3f} s"
+            raise BagError(f"the bag is damaged: a message of {message.topic}, {when}: {error}") from None
+
+    def _judge(self, topics: Sequence[str]) -> dict[str, Clock]:
+        """A clock for each topic, by its first messages."""
+        seen: dict[str, list[tuple[int, int]]] = {topic: [] for topic in topics}
+        try:
+            for message in islice(self._storage.messages(topics), FIRST):
+                seen[message.topic].append((message.recorded, stamp_of(message.raw)))
+                if len(seen[self.topic]) == ENOUGH:
+                    break
+        except BagError:
+            pass  # said where it is read
+        return {topic: Clock(pairs) for topic, pairs in seen.items()}
+
+    def _camera(self, topic: str | None) -> str:
+        """Choose the asked or the only image topic."""
+        cameras = self._of(RAW, COMPRESSED)
+        valid = ", ".join(cameras) or "none"
         if topic is None and len(cameras) != 1:
             raise BagError(f"the bag has {len(cameras)} image topics: choose one with --topic; valid are {valid}")
-        chosen = topic or next(iter(cameras))
-        if chosen not in cameras:
-            raise BagError(f"no image topic '{chosen}' in the bag: valid are {valid}")
-        return chosen, cameras[chosen]
+        chosen = cameras[0] if topic is None else _meant(topic, cameras, "/compressed")
+        if chosen is None:
+            raise BagError(f"no image topic '{topic}' in the bag: valid are {valid}")
+        return chosen
 
     def _joints(self, topic: str | None) -> str | None:
         """Choose the asked topic of joint states, else the only one, or the shortest that is called joint_states."""
-        found = {c.topic for c in self._reader.connections if c.msgtype == JOINT_STATE}
-        if topic is not None and topic not in found:
-            raise BagError(f"no joint states '{topic}' in the bag: valid are {', '.join(sorted(found)) or 'none'}")
+        found = self._of(JOINT_STATE)
+        if topic is not None:
+            chosen = _meant(topic, found)
+            if chosen is None:
+                raise BagError(f"no joint states '{topic}' in the bag: valid are {', '.join(found) or 'none'}")
+            return chosen
         ordered = sorted(found, key=lambda name: (not name.endswith("/joint_states"), len(name), name))
-        return topic or next(iter(ordered), None)
+        return next(iter(ordered), None)
+
+
+def _meant(asked: str, topics: Sequence[str], ending: str = "") -> str | None:
+    """The one of `topics` that is `asked`, its slash in front or its `ending` left out; None where there is none."""
+    base = "/" + asked.strip("/")
+    return next((topic for topic in (asked, base, base[1:], base + ending) if topic in topics), None)
 
 
 def _complete(frame: Frame, states: deque[Measured], now: int) -> bool:
@@ -214,12 +190,17 @@ def _nearest(frame: Frame, states: deque[Measured]) -> list[Measured]:
 
 
 class Recorder:
-    """Writes messages to a new mcap bag; used as a context. Raises BagError when the folder exists."""
+    """Writes messages to a new mcap bag; used as a context. Raises BagError when the folder exists.
+
+    topics: each with its type, one of `types`.
+    """
 
     def __init__(self, folder: Path, topics: Sequence[tuple[str, str]]) -> None:
         self.types = types()
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        if unknown := [f"{topic} ({kind})" for topic, kind in topics if kind not in self.types.fielddefs]:
+            raise BagError(f"{', '.join(unknown)}: a type of ROS 2's own packages is expected; try ros2 bag record")
         try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
             self._writer = Writer(folder, version=VERSION, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
         except (WriterError, OSError) as error:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.context import Context
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.validate_topic_name import validate_topic_name
 
 from ..evaluation.interruption import deferred
 from ..nodes.common.process import WAKE_PERIOD
@@ -52,7 +54,12 @@ def _record(
     topics: Sequence[str],
     seconds: float,
 ) -> dict[str, int]:
-    names = [node.resolve_topic_name(topic) for topic in topics]
+    try:
+        for topic in topics:
+            validate_topic_name(topic)
+    except InvalidTopicNameException as error:
+        raise BagError(str(error)) from None
+    names = list(dict.fromkeys(node.resolve_topic_name(topic) for topic in topics))
     kinds = _find(node, spin, names)
     counts = dict.fromkeys(names, 0)
 
@@ -87,4 +94,9 @@ def _find(node: Node, spin: Callable[[], None], names: Sequence[str]) -> dict[st
 
 def _class(kind: str) -> Any:
     package, _, name = kind.split("/")
-    return getattr(importlib.import_module(f"{package}.msg"), name)
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except ImportError as error:
+        raise BagError(
+            f"messages of type {kind} can't be recorded ({error}): source the workspace they are in"
+        ) from None

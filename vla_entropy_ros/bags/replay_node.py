@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -15,69 +16,130 @@ from trajectory_msgs.msg import JointTrajectory
 from ..evaluation.bringup import brought_up
 from ..evaluation.client import Client
 from ..nodes.common.messages import is_stop
-from .bag import COMPRESSED, Bag, JointStates, ToolPose
+from .bag import COMPRESSED, Bag, BagError
+from .messages import Frame, JointStates, ToolPose
 from .replay_engine import Replayed, Step
 
 CLOCK_STEP = 0.02  # seconds of the bag between two messages on /clock
 PATIENCE = 30.0  # seconds until the node listens
-AFTER = 1.0  # seconds for the last answers
+BEFORE = 1.0  # seconds for the clock to be heard
+AFTER = 2.0  # seconds for the last answers, and for the diagnostics, of which there are some every second
+PAUSE = 10.0  # seconds without an image that are waited for; time jumps over longer ones
+EARLY, LATE = "between two ticks", "out of order"  # as the node counts them on its diagnostics
+LOST = ("replaced by a newer one before a tick", "too old", "refused", "lost in transport", "faults", "dropped results")
+UNTOLD = "no answer, and the node does not say why"
 
 
-def replay_through_node(bag: Bag, folder: Path, domain: int, parameters: dict[str, Any], instruction: str) -> Replayed:
-    """Start the policy node under simulated time and play the bag to it in real time; raises RunError."""
-    given = {**parameters, "default_instruction": instruction, "use_sim_time": True}
+def replay_through_node(
+    bag: Bag, folder: Path, domain: int, parameters: dict[str, Any], instruction: str | None
+) -> Replayed:
+    """Start the policy node under simulated time and play the bag to it in real time; raises RunError.
+
+    instruction: that of the bag where it is None, the first one until there is another. A damaged bag is played up to
+    the damage.
+    """
+    first = bag.instruction or "" if instruction is None else instruction
+    given = {**parameters, "default_instruction": first, "use_sim_time": True}
     with brought_up({"policy": given}, folder, domain) as client:
-        return _play(client, bag, instruction)
+        return Player(client, bag, first, follow=instruction is None).play()
 
 
-def _play(client: Client, bag: Bag, instruction: str) -> Replayed:
-    """Publish clock and images at the pace they were recorded, and gather what is answered."""
-    kind, topic = (CompressedImage, "image/compressed") if bag.kind == COMPRESSED else (Image, "image")
-    images: Any = client.node.create_publisher(kind, topic, 1)
-    states: dict[type, Any] = {
-        JointStates: client.node.create_publisher(JointState, "joint_states", 10),
-        ToolPose: client.node.create_publisher(PoseStamped, "current_pose", 10),
-    }
-    clock: Any = client.node.create_publisher(Clock, "/clock", 10)
-    chunks: dict[tuple[int, int], JointTrajectory] = {}
-    client.node.create_subscription(JointTrajectory, "action_chunk", lambda m: _keep(chunks, m), 100)
-    client.wait(lambda: client.node.count_publishers("action_chunk") > 0, PATIENCE, "action_chunk")
-    client.wait(lambda: images.get_subscription_count() > 0, PATIENCE, "a listener of the camera")
-    client.wait(lambda: clock.get_subscription_count() > 0, PATIENCE, "a listener of the clock")
-    count, steps = 0, []
-    offset: int | None = None  # the bag's time minus ours [ns]
+class Player:
+    """Publishes clock, images, states and instructions at the pace they were recorded; gathers what is answered.
 
-    def pass_time(until: int) -> None:
-        assert offset is not None
-        while (left := (until - offset - time.monotonic_ns()) * 1e-9) > 0:
-            clock.publish(_clock(time.monotonic_ns() + offset))
-            client.spin(min(left, CLOCK_STEP))
-        clock.publish(_clock(until))
+    follow: whether the bag's later instructions replace the first one.
+    """
 
-    for frame in bag.frames():
-        if offset is None:
-            offset = frame.recorded - time.monotonic_ns() - round(AFTER * 1e9)  # time for the clock to be heard
-        pass_time(frame.recorded)
+    def __init__(self, client: Client, bag: Bag, instruction: str, follow: bool) -> None:
+        self._client, self._bag, self._followed, self._follow = client, bag, [instruction], follow
+        kind, topic = (CompressedImage, "image/compressed") if bag.kind == COMPRESSED else (Image, "image")
+        node: Any = client.node
+        self._images = node.create_publisher(kind, topic, 1)
+        self._states = {
+            JointStates: node.create_publisher(JointState, "joint_states", 10),
+            ToolPose: node.create_publisher(PoseStamped, "current_pose", 10),
+        }
+        self._clock = node.create_publisher(Clock, "/clock", 10)
+        self._offset: int | None = None  # the bag's time minus ours [ns]
+        self._chunks: dict[tuple[int, int], JointTrajectory] = {}
+        self._told: dict[str, int] = {}  # by the node: images by what became of them
+        self._trouble: dict[str, str] = {}  # by task, the last of it
+        node.create_subscription(JointTrajectory, "action_chunk", self._keep, 100)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def play(self) -> Replayed:
+        """Play all of the bag."""
+        client, node = self._client, self._client.node
+        client.wait(lambda: node.count_publishers("action_chunk") > 0, PATIENCE, "action_chunk")
+        client.wait(lambda: self._images.get_subscription_count() > 0, PATIENCE, "a listener of the camera")
+        client.wait(lambda: self._clock.get_subscription_count() > 0, PATIENCE, "a listener of the clock")
+        count, last, damage = 0, 0, None
+        try:
+            for frame in self._bag.frames():
+                self._pass_time(frame.recorded)
+                self._publish(frame)
+                last, count = frame.recorded, count + 1
+        except BagError as error:
+            damage = str(error)
+        if count:
+            self._pass_time(last + round(AFTER * 1e9))
+        names, steps = self._steps()
+        early, late = (min(self._told.get(name, 0), count - len(steps)) for name in (EARLY, LATE))
+        refused = self._refused(count - len(steps) - early - late)
+        notes = self._bag.notes + ([f"{task}: {said}" for task, said in self._trouble.items()] if refused else [])
+        first, followed = self._followed[0], self._followed
+        return Replayed(self._bag.topic, first, count, steps, refused, names, early, late, followed, notes, damage)
+
+    def _publish(self, frame: Frame) -> None:
+        """Send an image, and before it what was measured and asked for when it was seen."""
+        if self._follow and frame.instruction not in (None, self._followed[-1]):
+            self._followed.append(str(frame.instruction))
+            self._client.instruct(self._followed[-1])
         for state in frame.measured:
-            states[type(state)].publish(state.raw)
-        images.publish(frame.raw)
-        last, count = frame.recorded, count + 1
-    if count:
-        pass_time(last + round(AFTER * 1e9))
-    names: tuple[str, ...] = ()
-    for tick in client.take_ticks():
-        stamp = round(tick.stamp * 1e9)
-        chunk = next((c for (sec, nanosec), c in chunks.items() if abs(sec * 10**9 + nanosec - stamp) < 1000), None)
-        if chunk is not None:
-            names = tuple(chunk.joint_names)
-            actions = [list(point.positions) for point in chunk.points]
-            steps.append(Step(tick.stamp, actions, tick.latency, tick.fresh, tick.reused))
-    return Replayed(bag.topic, instruction, count, steps, {}, names)
+            self._states[type(state)].publish(state.wire)
+        self._images.publish(frame.wire)
 
+    def _pass_time(self, until: int) -> None:
+        """Let the clock go on to `until` [ns], the first of all from a little before."""
+        if self._offset is None:
+            self._offset = until - time.monotonic_ns() - round(BEFORE * 1e9)
+        left = (until - self._offset - time.monotonic_ns()) * 1e-9
+        self._offset += round(max(0.0, left - PAUSE) * 1e9)
+        while (left := (until - self._offset - time.monotonic_ns()) * 1e-9) > 0:
+            self._clock.publish(_clock(time.monotonic_ns() + self._offset))
+            self._client.spin(min(left, CLOCK_STEP))
+        self._clock.publish(_clock(until))
 
-def _keep(chunks: dict[tuple[int, int], JointTrajectory], message: JointTrajectory) -> None:
-    if not is_stop(message):
-        chunks[message.header.stamp.sec, message.header.stamp.nanosec] = message
+    def _steps(self) -> tuple[tuple[str, ...], list[Step]]:
+        """Names of the actions, and the ticks whose action was heard."""
+        names: tuple[str, ...] = ()
+        steps = []
+        for tick in self._client.take_ticks():
+            stamp = round(tick.stamp * 1e9)
+            near = (c for (sec, nanosec), c in self._chunks.items() if abs(sec * 10**9 + nanosec - stamp) < 1000)
+            if (chunk := next(near, None)) is not None:
+                names = tuple(chunk.joint_names)
+                actions = [list(point.positions) for point in chunk.points]
+                steps.append(Step(tick.stamp, actions, tick.latency, tick.fresh, tick.reused))
+        return names, steps
+
+    def _refused(self, left: int) -> dict[str, int]:
+        """Why `left` images had no action, as far as the node tells."""
+        refused: dict[str, int] = {}
+        for name in LOST:
+            if count := min(self._told.get(name, 0), left):
+                refused[name], left = count, left - count
+        return refused | ({UNTOLD: left} if left else {})
+
+    def _keep(self, message: JointTrajectory) -> None:
+        if not is_stop(message):
+            self._chunks[message.header.stamp.sec, message.header.stamp.nanosec] = message
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self._told |= {one.key: int(one.value) for one in status.values if one.key in (EARLY, LATE, *LOST)}
+            if self._offset is not None and status.level in (DiagnosticStatus.WARN, DiagnosticStatus.ERROR):
+                self._trouble[status.name] = status.message
 
 
 def _clock(nanoseconds: int) -> Clock:

@@ -38,7 +38,7 @@ def record(
 
     if simulate == bool(topics):
         raise click.UsageError("give --topic, or --simulate")
-    with options.one_line(BagError, EngineError, ValueError):
+    with options.one_line(BagError, EngineError, ValueError, OSError):
         if simulate:
             from ..bags.record_simulation import IMAGES, POSES, STATES, record_simulated
             from ..engine import Policy

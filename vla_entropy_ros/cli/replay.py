@@ -15,7 +15,7 @@ from . import options
 @click.argument("bag", type=click.Path(path_type=Path), required=False)
 @click.option("--topic", help="Image topic, raw or compressed. Default: the only one of the bag.")
 @click.option("--state-topic", help="Topic of joint states. Default: the only one of the bag, or joint_states.")
-@click.option("--instruction", help="What to do. Default: what the bag says.")
+@click.option("--instruction", help="What to do. Default: what the bag says, and what it says later on.")
 @click.option("--node", is_flag=True, help="Through the policy node, over DDS and in real time, under the bag's time.")
 @options.checkpoint
 @options.as_json
@@ -23,9 +23,11 @@ def replay(
     bag: Path | None, topic: str | None, state_topic: str | None, instruction: str | None, node: bool,
     checkpoint: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Run the recorded camera in BAG (a rosbag2 folder) through the policy; report latencies and actions.
+    """Run the recorded camera in BAG (an .mcap or .db3 file, or a folder with some) through the policy.
 
-    Without BAG: a few seconds of the simulated arm that come with the package.
+    Reports latencies, actions, and what became of every image. Exit status 1 where no image became a tick, and where
+    the bag is damaged: what comes before the damage is replayed. Without BAG: a few seconds of the simulated arm that
+    come with the package.
     """
     from ..bags.bag import Bag, BagError
     from ..engine import EngineError
@@ -34,17 +36,19 @@ def replay(
 
     path = bag or share_path("bags/pick_red")
     with options.one_line(BagError, EngineError, RunError), Bag(path, topic, state_topic) as opened:
-        asked = instruction or opened.instruction
-        if not asked:
+        if not instruction and not opened.instruction:
             raise BagError("the bag has no instruction: give one with --instruction")
-        done = _through_node(opened, checkpoint, asked) if node else _through_engine(opened, checkpoint, asked)
+        through = _through_node if node else _through_engine
+        done = through(opened, checkpoint, instruction or None)
     if as_json:
         click.echo(json.dumps(done.as_dict(), indent=2))
     else:
         _show(done)
+    if done.failure is not None:
+        raise click.ClickException(done.failure)
 
 
-def _through_engine(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
+def _through_engine(bag: Any, checkpoint: Path | None, instruction: str | None) -> Any:
     import torch
 
     from ..bags.replay_engine import replay_bag
@@ -57,7 +61,7 @@ def _through_engine(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
     return replay_bag(bag, policy, instruction, float(default_settings("policy")["control_period"]))
 
 
-def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
+def _through_node(bag: Any, checkpoint: Path | None, instruction: str | None) -> Any:
     from ..bags.replay_node import replay_through_node
     from ..evaluation.bringup import free_domain
     from ..resources import SMALL_POLICY
@@ -67,11 +71,25 @@ def _through_node(bag: Any, checkpoint: Path | None, instruction: str) -> Any:
 
 
 def _show(done: Any) -> None:
-    """Print a line per tick, then the latencies."""
+    """Print a line per tick, then the latencies, and why images gave no action."""
     from ..bags.replay_engine import stage_percentiles
 
-    click.echo(f"{done.topic}: {done.images} images, {len(done.steps)} ticks, '{done.instruction}'")
-    longest = max((len(step.actions) for step in done.steps), default=1)
+    others = {"early": done.early, "late": done.late, "refused": sum(done.refused.values())}
+    counts = [f"{done.images} images", f"{len(done.steps)} ticks", *(f"{n} {what}" for what, n in others.items() if n)]
+    click.echo(f"{done.topic}: {', '.join(counts)}, {', then '.join(repr(text) for text in done.instructions)}")
+    if done.steps:
+        _show_steps(done)
+    for stage, values in stage_percentiles(done.steps).items():
+        if values is not None:
+            click.echo(f"{stage:12} p50 {values['p50']:7.2f}  p95 {values['p95']:7.2f}  max {values['max']:7.2f} ms")
+    for reason, count in done.refused.items():
+        click.echo(f"no action {count} times: {reason}")
+    for note in done.notes:
+        click.echo(note)
+
+
+def _show_steps(done: Any) -> None:
+    longest = max(len(step.actions) for step in done.steps)
     if longest > 1:
         click.echo(f"of each tick's actions the first of {longest}")
     widths = [max(7, len(name)) for name in done.action_names]
@@ -80,8 +98,3 @@ def _show(done: Any) -> None:
     for step in done.steps:
         action = "  ".join(f"{value:{width}.3f}" for value, width in zip(step.actions[0], widths, strict=True))
         click.echo(f"{step.stamp:8.2f}  {action}  {step.fresh:5d}  {step.latency['total']:10.1f}")
-    for stage, values in stage_percentiles(done.steps).items():
-        if values is not None:
-            click.echo(f"{stage:12} p50 {values['p50']:7.2f}  p95 {values['p95']:7.2f}  max {values['max']:7.2f} ms")
-    for reason, count in done.refused.items():
-        click.echo(f"no action {count} times: {reason}")

@@ -52,7 +52,14 @@ def measure_device(
 def show(console: Console, content: dict[str, Any], folder: Path) -> None:
     """Print the table and the figures below it."""
     console.print(chart.table(content, title(content)))
-    for name in ("one_pass_floor_ms", "one_pass_floor_8_bits_ms", "peak_memory_gb", "ratios", "drafts"):
+    for name in (
+        "one_pass_floor_ms",
+        "one_pass_floor_8_bits_ms",
+        "peak_memory_gb",
+        "ratios",
+        "generate_agrees",
+        "drafts",
+    ):
         console.print(f"{name}: {json.dumps(content[name])}", highlight=False)
     console.print(f"{content['note']}\nwritten to {folder}", highlight=False)
 

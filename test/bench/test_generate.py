@@ -85,9 +85,12 @@ def test_tokens_that_are_no_actions_are_a_fault_of_the_run(
         peer.sample(observation, 0)
 
 
-def test_only_causal_policies_of_tokens_can_be_run_so(policy: Policy, toy: Path, toy_family: None) -> None:
+def test_only_causal_policies_of_tokens_can_be_run_so(
+    policy: Policy, checkpoint: Path, toy: Path, toy_family: None
+) -> None:
     assert can_generate(policy)
     assert not can_generate(Policy.load(toy))
+    assert not can_generate(Policy.load(checkpoint, quantisation="int8"))
 
 
 def test_a_decoder_of_another_rotary_base_is_run_with_that_base(

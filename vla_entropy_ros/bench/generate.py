@@ -1,4 +1,4 @@
-"""The peer: transformers' `generate` over a policy's own weights, as who runs the original code runs it."""
+"""The peer: transformers' `generate` over a policy's own weights, as a user of the original code runs it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Generated:
 
 
 def can_generate(policy: Policy) -> bool:
-    """Whether a policy is a causal decoder of tokens behind visual tokens and text, and no more."""
+    """Whether a policy is a causal decoder of tokens behind visual tokens and text, its weights as they are stored."""
     model = policy.model
-    plain = model.layout.nothing_ahead and not model.layout.state
+    plain = model.layout.nothing_ahead and not model.layout.state and model.where.quantisation == "none"
     return plain and isinstance(model.head, TokenHead) and isinstance(model.network, Network)
 
 

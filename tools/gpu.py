@@ -1,8 +1,8 @@
 """On a machine with an NVIDIA GPU: run the tests that need one, then the benchmark at OpenVLA-7B's shape.
 
-Takes ten minutes at most. Needs torch for CUDA, numpy, pillow, PyYAML, click, rich, safetensors, tokenizers and
-matplotlib, for the tests pytest and hypothesis. Runs from a checkout, with whichever Python has these, and installs
-nothing.
+Takes ten minutes at most. Needs torch for CUDA, numpy, pillow, PyYAML, click, rich, safetensors, tokenizers,
+transformers and matplotlib, for the tests pytest and hypothesis. Runs from a checkout, with whichever Python has
+these, and installs nothing.
 gpu.json and gpu.png in the output folder are what docs/ shows.
 """
 

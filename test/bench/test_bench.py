@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from vla_entropy_ros.bench import tables
-from vla_entropy_ros.bench.configurations import BASELINE, configurations, search
+from vla_entropy_ros.bench.configurations import BASELINE, PEER, configurations, search
 from vla_entropy_ros.bench.measure import measure
 from vla_entropy_ros.bench.recording import Recording, save
 from vla_entropy_ros.cli import main
@@ -42,7 +42,8 @@ def records(ran: tuple[dict[str, Any], Path]) -> dict[str, dict[str, Any]]:
 def test_every_configuration_is_compared_with_full_recomputation(
     policy: Policy, recordings: list[Recording], records: dict[str, dict[str, Any]]
 ) -> None:
-    assert list(records) == [c.name for c in configurations(policy.info.visual_tokens)]
+    named = [c.name for c in configurations(policy.info.visual_tokens)]
+    assert list(records) == [named[0], PEER, *named[1:]]
     base, ours = records[BASELINE], records["default"]
     assert (base["speedup"], base["equal_share"], base["fresh_share"], base["passes"]) == (1.0, 1.0, 1.0, 7.0)
     assert set(base["deviation"].values()) == {0.0}

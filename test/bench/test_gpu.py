@@ -15,13 +15,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from vla_entropy_ros.bench.generate import Generate
 from vla_entropy_ros.bench.gpu import roofline, run, shapes
-from vla_entropy_ros.bench.gpu.plain import Generate
 from vla_entropy_ros.bench.gpu.replay import chance_match, expected_passes, measured_passes, share_of
 from vla_entropy_ros.bench.gpu.shapes import find_shape, moving, random_policy
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.cli.bench import bench as bench_command
-from vla_entropy_ros.engine import DeviceError, Policy
+from vla_entropy_ros.engine import DeviceError, Policy, Timings
 from vla_entropy_ros.engine.device import Placement
 from vla_entropy_ros.engine.model.network import Network
 from vla_entropy_ros.resources import default_checkpoint, share_path
@@ -51,6 +51,7 @@ def test_the_command_runs_every_row_and_writes_json_and_picture(tmp_path: Path) 
     assert content["drafts"]["expected_passes"] == pytest.approx(3.0, abs=1e-3)
     assert "random" in content["note"]
     assert content["ratios"]["one pass / roofline"] > 0
+    assert content["generate_agrees"] == {"ticks": 1.0, "tokens": 1.0}
 
 
 def test_one_command_runs_what_needs_a_gpu(tmp_path: Path) -> None:
@@ -71,13 +72,22 @@ def test_the_command_refuses_what_it_cannot_run_in_one_line(tmp_path: Path) -> N
 
 
 def test_the_baseline_puts_out_the_tokens_of_full_recomputation() -> None:
-    policy, network = random_policy(TINY, Placement(CPU, torch.float32), graphs=True)
+    policy, _ = random_policy(TINY, Placement(CPU, torch.float32), graphs=True)
     policy.set_tunables(replace(policy.tunables, mode="full", drafts="off"))
-    ids = policy.model.prompt(shapes.INSTRUCTION).ids
-    assert len(ids) == TINY.prompt
-    generate = Generate(network, policy.model.preprocess, ids, CPU)
+    peer = Generate(policy)
     for seen in moving(56, 4):
-        assert generate.tick(seen)[0] == policy.infer(seen).tokens.tolist()
+        made = peer.tick(seen)
+        assert made.tokens == tuple(policy.infer(seen).tokens.tolist())
+        assert (made.rows, made.text_rows) == (1 + TINY.visual + TINY.prompt, TINY.prompt)
+
+
+def test_rows_agree_as_far_as_their_tokens_do() -> None:
+    def ticks(*tokens: tuple[int, ...]) -> list[run.TimedTick]:
+        return [run.TimedTick(each, Timings(0, 0, 0, 0, 0, 0), len(each), 1.0, 0.0) for each in tokens]
+
+    one, other = ticks((1, 2, 3, 4), (5, 6, 7, 8)), ticks((1, 2, 3, 4), (5, 6, 9))  # one ended early
+    assert run.agreement(one, one) == {"ticks": 1.0, "tokens": 1.0}
+    assert run.agreement(one, other) == {"ticks": 0.5, "tokens": 0.75}
 
 
 def test_a_moving_scene_moves_a_part_and_leaves_the_rest() -> None:

@@ -9,6 +9,7 @@ from ..engine.tunables import Tunables
 from ..evaluation.configurations import DEFAULT, Configuration, paper
 
 BASELINE = "full, plain decoding"
+PEER = "full, transformers generate"  # not run by the engine: a row of `measure` where it is given one
 
 # what `search` combines; budgets as shares of the visual tokens
 ROW_BUDGETS = (0.3125, 0.375, 0.4375, 0.5)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..engine import ActionError, Policy, Result
 from ..engine.actions.drafts import SOURCES
@@ -19,7 +20,8 @@ from ..engine.tunables import Tunables
 from ..evaluation.stages import TIMED
 from ..evaluation.statistics import percentiles
 from . import openvla
-from .configurations import Configuration
+from .configurations import PEER, Configuration
+from .generate import Generate
 from .recording import Recording
 from .ticks import Sample, actions, drafted, equal, times
 
@@ -98,19 +100,24 @@ def measure(
     recordings: Sequence[Recording],
     configurations: Sequence[Configuration],
     progress: Callable[[], None] = lambda: None,
+    peer: Generate | None = None,
 ) -> list[Run]:
     """Every configuration sees every recording, in turn, so that a busy moment hits all alike.
 
-    Raises ActionError if no tick is left that has an action in every configuration.
+    peer: one more run, called PEER, behind the first. Raises ActionError if no tick is left that has an action in
+    every configuration.
     """
     runs = [Run(configuration) for configuration in configurations]
+    if peer is not None:
+        runs.insert(1, Run(Configuration(PEER, runs[0].configuration.tunables)))
     ticks: list[list[Sample | None]] = [[] for _ in runs]
     turns = list(zip(runs, ticks, strict=True))
     for number, recording in enumerate(recordings):
         first = number * TURN % len(turns)  # none is always the first, or always behind the same
         for run, made in turns[first:] + turns[:first]:
-            for result, settled in replay_recording(policy, recording, run.configuration.tunables):
-                made.append(None if result is None else Sample.of(result, policy.model.layout))
+            its = peer if run.configuration.name == PEER else None
+            for sample, settled in _samples(policy, recording, run.configuration.tunables, its):
+                made.append(sample)
                 run.settled.append(settled)
             progress()
     whole = [tick for tick in zip(*ticks, strict=True) if None not in tick]
@@ -122,13 +129,31 @@ def measure(
     return runs
 
 
+def _samples(
+    policy: Policy, recording: Recording, tunables: Tunables, peer: Generate | None
+) -> Iterator[tuple[Sample | None, float]]:
+    """As `replay_recording`, of the peer where there is one."""
+    if peer is None:
+        for result, settled in replay_recording(policy, recording, tunables):
+            yield None if result is None else Sample.of(result, policy.model.layout), settled
+    else:
+        for number, observation in enumerate(recording.observations()):
+            try:
+                yield peer.sample(observation, number), 0.0
+            except ActionError:
+                yield None, 0.0
+
+
 def summarise(runs: Sequence[Run], shape: CostShape) -> list[dict[str, Any]]:
-    """One record per run; the first run is the reference for agreement and the baseline for time."""
-    reference = runs[0]
-    return [_record(run, reference, shape) for run in runs]
+    """One record per run; the first run is the reference for agreement and the baseline for time.
+
+    speedup_over_generate: the same against the run called PEER, None where there is none.
+    """
+    peer = next((run for run in runs if run.configuration.name == PEER), None)
+    return [_record(run, runs[0], peer, shape) for run in runs]
 
 
-def _record(run: Run, reference: Run, shape: CostShape) -> dict[str, Any]:
+def _record(run: Run, reference: Run, peer: Run | None, shape: CostShape) -> dict[str, Any]:
     samples = run.samples
     total = times(samples, "total")
     fresh = float(np.mean([sample.fresh / sample.visual for sample in samples]))
@@ -146,7 +171,8 @@ def _record(run: Run, reference: Run, shape: CostShape) -> dict[str, Any]:
         "stage_ms": {stage: round(float(np.median(times(samples, stage))), 3) for stage in TIMED},
         "tick_ms": percentiles(total.tolist()),
         "settle_ms": round(float(np.median(run.settled)) * 1e3, 3),
-        "speedup": round(float(np.median(times(reference.samples, "total")) / np.median(total)), 3),
+        "speedup": _speedup(reference, total),
+        "speedup_over_generate": None if peer is None else _speedup(peer, total),
         "passes": round(float(np.mean([sample.decoder_passes for sample in samples])), 3),
         "accepted_drafts": _share([(sample.drafts.accepted, sample.drafts.tried) for sample in samples]),
         "draft_acceptance": draft_acceptance(samples),
@@ -158,6 +184,10 @@ def _record(run: Run, reference: Run, shape: CostShape) -> dict[str, Any]:
         "deviation": dict(zip(shape.dimensions, off.mean(0).round(6).tolist(), strict=True)),
         "openvla_7b": openvla.costs(samples),
     }
+
+
+def _speedup(reference: Run, total: NDArray[np.float64]) -> float:
+    return round(float(np.median(times(reference.samples, "total")) / np.median(total)), 3)
 
 
 def _same_tokens(one: Sample, other: Sample) -> tuple[int, int]:

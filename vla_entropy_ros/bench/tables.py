@@ -12,8 +12,8 @@ from ..evaluation.configurations import DEFAULT
 from ..evaluation.stages import PARTS
 
 COLUMNS = (
-    "configuration", "tick p50", "p95", "max", "x", "prepare", "vision", "select", "prefill", "decode", "passes",
-    "drafts right", "fresh", "age mean / max", "equal ticks", "off [mm]", "off [mrad]", "off else",
+    "configuration", "tick p50", "p95", "max", "x", "x generate", "prepare", "vision", "select", "prefill", "decode",
+    "passes", "drafts right", "fresh", "age mean / max", "equal ticks", "off [mm]", "off [mrad]", "off else",
     "paper GMAC", "true GFLOP", "7B: TMAC", "7B: TFLOP",
 )  # fmt: skip
 WIDTH = 300  # characters of the table where there is no terminal
@@ -31,6 +31,7 @@ def table(records: Sequence[Record], title: str) -> Table:
         made.add_row(
             record["name"],
             *_tick(record),
+            "-" if record["speedup_over_generate"] is None else f"{record['speedup_over_generate']:.2f}",
             *(f"{record['stage_ms'][name]:.2f}" for name in PARTS),
             f"{record['passes']:.2f}",
             "-" if right is None else f"{right:.0%}",

@@ -65,13 +65,14 @@ def bench(
 
     A tick says the same where all its tokens are equal, of a policy without tokens all actions of its chunk.
 
-    The baseline recomputes everything and decodes one token per pass. All configurations run in turn over the same
-    images, so ratios are of one run. Columns "7B" are formulas at OpenVLA-7B's shape with the shares of reuse and the
-    passes of this run, checked against PyTorch's count of that network; nothing of that size is run. Writes bench.json,
-    bench.png and the episodes to the output folder.
+    The baseline recomputes everything and decodes one token per pass; so does transformers' generate, over the same
+    weights behind the same towers. Column "x" is against the one, "x generate" against the other. All run in turn over
+    the same images, so ratios are of one run. Columns "7B" are formulas at OpenVLA-7B's shape with the shares of reuse
+    and the passes of this run, checked against PyTorch's count of that network; nothing of that size is run. Writes
+    bench.json, bench.png and the episodes to the output folder.
 
-    With --device, OpenVLA-7B's shape is run: random weights, a moving scene, from a plain generate to one decoder pass
-    per tick, beside the device's measured roofline. Writes gpu.json and gpu.png.
+    With --device, OpenVLA-7B's shape is run: random weights, a moving scene, from transformers' generate to one decoder
+    pass per tick, beside the device's measured roofline. Writes gpu.json and gpu.png.
     """
     if device is not None:
         _device(options.output_folder(output, "gpu"), device, shape, ticks, warm_up, passes, as_json)
@@ -79,7 +80,7 @@ def bench(
     import torch
     from rich.console import Console
 
-    from ..bench import configurations, measure, recording
+    from ..bench import configurations, generate, measure, recording
     from ..engine import EngineError, Policy
     from ..resources import default_checkpoint
     from ..sim import RenderError
@@ -96,8 +97,11 @@ def bench(
         if quick:
             recordings = [recorded.excerpt(EXCERPT) for recorded in recordings]
         planned = (configurations.search if tune else configurations.configurations)(policy.info.visual_tokens)
-        with bar(console, "replaying", len(recordings) * len(planned)) as (shown, task):
-            runs = measure.measure(policy, recordings, planned, lambda: shown.advance(task))
+        peer = generate.Generate(policy) if generate.can_generate(policy) and not tune else None
+        if peer is not None:
+            peer.warm_up(WARM_UP)
+        with bar(console, "replaying", len(recordings) * (len(planned) + (peer is not None))) as (shown, task):
+            runs = measure.measure(policy, recordings, planned, lambda: shown.advance(task), peer)
     _report(_content(policy, recordings, runs) | {"seed": seed, "threads": 1}, policy, folder, tune, as_json)
 
 

@@ -21,6 +21,9 @@ SAID = (
     "Weights are random; drafts are held to be right by chance, at the rate that gives the passes per tick measured on "
     "the small policy. Latency depends on neither."
 )
+FIGURES = (
+    "one_pass_floor_ms", "one_pass_floor_8_bits_ms", "peak_memory_gb", "ratios", "generate_agrees", "drafts",
+)  # fmt: skip
 
 
 def measure_device(
@@ -52,7 +55,7 @@ def measure_device(
 def show(console: Console, content: dict[str, Any], folder: Path) -> None:
     """Print the table and the figures below it."""
     console.print(chart.table(content, title(content)))
-    for name in ("one_pass_floor_ms", "one_pass_floor_8_bits_ms", "peak_memory_gb", "ratios", "drafts"):
+    for name in FIGURES:
         console.print(f"{name}: {json.dumps(content[name])}", highlight=False)
     console.print(f"{content['note']}\nwritten to {folder}", highlight=False)
 

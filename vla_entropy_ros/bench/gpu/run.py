@@ -1,8 +1,9 @@
-"""The rows of the device's benchmark: a plain `generate`, then one thing of ours after the other."""
+"""The rows of the device's benchmark: transformers' `generate`, then one thing of ours after the other."""
 
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +18,12 @@ from ...engine.actions.token_head import TokenHead
 from ...engine.device import GB, Placement
 from ...engine.tunables import Tunables
 from ...evaluation.stages import PARTS
+from ..generate import Generate
 from . import roofline
-from .plain import Generate
 from .replay import chance_match
 from .shapes import Shape, moving, random_policy
 
-BASELINE, STATIC, ONE_PASS = "eager generate", "static cache, graphs", "one pass"
+BASELINE, STATIC, ONE_PASS = "transformers generate", "static cache, graphs", "one pass"
 ROWS = (
     BASELINE, STATIC, "+ partial prefill", "+ drafts", ONE_PASS,
     "8 bits: static cache, graphs", "8 bits: + drafts", "8 bits: one pass",
@@ -31,8 +32,9 @@ ROWS = (
 
 @dataclass(frozen=True)
 class TimedTick:
-    """One timed tick: times [s], decoder passes, share of fresh tokens, mean age [ticks]."""
+    """One timed tick: token ids, times [s], decoder passes, share of fresh tokens, mean age [ticks]."""
 
+    tokens: tuple[int, ...]
     timings: Timings
     passes: int
     fresh: float
@@ -56,17 +58,18 @@ def measure_rows(plan: Plan, progress: Callable[[], None] = lambda: None) -> dic
     """Measure all ROWS; DeviceError if the device has too little memory."""
     line = roofline.measure_roofline(plan.device, plan.dtype)
     rows: dict[str, dict[str, Any]] = {}
+    ticks: dict[str, list[TimedTick]] = {}
     memory: dict[str, Any] = {}
     reset_peak(plan.device)
     policy, network = random_policy(plan.shape, Placement(plan.device, plan.dtype), plan.graphs)
     fixed = policy.fixed_shapes
     floor = roofline.one_pass(line, plan.shape, _rows(plan, policy), *weights(network))
-    generate = Generate(network, policy.model.preprocess, [5] * plan.shape.prompt, plan.device)
-    for name, run in _plain_rows(policy, generate, plan.share):
-        rows[name] = row_figures(_timed(plan, run))
+    for name, run in _plain_rows(policy, plan.share):
+        ticks[name] = _timed(plan, run)
+        rows[name] = row_figures(ticks[name])
         progress()
     memory["16 or 32 bits"] = peak(plan.device)
-    del policy, network, generate, run
+    del policy, network, run
     gc.collect()
     reset_peak(plan.device)
     policy, network = random_policy(plan.shape, Placement(plan.device, plan.dtype, "int8"), plan.graphs)
@@ -79,19 +82,25 @@ def measure_rows(plan: Plan, progress: Callable[[], None] = lambda: None) -> dic
         "bandwidth_tb_s": round(line.bandwidth / 1e12, 3), "product_tflop_s": round(line.rate / 1e12, 2),
         "one_pass_floor_ms": floor, "one_pass_floor_8_bits_ms": floor_8,
         "peak_memory_gb": memory, "fixed_shapes": fixed, "captured": fixed and plan.device.type == "cuda",
-        "rows": rows, "ratios": ratios(rows, floor),
+        "rows": rows, "ratios": ratios(rows, floor), "generate_agrees": agreement(ticks[BASELINE], ticks[STATIC]),
     }  # fmt: skip
 
 
-def _plain_rows(
-    policy: Policy, generate: Generate, share: float
-) -> Iterator[tuple[str, Callable[[Observation], TimedTick]]]:
-    yield BASELINE, lambda seen: TimedTick(generate.tick(seen)[1], len(policy.info.action_names), 1.0, 0.0)
+def _plain_rows(policy: Policy, share: float) -> Iterator[tuple[str, Callable[[Observation], TimedTick]]]:
+    yield BASELINE, _generated(Generate(policy))
     full = replace(_tunables(policy), mode="full", drafts="off")
     yield STATIC, _ticks(policy, full)
     yield ROWS[2], _ticks(policy, replace(_tunables(policy), drafts="off"))
     yield ROWS[3], _ticks(policy, _tunables(policy), chance_match(share))
     yield ONE_PASS, _ticks(policy, _tunables(policy), lambda *_: True)
+
+
+def _generated(peer: Generate) -> Callable[[Observation], TimedTick]:
+    def tick(observation: Observation) -> TimedTick:
+        made = peer.tick(observation)
+        return TimedTick(made.tokens, made.timings, len(made.tokens), 1.0, 0.0)
+
+    return tick
 
 
 def _rows_in_8_bits(policy: Policy, share: float) -> Iterator[tuple[str, Callable[[Observation], TimedTick]]]:
@@ -115,7 +124,8 @@ def _ticks(policy: Policy, tunables: Tunables, match: Match | None = None) -> Ca
         result = policy.infer(observation)
         policy.settle()  # off the critical path: the action is out
         reuse = result.reuse
-        return TimedTick(result.timings, result.decoder_passes, reuse.fresh / reuse.visual, float(reuse.age.mean()))
+        fresh, age, tokens = reuse.fresh / reuse.visual, float(reuse.age.mean()), tuple(result.tokens.tolist())
+        return TimedTick(tokens, result.timings, result.decoder_passes, fresh, age)
 
     return tick
 
@@ -152,11 +162,21 @@ def ratios(rows: dict[str, dict[str, Any]], floor: dict[str, float]) -> dict[str
     """Mean ticks of the baselines over ours, and of one pass over the roofline."""
     mean = {name: row["tick_ms"]["mean"] for name, row in rows.items()}
     return {
-        "eager / ours": round(mean[BASELINE] / mean[ROWS[3]], 3),
+        "generate / ours": round(mean[BASELINE] / mean[ROWS[3]], 3),
         "static graphs / ours": round(mean[STATIC] / mean[ROWS[3]], 3),
-        "eager / ours in 8 bits": round(mean[BASELINE] / mean[ROWS[6]], 3),
+        "generate / ours in 8 bits": round(mean[BASELINE] / mean[ROWS[6]], 3),
         "static graphs / ours in 8 bits": round(mean[STATIC] / mean[ROWS[6]], 3),
         "one pass / roofline": round(mean[ONE_PASS] / floor["total"], 3),
+    }
+
+
+def agreement(one: list[TimedTick], other: list[TimedTick]) -> dict[str, float]:
+    """Share of the ticks in which two rows with the same weights put out the same tokens, and of the tokens."""
+    pairs = [(mine.tokens, its.tokens) for mine, its in zip(one, other, strict=True)]
+    same = [a == b for mine, its in pairs for a, b in itertools.zip_longest(mine, its)]
+    return {
+        "ticks": round(float(np.mean([mine == its for mine, its in pairs])), 4),
+        "tokens": round(float(np.mean(same)), 4),
     }
 
 

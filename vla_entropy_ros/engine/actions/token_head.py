@@ -25,7 +25,7 @@ class TokenHead:
 
         A row's sum depends on the rows beside it, in fewer bits visibly so.
         """
-        self._space, self._count, self._logits, self._guarded = space, count, logits, guarded
+        self.space, self._count, self._logits, self._guarded = space, count, logits, guarded
         self._drafter = Drafter(count, space.first_id, space.last_id)
         self.rows = 8 * -(-count // 8)  # a prompt row and up to count - 1 drafts, rounded up
         self.extensions: tuple[int, ...] = (1, self.rows)  # plain decoding, verification
@@ -38,7 +38,7 @@ class TokenHead:
 
     def readout(self, states: Tensor) -> Tensor:
         """Greedy id, margin and entropy [R, 3]."""
-        return score(self._logits(states), self._space.first_id, self.margins)
+        return score(self._logits(states), self.space.first_id, self.margins)
 
     def propose(self, tunables: Tunables) -> Draft:
         """What to try in the next pass."""
@@ -58,7 +58,7 @@ class TokenHead:
                 deadline=began + tunables.deadline if tunables.drafts == "anytime" else math.inf,
             )
             decoded = speculative_decode(extend, first, prompt[-1], self._drafter, draft, rules)
-        actions = self._space.decode(decoded.tokens)
+        actions = self.space.decode(decoded.tokens)
         return Acted(actions, decoded, float(actions[0, GRIPPER]))
 
     def forget(self) -> None:

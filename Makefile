@@ -1,5 +1,7 @@
-# Everything runs in .venv, which the first target makes and keeps up to date. PYTHON chooses the interpreter it is made from.
+# Everything runs in .venv, which the first target makes and keeps up to date.
+# PYTHON chooses the interpreter it is made from, TORCH the build of torch: auto, cpu or cuda.
 PYTHON ?= python3
+TORCH ?=
 BIN := .venv/bin
 ARGS ?=
 
@@ -10,7 +12,7 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
 
 setup: ## make .venv with everything pinned in requirements/
-	@$(PYTHON) tools/bootstrap.py
+	@$(PYTHON) tools/bootstrap.py $(addprefix --torch=,$(TORCH))
 
 demo: setup ## simulator, policy node and command node for a few episodes; writes output/demo-*/ (ARGS="--help" for options)
 	@$(BIN)/vla-entropy demo $(ARGS)

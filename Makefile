@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate faults gpu neutral test lint format clean
+.PHONY: help setup demo evaluate faults gpu neutral matrix test lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -28,6 +28,9 @@ gpu: setup ## on a machine with an NVIDIA GPU: the tests that need one and the b
 
 neutral: setup ## is a change numerically neutral? (ARGS="--base main~1" compares with that commit)
 	@$(BIN)/python -m tools.neutral $(ARGS)
+
+matrix: ## set-up, demo and all tests on every Python and build of torch that can be had, in fresh clones; hours (ARGS="--help")
+	@$(PYTHON) -m tools.matrix $(ARGS)
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -1,16 +1,18 @@
-# Everything runs in .venv, which the first target makes and keeps up to date. PYTHON chooses the interpreter it is made from.
+# Everything runs in .venv, which the first target makes and keeps up to date.
+# PYTHON chooses the interpreter it is made from, TORCH the build of torch: auto, cpu or cuda.
 PYTHON ?= python3
+TORCH ?=
 BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate faults gpu neutral test lint format clean
+.PHONY: help setup demo evaluate faults gpu neutral matrix test lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
 
 setup: ## make .venv with everything pinned in requirements/
-	@$(PYTHON) tools/bootstrap.py
+	@$(PYTHON) tools/bootstrap.py $(addprefix --torch=,$(TORCH))
 
 demo: setup ## simulator, policy node and command node for a few episodes; writes output/demo-*/ (ARGS="--help" for options)
 	@$(BIN)/vla-entropy demo $(ARGS)
@@ -26,6 +28,9 @@ gpu: setup ## on a machine with an NVIDIA GPU: the tests that need one and the b
 
 neutral: setup ## is a change numerically neutral? (ARGS="--base main~1" compares with that commit)
 	@$(BIN)/python -m tools.neutral $(ARGS)
+
+matrix: ## set-up, demo and all tests on every Python and build of torch that can be had, in fresh clones; hours (ARGS="--help")
+	@$(PYTHON) -m tools.matrix $(ARGS)
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .

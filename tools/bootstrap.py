@@ -1,7 +1,7 @@
 """Make or update the virtual environment of a checkout: `make` runs this first; it needs nothing but Python itself.
 
 ROS 2 comes from the sourced install if there is one (then the environment sees the system's packages), otherwise from
-PyPI. torch never brings CUDA libraries to a machine without an NVIDIA GPU.
+PyPI. torch comes for CUDA where there is an NVIDIA GPU, elsewhere for the CPU if any index in reach has that.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -24,12 +25,22 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 PYTHONS = ((3, 10), (3, 13))
 GL_LIBRARY, GL_PACKAGE = "OSMesa", "libosmesa6"
-UV = "uv==0.13.9"  # knows PyTorch's CPU builds by itself (--torch-backend)
+BUILDS = {"cpu": "CPU build", "cuda": "CUDA build"}  # of torch
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch's own; for Linux x86_64 PyPI has the CUDA build alone
+CUDA_SIZE = 5.8  # GB of .venv with torch's CUDA build
 HEARTBEAT = 20.0  # seconds between lines when the output is not a terminal
 
 
 class SetupError(Exception):
     """What stands in the way and what to do about it, in one line."""
+
+
+class StepError(SetupError):
+    """A command of a step failed; `cause` is what it said."""
+
+    def __init__(self, title: str, command: list[str], cause: str) -> None:
+        super().__init__(f"{title} failed: {cause} (command: {' '.join(command)})")
+        self.cause = cause
 
 
 class Steps:
@@ -41,7 +52,7 @@ class Steps:
         self.began = time.monotonic()
 
     def run(self, title: str, command: list[str]) -> str:
-        """Run `command` under a progress line; returns its output. SetupError carries the last line of a failure."""
+        """Run `command` under a progress line; returns its output. StepError carries what a failure said last."""
         self.done += 1
         head = f"[{self.done}/{self.total}] {title}"
         began = spoken = time.monotonic()
@@ -63,7 +74,7 @@ class Steps:
             output = log.read()
         self._write(head, began, end=True)
         if process.returncode != 0:
-            raise SetupError(f"{title} failed: {last_error(output)} (command: {' '.join(command)})")
+            raise StepError(title, command, last_error(output))
         return output
 
     def skip(self, title: str) -> None:
@@ -84,7 +95,11 @@ def last_error(output: str) -> str:
     """Find the line of a command's output that most likely says what went wrong."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith(("error", "e:", "fatal"))]
-    return (errors or lines or ["no output"])[-1]
+    last = (errors or lines or ["no output"])[-1]
+    broken = re.search(r"connection broken by '\w+\(.(.*).\)': ", output)
+    if broken and re.search("No matching distribution|Could not find a version|ResolutionImpossible", last):
+        return f"no connection: {broken[1]}"  # pip calls it a version that does not exist
+    return last
 
 
 def check_python() -> None:
@@ -132,32 +147,60 @@ def has_gpu() -> bool:
     return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0
 
 
-def brings_cuda(pip: list[str]) -> bool:
-    """Whether pip's choice of torch depends on CUDA libraries; reads the metadata of that one wheel only."""
+def torch_pin() -> str:
+    """The version of torch as pip takes it: 'torch==2.13.0'."""
+    constraints = (REQUIREMENTS / "constraints.txt").read_text()
+    return next(word for word in constraints.split() if word.startswith("torch=="))
+
+
+def offered_build(pip: list[str]) -> str:
+    """Which of BUILDS pip takes from the indexes it knows; reads the metadata of that one wheel only."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         options = ["--dry-run", "--no-deps", "--use-feature=fast-deps", "--quiet", "--report", str(report)]
         subprocess.run([*pip, *installs(["torch"]), *options], capture_output=True, check=False, cwd=ROOT)
         if not report.exists():
-            return True
+            return "cuda"
         wheel = json.loads(report.read_text())["install"][0]["metadata"]
-    return any(name.startswith(("nvidia-", "cuda-", "triton")) for name in wheel.get("requires_dist", []))
+    libraries = [name for name in wheel.get("requires_dist", []) if name.startswith(("nvidia-", "cuda-", "triton"))]
+    return "cuda" if libraries else "cpu"
 
 
-def install_torch(steps: Steps, python: str) -> None:
-    """Install torch unless it is there; without a GPU, never with CUDA libraries."""
+def install_torch(steps: Steps, python: str, build: str) -> None:
+    """Install torch unless it is there; `build` is one of BUILDS, or 'auto': what suits the machine and can be had."""
     pip = [python, "-m", "pip"]
     if subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode == 0:
         steps.skip("torch is there")
-    elif has_gpu() or not brings_cuda(pip):
-        steps.run("Installing torch", [*pip, *installs(["torch"])])
-    else:
-        constraints = REQUIREMENTS / "constraints.txt"
-        pin = next(word for word in constraints.read_text().split() if word.startswith("torch=="))
-        uv = [python, "-m", "uv", "pip", "install", "--python", python, "--torch-backend=cpu", "-c", str(constraints)]
+        return
+    offered = offered_build(pip)
+    wanted = ("cuda" if has_gpu() else "cpu") if build == "auto" else build
+    if offered != wanted:
+        bounded = ["--retries", "2", "--timeout", "20"]  # seconds: an index behind a closed door ends within minutes
+        how = {
+            "cpu": [*pip, "install", torch_pin(), "--no-deps", "--index-url", CPU_INDEX, *bounded],
+            "cuda": [*pip, "install", torch_pin().replace("==", "==="), "--no-deps"],  # exactly: not 2.13.0+cpu
+        }
         steps.total += 1
-        steps.run("Installing uv", [*pip, "install", "--disable-pip-version-check", UV])
-        steps.run("Installing torch (CPU build)", [*uv, pin])
+        try:
+            steps.run(f"Installing torch ({BUILDS[wanted]})", how[wanted])
+        except StepError as error:
+            if build != "auto":
+                raise
+            accept(wanted, offered, error.cause, Path(python))
+    steps.run("Installing torch and what it needs", [*pip, *installs(["torch"])])
+
+
+def accept(wanted: str, offered: str, cause: str, place: Path) -> None:
+    """Say in one line that the other build of torch is taken, and why; SetupError where it has no room."""
+    free = shutil.disk_usage(place.parent).free / 1e9
+    other = BUILDS[offered] + (f", {CUDA_SIZE} GB in all" if offered == "cuda" else "")
+    own = f"to have the {BUILDS[wanted]}, give pip an index that has it (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS)"
+    if offered == "cuda" and free < CUDA_SIZE:
+        raise SetupError(
+            f"torch's {BUILDS[wanted]} can't be had ({cause}), and for the {other}, {free:.1f} GB are too "
+            f"little: {own}, or make room"
+        )
+    print(f"torch's {BUILDS[wanted]} can't be had ({cause}): going on with the {other}; {own}", flush=True)
 
 
 def install_gl(steps: Steps) -> None:
@@ -172,8 +215,8 @@ def install_gl(steps: Steps) -> None:
         raise SetupError(f"the simulator's camera needs the library {GL_LIBRARY}: sudo {' '.join(command)}")
 
 
-def make(folder: Path, ros: str) -> None:
-    """Make the environment in `folder`, from scratch or on top of what is there."""
+def make(folder: Path, ros: str, build: str) -> None:
+    """Make the environment in `folder`, from scratch or on top of what is there, with this `build` of torch."""
     steps = Steps(total=6)
     python = str(folder / "bin" / "python")
     options = ["--system-site-packages"] if ros == "sourced" else []
@@ -181,7 +224,7 @@ def make(folder: Path, ros: str) -> None:
     steps.run(f"Virtual environment {folder.name} with {source}", [sys.executable, "-m", "venv", *options, str(folder)])
     (folder / "COLCON_IGNORE").touch()
     steps.run("Installing build tools", [python, "-m", "pip", *installs(["build"]), "--upgrade"])
-    install_torch(steps, python)
+    install_torch(steps, python, build)
     names = ["runtime", "dev", *(["ros"] if ros == "wheels" else [])]
     steps.run(f"Installing {', '.join(names)} packages", [python, "-m", "pip", *installs(names)])
     editable = ["install", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "-e", str(ROOT)]
@@ -194,17 +237,25 @@ def main() -> int:
     """Make the environment, or leave one that is up to date; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", nargs="?", default=".venv", help="the virtual environment (default: .venv)")
-    folder = ROOT / parser.parse_args().folder
+    parser.add_argument(
+        "--torch",
+        choices=["auto", *BUILDS],
+        help="build of torch (default: as before; at first auto: for CUDA where there is an NVIDIA GPU)",
+    )
+    chosen = parser.parse_args()
+    folder = ROOT / chosen.folder
     try:
         check_python()
         ros = ros_source()
         stamp, wanted = folder / ".complete", fingerprint(ros)
-        if stamp.exists() and stamp.read_text() == wanted:
+        made, _, build = stamp.read_text().partition(" ") if stamp.exists() else ("", "", "")
+        if made == wanted and chosen.torch in (None, build):
             return 0
         if (folder / "bin").exists():
             shutil.rmtree(folder)
-        make(folder, ros)
-        stamp.write_text(wanted)
+        build = chosen.torch or build or "auto"
+        make(folder, ros, build)
+        stamp.write_text(f"{wanted} {build}")
     except SetupError as error:
         print(f"\nset-up: {error}", file=sys.stderr)
         return 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from vla_entropy_ros.sim.arm import JOINTS
+
+# isort: split
+import mujoco  # after the simulator, which chooses the GL library
 
 BASE, TOOL = "base_link", "tool"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +12,9 @@ from vla_entropy_ros.control.kinematics import slow_joints
 from vla_entropy_ros.control.pose import turn_angle
 from vla_entropy_ros.sim import Environment
 from vla_entropy_ros.sim.arm import HOME, JOINTS, tool_pose
+
+# isort: split
+import mujoco  # after the simulator, which chooses the GL library
 
 from .robot import BASE, TOOL, description
 

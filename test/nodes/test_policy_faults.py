@@ -15,6 +15,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from rclpy.parameter import Parameter
+from rclpy.utilities import get_rmw_implementation_identifier
 from std_msgs.msg import Int32
 
 from vla_entropy_ros.engine import Policy, Result
@@ -207,6 +208,7 @@ def test_an_uncertain_policy_orders_a_stop(robot: Robot) -> None:
 @pytest.mark.parametrize(
     ("profile", "said"), [("", "set FASTDDS_DEFAULT_PROFILES_FILE"), ("mine.xml", "is FASTDDS_DEF")]
 )
+@pytest.mark.skipif("fastrtps" not in get_rmw_implementation_identifier(), reason="Fast DDS")
 def test_lost_images_are_counted_and_the_profile_is_named(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, profile: str, said: str
 ) -> None:
@@ -221,6 +223,18 @@ def test_lost_images_are_counted_and_the_profile_is_named(
     assert robot.stage.set_parameter("policy", "warn.loss", 0.9).successful
     robot.node._diagnostics.publish()
     robot.stage.diagnostic("policy: observation", lambda status: status.level == OK)
+
+
+def test_without_fast_dds_its_profile_is_no_advice(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "vla_entropy_ros.nodes.policy.reports.get_rmw_implementation_identifier"
+    monkeypatch.setattr(other, lambda: "rmw_cyclonedds_cpp")
+    assert robot.stage.set_parameter("policy", "warn.silence", 60.0).successful
+    robot.tick()
+    robot.inference.intake.miss(3)
+    robot.node._diagnostics.publish()
+    status = robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
+    assert "rmw_cyclonedds_cpp may need larger buffers" in status.message
+    assert "FASTDDS" not in status.message
 
 
 def test_what_counts_as_slow_is_a_parameter(robot: Robot) -> None:

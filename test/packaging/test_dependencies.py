@@ -47,7 +47,7 @@ NO_ROSDEP = {
     "tokenizers": "no rosdep key",
     "torch": "its key is the distribution's build, which has no CUDA; which build is right depends on the machine",
     "transformers": "no rosdep key",
-    "triton": "no rosdep key; comes with torch for CUDA, and is imported on CUDA only",
+    "triton": "no rosdep key; comes with torch for CUDA, and is imported only where that is",
 }
 
 # Imports that pip knows by another name.

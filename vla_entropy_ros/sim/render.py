@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 
 import numpy as np
 from numpy.typing import NDArray
 
 GL_PACKAGE = "libosmesa6"
 os.environ.setdefault("MUJOCO_GL", "osmesa")
+if "OpenGL" not in sys.modules:  # too late otherwise
+    # Mesa's LLVM is loaded for the whole process: a triton that comes later binds to it, not to its own, and crashes.
+    with contextlib.suppress(ImportError):
+        import triton  # noqa: F401
 
-import mujoco  # noqa: E402  (MUJOCO_GL must be set before MuJoCo loads)
+import mujoco  # noqa: E402  (after MUJOCO_GL is set: it loads the GL library)
 
 
 class RenderError(RuntimeError):

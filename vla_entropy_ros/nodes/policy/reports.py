@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from ...engine import Result
 from ..common.diagnostics import ERROR, OK, STALE, WARN, Report
@@ -165,6 +166,11 @@ def _observation_trouble(now: Statistics, bounds: Bounds, scene: Scene) -> Repor
 
 def _advice() -> str:
     """What helps against lost images."""
+    middleware = get_rmw_implementation_identifier()
+    if "fastrtps" not in middleware:
+        return (
+            f"{middleware} may need larger buffers (sysctl net.core.rmem_max), here and where the camera's driver runs"
+        )
     if os.environ.get(PROFILE):
         return f"is {PROFILE} set where the camera's driver runs, too?"
     return f"set {PROFILE} to config/fastdds.xml, here and where the camera's driver runs"

@@ -1,0 +1,124 @@
+"""Set-up takes the build of torch that suits the machine, and says in one line why it goes on with another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools import bootstrap
+
+UNREACHABLE = (
+    "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NameResolutionError(\"HTTPSConnection"
+    "(host='index', port=443): Failed to resolve 'index' (Name or service not known)\")': /whl/cpu/torch/\n"
+    "ERROR: No matching distribution found for torch\n"
+)
+
+
+class Machine:
+    """A machine whose indexes offer one build of torch; `python` stands for its environment's and writes down calls."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.calls = folder / "calls"
+        self.python = folder / "python"
+        self.patch = patch
+        self.answers(offered="cuda", gpu=False, refused="--index-url")
+
+    def answers(self, offered: str, gpu: bool, refused: str = "nothing") -> None:
+        """Offer a build, have a GPU or none, and fail calls with the argument `refused`."""
+        self.patch.setattr(bootstrap, "offered_build", lambda pip: offered)
+        self.patch.setattr(bootstrap, "has_gpu", lambda: gpu)
+        script = (
+            f'#!/bin/sh\n[ "$1" = -c ] && exit 1\necho "$@" >> {self.calls}\n'
+            f"case \"$*\" in *{refused}*) cat <<'END'\n{UNREACHABLE}END\nexit 1;; esac\n"
+        )
+        self.python.write_text(script)
+        self.python.chmod(0o755)
+
+    def install(self, build: str = "auto") -> list[str]:
+        """Install torch; returns the calls of pip."""
+        bootstrap.install_torch(bootstrap.Steps(1), str(self.python), build)
+        return self.calls.read_text().splitlines()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def test_where_pytorchs_index_is_not_reachable_set_up_says_so_and_goes_on(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = machine.install()
+    assert len(calls) == 2
+    assert "--index-url" not in calls[1]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "can't be had" in line]
+    assert "no connection: HTTPSConnection(host='index', port=443): Failed to resolve 'index'" in line
+    assert "going on with the CUDA build, 5.8 GB in all" in line
+    assert "PIP_EXTRA_INDEX_URL" in line
+
+
+def test_where_the_other_build_has_no_room_set_up_ends_with_what_to_do(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 2.1e9})
+    monkeypatch.setattr(bootstrap.shutil, "disk_usage", lambda place: usage)
+    with pytest.raises(bootstrap.SetupError, match=r"5.8 GB in all, 2.1 GB are too little: .*PIP_EXTRA_INDEX_URL"):
+        machine.install()
+
+
+def test_without_a_gpu_the_cpu_build_comes_from_pytorchs_index_and_the_rest_from_the_machines(machine: Machine) -> None:
+    machine.answers(offered="cuda", gpu=False)
+    cpu, rest = machine.install()
+    assert f"--no-deps --index-url {bootstrap.CPU_INDEX}" in cpu
+    assert bootstrap.torch_pin() in cpu
+    assert "--index-url" not in rest
+
+
+@pytest.mark.parametrize(("offered", "gpu"), [("cpu", False), ("cuda", True)])
+def test_what_the_machines_own_index_offers_is_taken_where_it_suits(machine: Machine, offered: str, gpu: bool) -> None:
+    machine.answers(offered, gpu)
+    (call,) = machine.install()
+    assert "--index-url" not in call
+
+
+def test_with_a_gpu_a_cpu_build_on_the_machines_index_is_passed_over(machine: Machine) -> None:
+    machine.answers(offered="cpu", gpu=True)
+    assert bootstrap.torch_pin().replace("==", "===") in machine.install()[0]
+
+
+@pytest.mark.parametrize(("build", "offered"), [("cpu", "cuda"), ("cuda", "cpu")])
+def test_a_build_that_was_asked_for_is_never_replaced(machine: Machine, build: str, offered: str) -> None:
+    machine.answers(offered, gpu=False, refused="--no-deps")
+    with pytest.raises(
+        bootstrap.SetupError, match=rf"Installing torch \({build.upper()} build\) failed: no connection"
+    ):
+        machine.install(build)
+
+
+def test_what_pip_says_last_stands_where_the_index_answered_after_all() -> None:
+    assert bootstrap.last_error(f"{UNREACHABLE}ERROR: No space left on device") == "ERROR: No space left on device"
+
+
+def test_the_build_once_chosen_stays_until_another_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def make(folder: Path, ros: str, build: str) -> None:
+        folder.mkdir()
+        (folder / "bin").mkdir()
+        built.append(build)
+
+    def main(*options: str) -> None:
+        monkeypatch.setattr("sys.argv", ["bootstrap", str(tmp_path / "env"), *options])
+        assert bootstrap.main() == 0
+
+    monkeypatch.setattr(bootstrap, "make", make)
+    monkeypatch.setattr(bootstrap, "ros_source", lambda: "wheels")
+    main("--torch=cuda")
+    main()
+    main("--torch=cuda")
+    assert built == ["cuda"]
+    monkeypatch.setattr(bootstrap, "fingerprint", lambda ros: "another requirement")
+    main()
+    main("--torch=cpu")
+    assert built == ["cuda", "cuda", "cpu"]

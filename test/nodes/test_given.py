@@ -97,6 +97,12 @@ def test_simulated_time_in_a_section_reaches_the_clock(tmp_path: Path) -> None:
     assert values_of(node, ["use_sim_time"]) == {"use_sim_time": True}
 
 
+def test_rclpys_own_parameters_are_refused_with_what_is_valid(tmp_path: Path) -> None:
+    file = written(tmp_path, "command: {ros__parameters: {use_sim_time: -1}}")
+    with pytest.raises(StartError, match=r"'use_sim_time' to '-1' .* valid are true and false"):
+        CommandNode(cli_args=ros("--params-file", file))
+
+
 def test_anchors_quotes_and_several_documents_are_read(tmp_path: Path) -> None:
     text = "policy:\n  ros__parameters: {static: {similarity: &a 0.5}, scene_cut: *a}\n---\n"
     file = written(tmp_path, text + "left: {policy: {ros__parameters: {drafts: 'off', device: \"cuda:1\"}}}\n")

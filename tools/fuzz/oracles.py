@@ -163,7 +163,7 @@ def _prompt(folder: Path, acted: Acted, config: Any) -> Iterator[str]:
             yield f"a tokenizer is taken whose prompt {wholes[0]}"
             return
         if ids is not None and tuple(ids) not in [tuple(reading[1:]) for reading in readings]:
-            yield f"the ids of {text!r} are {_short(ids)}, not {_short(readings[0][1:])}"
+            yield f"the ids of an instruction are other ones: of {text!r} {_short(ids)}, not {_short(readings[0][1:])}"
             return
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for word, ids in acted.control.items():
@@ -201,11 +201,11 @@ def _by_transformers(folder: Path, prompt: str) -> tuple[list[int], str | None]:
 def _reason(ids: list[int], bos: Any, first: int) -> str | None:
     """Why these can't be the ids of a prompt; None when they can."""
     if ids[:1] != [bos] or bos in ids[1:]:
-        return f"has the BOS {bos} not once and in front: {_short(ids)}"
+        return f"does not begin with BOS, or has it twice: {_short(ids)} with {bos}"
     if 2 in ids and bos != 2:
         return f"holds EOS: {_short(ids)}"
     if any(not 0 <= number < first for number in ids[1:] if number != SPACE_ID):
-        return f"holds ids from the actions' ({first}) on: {_short(ids)}"
+        return f"holds ids of actions or beyond: {_short(ids)} with actions from {first} on"
     return None
 
 

@@ -151,15 +151,27 @@ def judge(folder: Path, started: Started) -> Iterator[str]:
             yield f"a value out of range is taken: {error}"
     try:
         text = (folder / FILE).read_text(encoding="utf-8")
-        written = {name: value for document in yaml.safe_load_all(text) for name, value in _for(started.kind, document)}
+        documents = list(yaml.safe_load_all(text))
+        written = {name: value for document in documents for name, value in _for(started.kind, document)}
     except (yaml.YAMLError, ValueError, TypeError):
         return  # the oracle reads less than the node
+    if not all(_plain(document) for document in documents):
+        return
     for name, value in written.items():
         if name in started.values:
             if _comparable(value, started.values[name]) and value != started.values[name]:
                 yield f"{name} is {started.values[name]!r}, the file says {value!r:.60}"
         elif name not in started.said and not name.startswith(("use_sim_time", "qos_overrides.", "start_type")):
             yield f"{name!r:.60} is lost, and nobody says so"
+
+
+def _plain(document: Any) -> bool:
+    """Whether all sections lie under one key, and are for nodes by name or for all."""
+    sections = document.items() if isinstance(document, dict) else ()
+    return all(
+        isinstance(section, dict) and set(section) <= {"ros__parameters"} and (key == "/**" or "*" not in str(key))
+        for key, section in sections
+    )
 
 
 def _for(kind: str, document: Any) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from .process import StartError, one_line
 PARAMETERS = "ros__parameters"
 EXPECTED = f"expected is <node>: {{{PARAMETERS}: {{<parameter>: <value>}}}}"
 WILDCARDS = {"*": "[^/]+", "**": ".*"}
-LONGEST = 2**20  # bytes: all defaults of all nodes take 4000
+LONGEST = 2**18  # bytes: all defaults of all nodes take 4000
 MOST = 10_000  # values, each alias counted as what it stands for: rcl is given them written out
 
 

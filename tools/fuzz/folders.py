@@ -36,6 +36,7 @@ TYPES = (
     "float32",
     "F4",
 )
+METADATA: tuple[Any, ...] = ({"format": "tf"}, {"format": 5}, [], "x", {"x": "y" * 10**6}, {"a": {"b": "c"}})
 WHOLE = ((0.1, spoil_file), (0.25, spoil_bytes))  # what is done to any file, with its share
 
 
@@ -129,68 +130,52 @@ def _number(header: dict[str, Any], data: bytearray, random: Random) -> str:
 
 
 def _header(header: dict[str, Any], random: Random) -> str:
+    """Change what the header says of a tensor."""
     names = [name for name in sorted(header) if name != "__metadata__"]
     one, other = random.sample(names, 2)
-    entry, size = header[one], header[one]["data_offsets"][1] - header[one]["data_offsets"][0]
+    entry, there = header[one], header[other]
     kind = random.randrange(9)
     if kind == 0:
-        header[one], header[other] = header[other], entry
+        header[one], header[other] = there, entry
         return f"{one} and {other} are swapped"
     if kind == 1:
         entry["dtype"] = random.choice(TYPES)
         return f"{one} is {entry['dtype']}"
     if kind == 2:
-        shape = entry["shape"]
-        shapes: tuple[Any, ...] = (
-            shape[::-1],
-            [*shape, 1],
-            [1, *shape],
-            [0],
-            [],
-            [-1],
-            [2**63],
-            [2**32, 2**32],
-            [size // 4],
-            [float(n) for n in shape],
-            [size // 2],
-            "x",
-        )
-        entry["shape"] = random.choice(shapes)
+        entry["shape"] = random.choice(_shapes(entry))
         return f"{one} has shape {entry['shape']}"
     if kind == 3:
-        begin, end = entry["data_offsets"]
-        offsets: tuple[Any, ...] = (
-            header[other]["data_offsets"],
-            [end, begin],
-            [begin, end + 4],
-            [begin + 4, end],
-            [0, 2**63],
-            [-4, end],
-            [begin, begin],
-            [2**64 - 4, 2**64],
-            [begin],
-            [0, size],
-        )
-        entry["data_offsets"] = random.choice(offsets)
-        return f"{one} lies at {entry['data_offsets']}, not {[begin, end]}"
+        entry["data_offsets"], before = random.choice(_offsets(entry, there)), entry["data_offsets"]
+        return f"{one} lies at {entry['data_offsets']}, not {before}"
     if kind == 4:
-        header[
-            random.choice(("extra", "", "module." + one, "base_model.model." + one, one + ".weight", "__proto__"))
-        ] = dict(header.pop(one))
+        names = ["extra", "", f"module.{one}", f"base_model.model.{one}", f"{one}.weight", "__proto__"]
+        header[random.choice(names)] = header.pop(one)
         return f"{one} has another name"
     if kind == 5:
         header["extra"] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
         return "an empty tensor more"
     if kind == 6:
-        header["__metadata__"] = random.choice(
-            ({"format": "tf"}, {"format": 5}, [], "x", {"x": "y" * 10**6}, {"a": {"b": "c"}})
-        )
+        header["__metadata__"] = random.choice(METADATA)
         return f"__metadata__ = {header['__metadata__']!r:.60}"
     if kind == 7:
-        header[one] = Twice((entry, header[other]))
+        header[one] = Twice((entry, there))
         return f"{one} is there twice"
     entry[random.choice(("shape", "dtype", "data_offsets"))] = random.choice((None, [], {}, Raw("[" * 5000), 5, "x"))
     return f"{one}: {entry!r:.80}"
+
+
+def _shapes(entry: dict[str, Any]) -> list[Any]:
+    """Shapes of as many numbers, of more, and of none."""
+    shape, numbers = entry["shape"], (entry["data_offsets"][1] - entry["data_offsets"][0]) // 4
+    same = [shape[::-1], [*shape, 1], [1, *shape], [numbers], [float(number) for number in shape]]
+    return [*same, [0], [], [-1], [2**63], [2**32, 2**32], [2 * numbers], "x"]
+
+
+def _offsets(entry: dict[str, Any], other: dict[str, Any]) -> list[Any]:
+    """Places that overlap, are turned round, too long, too short, outside, or none."""
+    begin, end = entry["data_offsets"]
+    near = [[end, begin], [begin, end + 4], [begin + 4, end], [begin, begin], [-4, end], [begin], [0, end - begin]]
+    return [other["data_offsets"], *near, [0, 2**63], [2**64 - 4, 2**64]]
 
 
 def spoil_index(folder: Path, random: Random) -> str:

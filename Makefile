@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate faults gpu neutral matrix test lint format clean
+.PHONY: help setup demo evaluate faults fuzz gpu neutral matrix test lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -22,6 +22,9 @@ evaluate: setup ## success rate, tick times and share of fresh tokens (ARGS="--m
 
 faults: setup ## everything that can go wrong, 20 times each, and 30 minutes of endurance (ARGS="--help" for options)
 	@$(BIN)/python -m tools.faults $(ARGS)
+
+fuzz: setup ## 500 spoiled files of each kind: all refused, or taken as others take them (ARGS="--help" for options)
+	@$(BIN)/python -m tools.fuzz $(ARGS)
 
 gpu: setup ## on a machine with an NVIDIA GPU: the tests that need one and the benchmark, in ten minutes at most
 	@$(BIN)/python tools/gpu.py $(ARGS)

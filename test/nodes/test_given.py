@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -96,6 +97,12 @@ def test_simulated_time_in_a_section_reaches_the_clock(tmp_path: Path) -> None:
     assert values_of(node, ["use_sim_time"]) == {"use_sim_time": True}
 
 
+def test_rclpys_own_parameters_are_refused_with_what_is_valid(tmp_path: Path) -> None:
+    file = written(tmp_path, "command: {ros__parameters: {use_sim_time: -1}}")
+    with pytest.raises(StartError, match=r"'use_sim_time' to '-1' .* valid are true and false"):
+        CommandNode(cli_args=ros("--params-file", file))
+
+
 def test_anchors_quotes_and_several_documents_are_read(tmp_path: Path) -> None:
     text = "policy:\n  ros__parameters: {static: {similarity: &a 0.5}, scene_cut: *a}\n---\n"
     file = written(tmp_path, text + "left: {policy: {ros__parameters: {drafts: 'off', device: \"cuda:1\"}}}\n")
@@ -177,6 +184,36 @@ def test_a_file_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StartError, match="it is not text"):
         read(str(tmp_path / "binary.yaml"))
+
+
+def test_what_can_be_no_parameter_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    for name in ("pipe", "endless", "long"):
+        (tmp_path / name).touch()
+    (tmp_path / "pipe").unlink()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").unlink()
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    os.truncate(tmp_path / "long", 2**33)
+    for name, why in (
+        ("pipe", "no plain file"),
+        ("endless", "no plain file"),
+        ("long", "8589934592 bytes long, at most"),
+    ):
+        with pytest.raises(StartError, match=rf"parameter file {tmp_path / name} can't be read: it is {why}"):
+            read(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("text", ["[*{0}, *{0}, *{0}, *{0}]", "{{p: *{0}, q: *{0}, r: *{0}, s: *{0}}}"])
+def test_aliases_that_would_fill_the_memory_are_refused_at_once(tmp_path: Path, text: str) -> None:
+    lines = [f"  x{level}: &a{level} {text.format(f'a{level - 1}')}\n" for level in range(1, 30)]
+    file = written(tmp_path, f"command:\n ros__parameters:\n  x0: &a0 [1]\n{''.join(lines)}")
+    with pytest.raises(StartError, match="holds more than 10000 values, aliases written out"):
+        read(file)
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="nested too deeply"):
+        read(written(tmp_path, "command: {ros__parameters: {x: " + "[" * 5000 + "]" * 5000 + "}}"))
 
 
 def test_what_rcl_refuses_is_told_with_the_name_of_the_users_file(tmp_path: Path) -> None:

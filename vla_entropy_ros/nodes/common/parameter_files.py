@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from .process import StartError, one_line
 PARAMETERS = "ros__parameters"
 EXPECTED = f"expected is <node>: {{{PARAMETERS}: {{<parameter>: <value>}}}}"
 WILDCARDS = {"*": "[^/]+", "**": ".*"}
+LONGEST = 2**18  # bytes: all defaults of all nodes take 4000
+MOST = 10_000  # values, each alias counted as what it stands for: rcl is given them written out
 
 
 @dataclass(frozen=True)
@@ -69,21 +72,42 @@ class ParameterFile:
 
 def read(path: str) -> ParameterFile:
     """Read a parameter file; StartError in one line that names it and what is wrong."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise StartError(f"parameter file {path} can't be read: {why}; check the path after --params-file") from error
+    text = _text(path)
     try:
         documents = [document for document in yaml.compose_all(text, yaml.SafeLoader) if document is not None]
+        if sum(_size(document, {}) for document in documents) > MOST:
+            raise StartError(f"parameter file {path} holds more than {MOST} values, aliases written out; {EXPECTED}")
         sections = tuple(section for document in documents for section in _sections(path, document, ()))
     except yaml.YAMLError as error:
         raise StartError(f"parameter file {path} is not YAML: {one_line(error)}; {EXPECTED}") from error
     except RecursionError as error:
-        raise StartError(f"parameter file {path} contains itself; {EXPECTED}") from error
+        raise StartError(f"parameter file {path} contains itself, or is nested too deeply; {EXPECTED}") from error
     if not sections:
         raise StartError(f"parameter file {path} has no section with {PARAMETERS}; {EXPECTED}")
     return ParameterFile(path, sections)
+
+
+def _text(path: str) -> str:
+    """Content of the file at `path`; StartError where it has none, or so much that it can be no parameter file."""
+    try:
+        if not stat.S_ISREG((told := Path(path).stat()).st_mode):
+            why = "it is a folder" if stat.S_ISDIR(told.st_mode) else "it is no plain file"
+        elif told.st_size > LONGEST:
+            why = f"it is {told.st_size} bytes long, at most {LONGEST} are read"
+        else:
+            return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: no text, or no path
+        why = (error.strerror if isinstance(error, OSError) else None) or "it is not text"
+    raise StartError(f"parameter file {path} can't be read: {why}; check the path after --params-file")
+
+
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Values at and below `node` with all aliases written out, which are counted once here; sizes: of nodes by id."""
+    if id(node) not in sizes:
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        below = (part for each in parts for part in (each if isinstance(each, tuple) else (each,)))
+        sizes[id(node)] = 1 + sum(_size(part, sizes) for part in below)
+    return sizes[id(node)]
 
 
 def _sections(path: str, node: yaml.Node, keys: tuple[str, ...]) -> Iterator[Section]:

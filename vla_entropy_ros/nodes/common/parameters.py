@@ -160,9 +160,12 @@ class TunableNode(GuardedNode):
         if verdict.refusals:
             raise StartError("; ".join(verdict.refusals))
         with given.for_rcl() as arguments:
-            super().__init__(
-                kind, cli_args=arguments, namespace=namespace, parameter_overrides=list(overrides), **options
-            )
+            try:
+                super().__init__(
+                    kind, cli_args=arguments, namespace=namespace, parameter_overrides=list(overrides), **options
+                )
+            except InvalidParameterTypeException as error:  # of rclpy's own: use_sim_time and the like
+                raise StartError(f"{one_line(error)}; valid are true and false") from error
         if cli_args and self.get_fully_qualified_name() != given.node:
             raise StartError(
                 f"the node is {self.get_fully_qualified_name()}, its parameters were read for {given.node}; name it "

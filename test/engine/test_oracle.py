@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from vla_entropy_ros.engine import CheckpointError, Observation, Policy
+from tools.checkpoints import weight, write_json
+from vla_entropy_ros.engine import Observation, Policy
 from vla_entropy_ros.engine.model.network import Network
 
-from .conftest import DATA, weight, write_json
+from .conftest import DATA
 
 if TYPE_CHECKING:
     from .oracle import Oracle
@@ -77,8 +78,7 @@ CASES = {
     "256 visual tokens": Case(size=224, text={"num_hidden_layers": 3}),
     "tied head": Case(text={"tie_word_embeddings": True}),
 }  # fmt: skip
-UNSUPPORTED = pytest.mark.xfail(strict=True, raises=CheckpointError, reason="a tied head is not loaded yet")
-NAMED = [pytest.param(name, id=name, marks=UNSUPPORTED if CASES[name].tied else ()) for name in CASES]
+NAMED = list(CASES)
 
 
 def tower_shapes(prefix: str, tower: Tower, patches: int, dinov2: bool) -> dict[str, tuple[int, ...]]:
@@ -133,7 +133,11 @@ def write_openvla(folder: Path, case: Case, seed: int) -> Path:
         made[name] = weight("lm_head", made[name].shape, seed, (end - 256, end))
     save_file(made, folder / "model.safetensors")
     config = json.loads((DATA / "openvla_tiny.json").read_text())["config"]
-    config |= {"text_config": case.text_config, "image_sizes": [case.size] * 2, "vision_backbone_id": case.backbone}
+    two = case.backbone == FUSED
+    config |= {"text_config": case.text_config, "vision_backbone_id": case.backbone, "use_fused_vision_backbone": two}
+    config |= {"arch_specifier": f"no-align+{'fused-' * two}gelu-mlp", "image_sizes": [case.size] * (1 + two)}
+    if not two:
+        del config["timm_model_ids"], config["timm_override_act_layers"]
     config |= {"pad_to_multiple_of": case.padding, "pad_token_id": end, "num_images_in_input": case.cameras}
     write_json(folder / "config.json", config)
     return folder

@@ -56,7 +56,7 @@ def test_given_arguments_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_every_camera_of_the_largest_checkpoint_has_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vla_entropy_ros.engine.families.openvla import MAX_CAMERAS
+    from vla_entropy_ros.engine.families.openvla_config import MAX_CAMERAS
     from vla_entropy_ros.nodes.policy.camera import topics
 
     heard = [name + kind for name in topics(MAX_CAMERAS) for kind in ("", "/compressed")]

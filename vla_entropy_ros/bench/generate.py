@@ -135,9 +135,11 @@ def _sharing(llama: Llama, device: torch.device) -> LlamaForCausalLM:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     shape = asdict(llama.config)
-    theta = shape.pop("rope_theta")
+    rope = {"rope_type": "default", "rope_theta": shape.pop("rope_theta")}
+    tied = shape.pop("tied")
+    config = LlamaConfig(**shape, tie_word_embeddings=tied, rope_parameters=rope)
     with torch.device("meta"):
-        made = LlamaForCausalLM(LlamaConfig(**shape, rope_parameters={"rope_type": "default", "rope_theta": theta}))
+        made = LlamaForCausalLM(config)
     made.requires_grad_(False).load_state_dict(llama.state_dict(), assign=True)
     with torch.device(device):
         made.model.rotary_emb = type(made.model.rotary_emb)(made.config)  # no weights: they are not stored

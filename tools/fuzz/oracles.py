@@ -178,7 +178,7 @@ def _readings(folder: Path, prompt: str) -> Iterator[list[int]]:
     for read in (_by_tokenizers, _by_transformers):
         try:
             ids, piece = read(folder, prompt)
-        except Exception:  # noqa: BLE001 - Rust's panics among them
+        except BaseException:  # noqa: BLE001 - Rust's panics among them
             continue
         yield ids + [SPACE_ID] * (piece == SPACE and ids[-1:] != [SPACE_ID])
 

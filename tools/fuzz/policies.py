@@ -18,6 +18,7 @@ INSTRUCTIONS = (
     "pick up the blue cube",
     "PUT the green block on the plate, then push it left!",
     "a zebra near the cube",
+    f"pick up the {'a' * 40} cube",  # what a regular expression may take for ever on
 )
 CONTROL, NO_TOKEN = ("<s>", "</s>", "<pad>"), "<zz>"
 

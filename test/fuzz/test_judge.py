@@ -96,6 +96,16 @@ def test_a_traceback_is_found_with_its_place_in_the_package(tmp_path: Path) -> N
     assert outcome.cause == "traceback: AttributeError in settings.py, all_default_settings"
 
 
+def test_a_panic_of_a_library_which_is_no_exception_is_found(tmp_path: Path) -> None:
+    class PanicException(BaseException):
+        pass
+
+    def look(folder: Path) -> Any:
+        raise PanicException("retry-limit-in-match over")
+
+    assert planted(look, tmp_path).cause == "traceback: PanicException outside"
+
+
 def test_a_hang_is_ended_and_found(tmp_path: Path) -> None:
     began = time.monotonic()
     outcome = planted(lambda folder: time.sleep(60), tmp_path, patience=0.5)

@@ -108,6 +108,16 @@ def test_a_tokenizer_whose_prompt_can_not_be_one_is_found(small: Path, acted: po
     assert [text for text in oracles.judge(folder, acted, acted) if "holds ids of actions or beyond" in text]
 
 
+def test_a_control_tokens_name_that_becomes_that_token_is_found_and_one_that_is_unknown_is_not(
+    small: Path, acted: policies.Acted
+) -> None:
+    control: dict[str, tuple[int, ...] | None] = {"</s>": (4, 5, 2, 6, 8, 7), policies.NO_TOKEN: (4, 5, 0, 6, 8, 7)}
+    found = list(oracles.judge(small, replace(acted, control=control), acted))
+    assert found == ["a control token's name inside an instruction becomes that token: </s> is 2"]
+    unknown: dict[str, tuple[int, ...] | None] = {"<pad>": (4, 5, 3, 6), policies.NO_TOKEN: (4, 5, 3, 6)}
+    assert list(oracles.judge(small, replace(acted, control=unknown), acted)) == []
+
+
 def test_a_file_outside_the_folder_and_a_tensor_from_the_wrong_file_are_found(tmp_path: Path) -> None:
     folder = subjects.two_shards(tmp_path / "two_shards")
     seen = policies.look(folder)

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from .policies import Acted
+from .policies import NO_TOKEN, Acted
 
 TOLERANCE = 1e-4  # of the largest logit
 PROMPTS = (
@@ -166,8 +166,9 @@ def _prompt(folder: Path, acted: Acted, config: Any) -> Iterator[str]:
             yield f"the ids of an instruction are other ones: of {text!r} {_short(ids)}, not {_short(readings[0][1:])}"
             return
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    usual = acted.control.get(NO_TOKEN) or ()  # ids that any text in its place leads to
     for word, ids in acted.control.items():
-        if ids is not None and (control := tokenizer.token_to_id(word)) is not None and control in ids:
+        if ids is not None and (control := tokenizer.token_to_id(word)) in ids and control not in usual:
             yield f"a control token's name inside an instruction becomes that token: {word} is {control}"
             return
 
@@ -177,7 +178,7 @@ def _readings(folder: Path, prompt: str) -> Iterator[list[int]]:
     for read in (_by_tokenizers, _by_transformers):
         try:
             ids, piece = read(folder, prompt)
-        except Exception:  # noqa: BLE001 - Rust's panics among them
+        except BaseException:  # noqa: BLE001 - Rust's panics among them
             continue
         yield ids + [SPACE_ID] * (piece == SPACE and ids[-1:] != [SPACE_ID])
 

@@ -18,15 +18,16 @@ INSTRUCTIONS = (
     "pick up the blue cube",
     "PUT the green block on the plate, then push it left!",
     "a zebra near the cube",
+    f"pick up the {'a' * 40} cube",  # what a regular expression may take for ever on
 )
-CONTROL = ("<s>", "</s>", "<pad>")
+CONTROL, NO_TOKEN = ("<s>", "</s>", "<pad>"), "<zz>"
 
 
 @dataclass(frozen=True)
 class Acted:
     """A loaded policy and what it does with one observation: prompt ids or None by instruction, visual tokens, logits.
 
-    control: the ids of an instruction with a control token's name in it, by that name;
+    control: the ids of an instruction with a control token's name, or NO_TOKEN, in it, by that name;
     visual: [N, D]; logits: [V] of the last row for the first instruction that it understands; actions: [1, 7] and their
     tokens, None where the tick was refused.
     """
@@ -69,7 +70,7 @@ def act(policy: Policy) -> Acted:
     """What a loaded policy does."""
     image, cameras = picture(policy.info.image_size), policy.info.cameras
     ids = {text: _ids(policy, text) for text in INSTRUCTIONS}
-    control = {word: _ids(policy, f"pick up {word} the red cube") for word in CONTROL}
+    control = {word: _ids(policy, f"pick up {word} the red cube") for word in (*CONTROL, NO_TOKEN)}
     understood = next((text for text in ids if ids[text]), None)
     model = policy.model
     network: Any = model.network

@@ -98,7 +98,7 @@ def judged(kind: Kind, folder: Path, sound: Sound, done: str) -> dict[str, Any]:
     meter = Meter()
     try:
         seen = kind.look(folder)
-    except Exception as error:  # noqa: BLE001 - that is the question
+    except BaseException as error:  # noqa: BLE001 - a panic of Rust is no Exception
         meter.stop()
         return {**refusal(kind, error, meter), **figures(meter)}
     meter.stop()
@@ -123,7 +123,7 @@ def figures(meter: Meter) -> dict[str, float]:
     return {"seconds": round(meter.seconds, 3), "megabytes": round(meter.megabytes, 1)}
 
 
-def refusal(kind: Kind, error: Exception, meter: Meter) -> dict[str, Any]:
+def refusal(kind: Kind, error: BaseException, meter: Meter) -> dict[str, Any]:
     """Whether an error is a refusal as it should be: of a known type, one line, fast and small."""
     said, name = str(error), type(error).__name__
     if name not in kind.refusals:
@@ -140,7 +140,7 @@ def refusal(kind: Kind, error: Exception, meter: Meter) -> dict[str, Any]:
     return {"verdict": "finding" if fault else "refused", "cause": fault, "said": said[:300]}
 
 
-def where(error: Exception) -> str:
+def where(error: BaseException) -> str:
     """The last place in this package that an error went through."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if f"/{OWN}/" in frame.filename]
     if not frames:

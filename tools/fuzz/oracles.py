@@ -153,7 +153,7 @@ def _prompt(folder: Path, acted: Acted, config: Any) -> Iterator[str]:
     prompt = PROMPTS[backbone.startswith("vicuna")]
     text_config = config["text_config"]
     bos = text_config.get("bos_token_id", 1)
-    first = acted.policy.model.head._space.first_id  # type: ignore[attr-defined]
+    first = acted.policy.model.head.space.first_id  # type: ignore[attr-defined]
     for text, ids in acted.ids.items():
         readings = list(_readings(folder, prompt.format(text.lower())))
         if not readings:

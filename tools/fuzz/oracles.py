@@ -228,7 +228,7 @@ def _statistics(folder: Path, acted: Acted, config: Any) -> Iterator[str]:
             return
     if acted.actions is None:
         return
-    space: Any = acted.policy.model.head._space  # type: ignore[attr-defined]
+    space: Any = acted.policy.model.head.space  # type: ignore[attr-defined]
     edges = np.linspace(-1.0, 1.0, 256)
     centres = (edges[:-1] + edges[1:]) / 2
     vocabulary = config["text_config"]["vocab_size"] - config.get("pad_to_multiple_of", 64)

@@ -169,7 +169,9 @@ def _plain(document: Any) -> bool:
     """Whether all sections lie under one key, and are for nodes by name or for all."""
     sections = document.items() if isinstance(document, dict) else ()
     return all(
-        isinstance(section, dict) and set(section) <= {"ros__parameters"} and (key == "/**" or "*" not in str(key))
+        isinstance(section, dict)
+        and set(section) <= {"ros__parameters"}
+        and (key == "/**" or not ("*" in str(key) or str(key).endswith("/")))
         for key, section in sections
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from vla_entropy_ros.engine import CheckpointError
 from vla_entropy_ros.engine.model import reading
 
-from .folders import change_text
+from .folders import change_json, change_text, refusal
 
 ALONE = """
 import sys
@@ -50,6 +51,21 @@ def test_nothing_is_imported_from_the_folder_it_is_called_in(
         (broken_folder / f"{name}.py").write_text("raise SystemExit('run')")
     monkeypatch.chdir(broken_folder)
     assert reading.read(broken_folder).tokenizer
+
+
+def doubling(folder: Path) -> None:
+    """Let each of 40 steps of the normalizer double the text: no memory holds that."""
+    steps = [{"type": "Replace", "pattern": {"String": "e"}, "content": "ee"}] * 40
+    change_json(
+        folder / "tokenizer.json", lambda told: told.update(normalizer={"type": "Sequence", "normalizers": steps})
+    )
+
+
+def test_a_tokenizer_that_takes_all_time_or_memory_is_refused_within_bounds(apart: None, broken_folder: Path) -> None:
+    doubling(broken_folder)
+    line = refusal(broken_folder)
+    assert "tokenizer" in line
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1_000_000  # kilobytes, the libraries included
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors, trainers
 
 from vla_entropy_ros.engine import CheckpointError, ObservationError, Policy
 from vla_entropy_ros.engine.model.prompt import Prompter, Template
@@ -83,6 +83,15 @@ def test_control_tokens_inside_an_instruction_are_text(llama_like: Path, token: 
     assert not {0, 1, 2} & set(found)
     tokenizer = Tokenizer.from_file(str(llama_like / "tokenizer.json"))
     assert tokenizer.decode(list(found), skip_special_tokens=False) == f" {PROMPT.format(f'pick {token} up')}"
+
+
+def test_a_tokenizer_that_panics_on_an_instruction_is_one_line(llama_like: Path) -> None:
+    """What tokenizers raises then is no Exception; the engine must not end by it."""
+    slow = normalizers.Replace(Regex("(a+)+$"), "")
+    change(llama_like, lambda tokenizer: setattr(tokenizer, "normalizer", slow))
+    prompter = Prompter(TEMPLATE, None, llama_like)
+    with pytest.raises(ObservationError, match="the tokenizer cannot read the instruction"):
+        prompter("a" * 60 + " b")
 
 
 def test_a_control_token_that_is_a_word_of_the_vocabulary_is_no_instruction(broken_folder: Path) -> None:
@@ -170,6 +179,23 @@ def test_a_tokenizer_of_sentencepiece_gives_its_ids(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_bytes(model.getvalue()[:-100])
     with pytest.raises(CheckpointError, match=r"tokenizer\.model is no tokenizer"):
         FolderTokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"dropout": 0.5}, "model.dropout 0.5: ids would be random"),
+        ({"vocab": {"<unk>": 0, "<s>": 1, "red": 2**31}}, "model.vocab has the id 2147483648"),
+        ({"vocab": {"<unk>": 0, "<s>": 1, "red": -1}}, "model.vocab has the id -1"),
+        ({"vocab": {"<unk>": 0, "<s>": 1, "red": "2"}}, "model.vocab has the id '2'"),
+        ({"vocab": {"<unk>": 0, "<s>": 1, "red": 1}}, "model.vocab has 1 ids twice"),
+    ],
+)
+def test_a_vocabulary_that_is_none_is_refused(llama_like: Path, changed: dict[str, Any], said: str) -> None:
+    change_json(llama_like / "tokenizer.json", lambda content: content["model"].update(changed))
+    with pytest.raises(CheckpointError) as caught:
+        FolderTokenizer(llama_like)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"model": {"type": "BPE"}}', b"\x00" * 100, b'{"model": 3}'])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError, ObservationError
-from ..files import one_line
 from .tokenizer import FolderTokenizer, check_ids
 
 MAX_TEXT = 128  # text slots: OpenVLA's prompt takes 13 tokens, LIBERO's longest instruction about 25
@@ -74,10 +73,7 @@ class Prompter:
             ids = [int(i) for i in self._encode(prompt)]
             return ids, (), len(ids) > 1
         assert self._tokenizer is not None
-        try:
-            ids, words, unknown = self._tokenizer.encode(prompt)
-        except Exception as error:  # noqa: BLE001 - of tokenizers: on what it has no token for, not even <unk>
-            raise ObservationError(f"the tokenizer cannot read the instruction: {one_line(error)}") from None
+        ids, words, unknown = self._tokenizer.encode(prompt)
         if control := [i for i in ids[1:] if i in (self._template.bos_id, *self._template.ends)]:
             raise ObservationError(f"the instruction holds what this tokenizer takes for control tokens ({control})")
         last = self._template.last
@@ -94,6 +90,6 @@ class Prompter:
             )
         try:
             ids, _, _ = tokenizer.encode(template.text.format(ORDINARY))
-        except Exception as error:  # noqa: BLE001 - as above
-            raise CheckpointError(f"{where} cannot read an ordinary instruction: {one_line(error)}") from None
+        except ObservationError as error:
+            raise CheckpointError(f"{where} cannot read an ordinary instruction: {error}") from None
         check_ids(ids, template.bos_id, template.ends, template.first_action or template.vocabulary, where)

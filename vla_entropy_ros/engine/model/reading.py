@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import resource
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +32,8 @@ TAKEN = (
 GENERIC = "PreTrainedTokenizerFast"  # transformers' name for a tokenizer.json as it stands
 SENTENCEPIECE = "LlamaTokenizer"  # what reads a tokenizer.model that nothing else is said of
 PATIENCE = 60.0  # seconds: many times what a busy machine needs
-MOST_CPU, MOST_MEMORY = 20, 4000 * MB  # seconds, bytes of address space
+MOST_CPU, MOST_MEMORY = 2, 600 * MB  # seconds of processor time and bytes that a folder may take, beyond the libraries
+PROBE = "In: What action should the robot take to pick up the 2 red cubes, slowly?\nOut:"
 START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main(sys.argv[2])"
 
 
@@ -66,6 +70,8 @@ def _read(folder: Path, _seen: tuple[Any, ...]) -> Reading:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         raise CheckpointError(f"{folder}: its tokenizer was not read within {PATIENCE:.0f} s: is it damaged?") from None
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise CheckpointError(f"{folder}: its tokenizer takes more than {MOST_CPU} s to read a prompt: is it damaged?")
     try:
         values = json.loads(done.stdout)
     except ValueError:
@@ -76,11 +82,21 @@ def _read(folder: Path, _seen: tuple[Any, ...]) -> Reading:
 
 def main(folder: str) -> None:
     """Read `folder` and print the answer; called in a process of its own."""
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU, MOST_CPU))
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     sys.modules["torch"] = None  # type: ignore[assignment]  # half of the time to import, and not needed
+    from transformers import AutoTokenizer, LlamaConfig, LlamaTokenizer, PreTrainedConfig  # noqa: F401
+
+    _bound()
     answer = here(Path(folder))
     sys.stdout.write(json.dumps(asdict(answer)))
+
+
+def _bound() -> None:
+    """Let this process take no more than a folder may."""
+    seconds = math.ceil(time.process_time()) + MOST_CPU
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    size = pages * resource.getpagesize() + MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
 def here(folder: Path) -> Reading:
@@ -131,4 +147,5 @@ def _tokenizer(folder: Path) -> tuple[str, str | None]:
         )
     finally:
         logging.set_verbosity(verbosity)
+    loaded(PROBE)  # what hangs or takes all memory does so here
     return loaded.backend_tokenizer.to_str(), loaded.unk_token

@@ -8,18 +8,18 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ..errors import CheckpointError, incomplete
+from ..errors import CheckpointError, ObservationError, incomplete
 from ..files import MB, find_file, one_line, read_json, shown
-from .reading import BESIDE, GENERIC, TOKENIZERS, read
+from .reading import BESIDE, GENERIC, PROBE, TOKENIZERS, read
 
+MOST_ID = 2**20
 MOST = 32 * MB  # Llama's take 2 MB, those of the largest vocabularies 20
-PROBE = "In: What action should the robot take to pick up the 2 red cubes, slowly?\nOut:"
 
 
 class FolderTokenizer:
     """Turns text into ids as the folder's files say; control tokens that stand in the text are text.
 
-    Truncation, padding and dropout that are stored in a file never apply. Raises CheckpointError.
+    Truncation and padding that are stored in a file never apply. Raises CheckpointError.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,8 +37,16 @@ class FolderTokenizer:
         return self._tokenizer.id_to_token(token)
 
     def encode(self, text: str) -> tuple[list[int], list[str], list[str]]:
-        """Ids of `text`, those of a template (BOS) among them; the words of the text, and those it does not know."""
-        encoded = self._tokenizer.encode(text)
+        """Ids of `text`, those of a template (BOS) among them; the words of the text, and those it does not know.
+
+        Raises ObservationError.
+        """
+        try:
+            encoded = self._tokenizer.encode(text)
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            raise ObservationError(f"the tokenizer cannot read the instruction: {one_line(error)}") from None
         parts = zip(encoded.ids, encoded.offsets, encoded.special_tokens_mask, strict=True)
         words = [(token, text[start:end]) for token, (start, end), special in parts if not special]
         unknown = [word for token, word in words if token == self._unknown]
@@ -73,6 +81,8 @@ def _load(folder: Path) -> tuple[Any, str | None]:
         if (folder / name).exists() or (folder / name).is_symlink():
             told |= read_json(folder / name)
     _check_told(told, folder)
+    if file.name == TOKENIZERS[0]:
+        _check_model(file)
     reading = read(folder)
     if reading.tokenizer_refused:
         raise CheckpointError(f"{file} is no tokenizer: {reading.tokenizer_refused}")
@@ -82,7 +92,9 @@ def _load(folder: Path) -> tuple[Any, str | None]:
             _compare(loaded, _plain(Tokenizer.from_file(str(file))), folder, told.get("tokenizer_class"))
     except CheckpointError:
         raise
-    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
         raise CheckpointError(f"{file} is no tokenizer: {one_line(error)}") from None
     return loaded, reading.unknown
 
@@ -98,13 +110,26 @@ def _check_told(told: Mapping[str, Any], folder: Path) -> None:
             raise CheckpointError(f"{folder / BESIDE[0]}: {said}")
 
 
+def _check_model(file: Path) -> None:
+    """Raise CheckpointError for a vocabulary of ids that are none, and for ids that would be random."""
+    model = read_json(file, MOST).get("model")
+    if not isinstance(model, dict):
+        raise CheckpointError(f"{file} is no tokenizer: it has no model")
+    if model.get("dropout"):
+        raise CheckpointError(f"{file}: model.dropout {shown(model['dropout'])}: ids would be random; valid is null")
+    vocabulary = model.get("vocab")
+    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
+    if wrong := next((i for i in ids if type(i) is not int or not 0 <= i < MOST_ID), None):
+        raise CheckpointError(f"{file}: model.vocab has the id {shown(wrong)}: valid are whole numbers below {MOST_ID}")
+    if len(set(ids)) < len(ids):
+        raise CheckpointError(f"{file}: model.vocab has {len(ids) - len(set(ids))} ids twice: each is one token's")
+
+
 def _plain(tokenizer: Any) -> Any:
     """The same without what a text must not be subjected to."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
-    if getattr(tokenizer.model, "dropout", None):
-        tokenizer.model.dropout = None  # for training: ids would be random
     return tokenizer
 
 

@@ -81,7 +81,7 @@ class StoredTensors:
                     self._files[name] = file
                     self.shapes[name] = tuple(part.get_shape())
                     self.types[name] = part.get_dtype()
-        except (OSError, SafetensorError, ValueError) as error:
+        except (OSError, MemoryError, SafetensorError, ValueError) as error:
             raise CheckpointError(f"{file} is truncated or no safetensors file: {one_line(error)}") from None
         if promised is None:
             return

@@ -133,7 +133,7 @@ def test_a_late_chunk_moves_the_arm_no_longer_than_its_observation_allows(late: 
     end = 10.0 + actions * PERIOD
     arm.offer(chunk(*[[0.02, 0, 0, 0, 0, 0, 1]] * actions), now=end - PERIOD + late)
     times = np.arange(end - PERIOD + late, end + 1.0, 0.01)
-    commands = [arm.command(now, START) for now in times]
+    commands = [arm.command(float(now), START) for now in times]
     pairs = zip(times[1:], commands, commands[1:], strict=False)
     moved = [t for t, a, b in pairs if a.state is b.state is Motion.TRACKING]
     assert max(moved, default=0.0) <= end + Rules().expired_after

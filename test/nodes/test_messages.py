@@ -56,7 +56,7 @@ def test_a_chunk_comes_back_as_it_was() -> None:
 
 
 def test_columns_follow_the_names() -> None:
-    actions = np.arange(7.0)[None]
+    actions = np.arange(7, dtype=np.float64)[None]
     backwards = chunk_message(actions[:, ::-1], ACTION_NAMES[::-1], 0.1, STAMP, "base_link")
     np.testing.assert_array_equal(chunk_from(backwards).actions, actions)
 

@@ -49,7 +49,7 @@ class Client:
         self._latency: dict[str, deque[float]] = {stage: deque() for stage in STAGES}
         self._selections: deque[tuple[float, NDArray[Any], NDArray[Any]]] = deque()
         self._passes: deque[int] = deque()
-        self._tool = np.full(3, np.nan)
+        self._tool: NDArray[np.float64] = np.full(3, np.nan)
         self._images: dict[float, NDArray[Any]] = {}
         self._keep_images = keep_images
         self.success: bool | None = None

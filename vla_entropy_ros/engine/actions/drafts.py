@@ -74,7 +74,7 @@ class Drafter:
         self._history = [*self._history[-1:], tokens.copy()]
 
     def _by_source(self, guesses: dict[int, int]) -> dict[str, Tokens]:
-        drafts = {source: np.full(self.count, NONE, np.int64) for source in SOURCES}
+        drafts: dict[str, Tokens] = {source: np.full(self.count, NONE, np.int64) for source in SOURCES}
         if self._history:
             drafts[PREVIOUS] = self._history[-1]
         if len(self._history) == 2:

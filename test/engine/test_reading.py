@@ -26,7 +26,7 @@ print(sorted(name for name in ("transformers", "torch.distributed.tensor") if na
 def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process that has not imported transformers; nothing is remembered."""
     monkeypatch.delitem(sys.modules, "transformers")
-    reading._read.cache_clear()
+    reading._begun.cache_clear()
 
 
 def test_what_is_read_apart_is_what_is_read_here(apart: None, broken_folder: Path) -> None:

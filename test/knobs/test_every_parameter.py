@@ -25,9 +25,8 @@ EPISODE = "nodes/test_simulator_node.py::test_a_task_service_begins_its_episode_
 TABLED = {"policy": set(CASES), "command": set(OTHER), "simulator": set()}
 SHOWN: dict[str, dict[str, str]] = {
     "policy": {
-        **dict.fromkeys(
-            ("checkpoint", "allow_download", "device", "dtype", "quantisation", "unnorm_key", "preprocess"), LOADED
-        ),
+        **dict.fromkeys(("checkpoint", "device", "dtype", "quantisation", "unnorm_key", "preprocess"), LOADED),
+        "allow_download": "nodes/test_knobs.py::test_a_download_is_a_matter_of_the_start",
         "control_period": "nodes/test_policy_node.py::test_a_changed_parameter_shows_in_the_next_tick",
         "action_frame": FRAMES,
         "default_instruction": "nodes/test_inference.py::test_the_default_instruction_serves_until_another_comes",

@@ -121,8 +121,6 @@ def test_what_can_be_run_is_left_alone(stage: Any, checkpoint: Path, capfd: pyte
     ("name", "value", "argument"),
     [
         ("checkpoint", "/elsewhere", "folder"),
-        ("checkpoint", "openvla/openvla-7b@v1", "folder"),
-        ("allow_download", True, "allow_download"),
         ("device", "auto", "device"),
         ("dtype", "bfloat16", "dtype"),
         ("quantisation", "int8", "quantisation"),
@@ -144,6 +142,21 @@ def test_what_a_policy_is_loaded_with(
     robot = Robot(stage, overrides.pop("checkpoint"), **overrides)
     assert not robot.change(Transition.TRANSITION_CONFIGURE)
     assert asked[argument] == value
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_download_is_a_matter_of_the_start(
+    stage: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def find(name: Path, allow_download: bool) -> Path:
+        asked.append((str(name), allow_download))
+        return checkpoint
+
+    monkeypatch.setattr("vla_entropy_ros.nodes.policy.loading.find_folder", find)
+    assert Robot(stage, "openvla/openvla-7b@v1", allow_download=allowed).change(Transition.TRANSITION_CONFIGURE)
+    assert asked == [("openvla/openvla-7b@v1", allowed)]
 
 
 def test_frame_and_reliability_are_those_of_the_start(stage: Any, checkpoint: Path) -> None:

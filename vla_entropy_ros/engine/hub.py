@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError
-from .families.others import check_names
 from .files import one_line
 
 NAME = re.compile(r"(?P<repository>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w][\w./-]*))?", re.ASCII)
@@ -46,6 +45,8 @@ def find_folder(checkpoint: str | Path, allow_download: bool = False) -> Path:
 def _download(repository: str, revision: str | None) -> Path:
     """Bring what is read of a repository into the cache; nothing where it is none that can be loaded."""
     from huggingface_hub import HfApi, snapshot_download
+
+    from .families.others import check_names  # with torch
 
     listed: dict[str, Any] = {"repo_id": repository, "revision": revision}
     try:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +32,7 @@ TAKEN = (
 )  # fmt: skip
 GENERIC = "PreTrainedTokenizerFast"  # transformers' name for a tokenizer.json as it stands
 SENTENCEPIECE = "LlamaTokenizer"  # what reads a tokenizer.model that nothing else is said of
-PATIENCE = 60.0  # seconds: many times what a busy machine needs
+PATIENCE = 30.0  # seconds: many times what a busy machine needs
 MOST_CPU, MOST_MEMORY = 2, 600 * MB  # seconds of processor time and bytes that a folder may take, beyond the libraries
 PROBE = "In: What action should the robot take to pick up the 2 red cubes, slowly?\nOut:"
 START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main(sys.argv[2])"
@@ -55,15 +56,39 @@ class Reading:
 
 def read(folder: Path) -> Reading:
     """What transformers reads of `folder`; raises CheckpointError where it does not end."""
+    try:
+        return _begun(*_state(folder)).result()
+    except CheckpointError:
+        _begun.cache_clear()  # a busy machine may do better the next time
+        raise
+
+
+def begin(folder: Path) -> None:
+    """Let `read` of `folder` begin, beside whatever comes before it."""
+    _begun(*_state(folder))
+
+
+def _state(folder: Path) -> tuple[Path, tuple[Any, ...]]:
+    """The folder, and what tells whether its files have changed."""
     files = [folder / name for name in (CONFIG, *TOKENIZERS, *BESIDE)]
-    seen = tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file())
-    return _read(folder.resolve(), seen)
+    return folder.resolve(), tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files if f.is_file())
 
 
 @lru_cache(maxsize=16)
-def _read(folder: Path, _seen: tuple[Any, ...]) -> Reading:
+def _begun(folder: Path, _seen: tuple[Any, ...]) -> Future[Reading]:
+    """The reading of the folder as it is: it happens once."""
     if "transformers" in sys.modules:  # then nothing is gained elsewhere
-        return here(folder)
+        done: Future[Reading] = Future()
+        done.set_result(here(folder))
+        return done
+    worker = ThreadPoolExecutor(1, "reading")
+    answer = worker.submit(_apart, folder)
+    worker.shutdown(wait=False)
+    return answer
+
+
+def _apart(folder: Path) -> Reading:
+    """What transformers reads of `folder`, in a process of its own."""
     start = START.format(__name__)
     command = [sys.executable, "-I", "-c", start, json.dumps(sys.path), str(folder)]
     try:

@@ -7,12 +7,13 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ...control.times import stamp_problem
-from ...engine import ActionError, EngineError, Observation, ObservationError, Policy, Result, State, Tunables
+from ...engine import ActionError, EngineError, Observation, ObservationError, Result, State, Tunables
 from ...engine.observation import FAILED, NEW_EPISODE, Pacer, Verdict
 from ...images import Converter, ImageError, Picture, find_converter, read, to_rgb
 from ..common.process import one_line
@@ -20,6 +21,9 @@ from ..common.worker import PATIENCE, Worker
 from .intake import Frame, Frames, Intake, oldest, topic_of
 from .orders import Answer, Options, Orders
 from .statistics import Monitor, Statistics
+
+if TYPE_CHECKING:
+    from ...engine import Policy
 
 LOG_PERIOD = 5.0  # seconds between two lines about the same fault
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from ...engine import Policy, State
+from ...engine import State
 from ..common.listen import SafetyInput
 from ..common.parameters import Values
 from .camera import Camera, topics
 from .graph import publishers
 from .intake import Intake
 from .robot_state import RobotState
+
+if TYPE_CHECKING:
+    from ...engine import Policy
 
 INSTRUCTION = "instruction"
 EXAMPLE = "pick up the red cube"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from ...engine import Policy, PolicyInfo
+from ...engine.hub import find_folder
+from ...engine.model import reading
 from ...engine.tunables import BUDGETS, TOKENS, Tunables
 from ...settings import SettingError
 from ..common.parameters import Parameters, Values
@@ -12,17 +15,23 @@ from ..common.process import one_line
 from .orders import options_of
 from .settings import CAMERAS, STATES, resolve_checkpoint
 
+if TYPE_CHECKING:
+    from ...engine import Policy, PolicyInfo
+
 
 def load(values: Values) -> Policy:
     """Load the checkpoint that the parameters `values` name; raises EngineError or SettingError in one line."""
+    folder = find_folder(resolve_checkpoint(values["checkpoint"]), values["allow_download"])
+    reading.begin(folder)
+    from ...engine import Policy  # brings torch, which takes as long as the reading beside it
+
     policy = Policy.load(
-        resolve_checkpoint(values["checkpoint"]),
+        folder,
         device=values["device"],
         dtype=values["dtype"],
         quantisation=values["quantisation"],
         unnorm_key=values["unnorm_key"] or None,
         preprocess=values["preprocess"],
-        allow_download=values["allow_download"],
     )
     policy.set_tunables(policy.fitting(options_of(values).tunables))
     return policy

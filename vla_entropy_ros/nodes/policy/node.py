@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
@@ -15,7 +15,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from ...engine import EngineError, Policy, State
+from ...engine import EngineError, State
 from ...engine.observation import JUMPED
 from ...settings import SettingError, default_settings
 from ..common.diagnostics import ERROR, STALE, Diagnostics, Report
@@ -34,6 +34,9 @@ from .settings import POLICY_SETTINGS
 from .statistics import Statistics
 from .telemetry import Telemetry
 from .transitions import Transitions
+
+if TYPE_CHECKING:
+    from ...engine import Policy
 
 MATCH_PERIOD = 0.5  # seconds between two looks at what the cameras' publishers offer
 FAREWELL = 0.3  # seconds the stop order has to arrive

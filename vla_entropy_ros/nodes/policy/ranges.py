@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import GetParameters
@@ -12,8 +12,10 @@ from rclpy.parameter import parameter_value_to_python
 
 from ...control import limits_of
 from ...control.saturation import excess
-from ...engine.policy import PolicyInfo
 from ...settings import default_settings
+
+if TYPE_CHECKING:
+    from ...engine import PolicyInfo
 
 SERVICE = "command/get_parameters"
 PATIENCE = 1.0  # seconds that a command node has to tell its limits

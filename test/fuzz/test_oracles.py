@@ -52,7 +52,7 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
         "the logits are not those",
     ),
     "a word": (
-        lambda f: change(f, "tokenizer.json", "model", "vocab", "red", value=10),
+        lambda f: change(f, "tokenizer.json", "model", "vocab", "red", value=50),
         "the ids of an instruction are other ones: of 'pick up the red cube'",
     ),
     "q99": (

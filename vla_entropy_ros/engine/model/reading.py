@@ -14,14 +14,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import CheckpointError
-from ..files import MB, one_line, read_json
+from ..errors import CheckpointError, incomplete
+from ..files import MB, find_file, one_line, read_json, shown
+
+T = TypeVar("T")
 
 CONFIG = "config.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model")
@@ -32,6 +35,8 @@ TAKEN = (
 )  # fmt: skip
 GENERIC = "PreTrainedTokenizerFast"  # transformers' name for a tokenizer.json as it stands
 SENTENCEPIECE = "LlamaTokenizer"  # what reads a tokenizer.model that nothing else is said of
+MOST_ID = 2**20
+MOST = 32 * MB  # Llama's take 2 MB, those of the largest vocabularies 20
 PATIENCE = 30.0  # seconds: many times what a busy machine needs
 MOST_CPU, MOST_MEMORY = 2, 600 * MB  # seconds of processor time and bytes that a folder may take, beyond the libraries
 PROBE = "In: What action should the robot take to pick up the 2 red cubes, slowly?\nOut:"
@@ -126,20 +131,23 @@ def _bound() -> None:
 
 def here(folder: Path) -> Reading:
     """What transformers reads of `folder`, in this process."""
-    text: dict[str, Any] = {}
-    tokenizer, unknown, refused = "", None, {"text": "", "tokenizer": ""}
-    parts = {"text": lambda: _text(folder), "tokenizer": lambda: _tokenizer(folder)}
-    found: dict[str, Any] = {}
-    for name, part in parts.items():
-        try:
-            found[name] = part()
-        except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-            refused[name] = one_line(error) or type(error).__name__
-    text, keys = found.get("text") or ({}, ())
-    tokenizer, unknown = found.get("tokenizer") or ("", None)
-    return Reading(text, refused["text"], keys, tokenizer, refused["tokenizer"], unknown)
+    text, text_refused = _tried(lambda: _text(folder), f"{CONFIG}: text_config is no configuration of a Llama")
+    made, refused = _tried(lambda: _tokenizer(folder), f"{folder}: {TOKENIZERS[0]} or {TOKENIZERS[1]} cannot be read")
+    values, keys = text or ({}, ())
+    tokenizer, unknown = made or ("", None)
+    return Reading(values, text_refused, keys, tokenizer, refused, unknown)
+
+
+def _tried(part: Callable[[], T], otherwise: str) -> tuple[T | None, str]:
+    """What `part` gives, or why it gives nothing, in one line."""
+    try:
+        return part(), ""
+    except CheckpointError as error:
+        return None, str(error)
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        return None, f"{otherwise}: {one_line(error) or type(error).__name__}"
 
 
 def _text(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -154,13 +162,28 @@ def _text(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def _tokenizer(folder: Path) -> tuple[str, str | None]:
-    from transformers import AutoTokenizer, PreTrainedConfig, logging
-
-    as_it_stands = (folder / TOKENIZERS[0]).is_file()
-    if not as_it_stands:
+    """A tokenizer.json, and the token for unknown words; checked before a library may stumble over it."""
+    there = [name for name in TOKENIZERS if (folder / name).is_file() or (folder / name).is_symlink()]
+    if not there:
+        raise incomplete(f"{TOKENIZERS[0]} (or {TOKENIZERS[1]}) is missing in {folder}", folder)
+    file = find_file(folder / there[0], MOST)
+    told: dict[str, Any] = {}
+    for name in BESIDE:
+        if (folder / name).exists() or (folder / name).is_symlink():
+            told |= read_json(folder / name)
+    _check_told(told, folder)
+    as_it_stands = file.name == TOKENIZERS[0]
+    if as_it_stands:
+        _check_model(file)
+    else:
         from sentencepiece import SentencePieceProcessor
 
-        SentencePieceProcessor(model_file=str(folder / TOKENIZERS[1]))  # says what is wrong; transformers goes on
+        try:
+            SentencePieceProcessor(model_file=str(file))  # says what is wrong; transformers goes on
+        except RuntimeError as error:
+            raise CheckpointError(f"{file} is no tokenizer: {one_line(error)}") from None
+    from transformers import AutoTokenizer, PreTrainedConfig, logging
+
     config: Any = PreTrainedConfig()
     config.tokenizer_class = GENERIC if as_it_stands else SENTENCEPIECE  # unless tokenizer_config.json names another
     said = {} if as_it_stands else {"add_bos_token": True}
@@ -174,3 +197,29 @@ def _tokenizer(folder: Path) -> tuple[str, str | None]:
         logging.set_verbosity(verbosity)
     loaded(PROBE)  # what hangs or takes all memory does so here
     return loaded.backend_tokenizer.to_str(), loaded.unk_token
+
+
+def _check_told(told: Mapping[str, Any], folder: Path) -> None:
+    """Raise CheckpointError for what the files beside a tokenizer say that is not done here."""
+    code = told.get("auto_map") or {}
+    if not isinstance(code, dict) or "AutoTokenizer" in code:
+        raise CheckpointError(f"{folder / BESIDE[0]} names a tokenizer of the folder's own code, which is not run here")
+    for name, needed in (("add_bos_token", True), ("add_eos_token", False)):
+        if told.get(name) not in (None, needed):
+            said = f"{name} {shown(told[name])} is not supported: valid is {str(needed).lower()}"
+            raise CheckpointError(f"{folder / BESIDE[0]}: {said}")
+
+
+def _check_model(file: Path) -> None:
+    """Raise CheckpointError for a vocabulary of ids that are none, and for ids that would be random."""
+    model = read_json(file, MOST).get("model")
+    if not isinstance(model, dict):
+        raise CheckpointError(f"{file} is no tokenizer: it has no model")
+    if model.get("dropout"):
+        raise CheckpointError(f"{file}: model.dropout {shown(model['dropout'])}: ids would be random; valid is null")
+    vocabulary = model.get("vocab")
+    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
+    if wrong := next((i for i in ids if type(i) is not int or not 0 <= i < MOST_ID), None):
+        raise CheckpointError(f"{file}: model.vocab has the id {shown(wrong)}: valid are whole numbers below {MOST_ID}")
+    if len(set(ids)) < len(ids):
+        raise CheckpointError(f"{file}: model.vocab has {len(ids) - len(set(ids))} ids twice: each is one token's")

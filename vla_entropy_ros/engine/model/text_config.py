@@ -75,7 +75,7 @@ def read_text_config(folder: Path) -> tuple[LlamaConfig, tuple[int, ...], list[s
     _check_sizes(text)
     reading = read(folder)
     if reading.text_refused:
-        raise CheckpointError(f"{WHERE} is no configuration of a Llama: {reading.text_refused}")
+        raise CheckpointError(reading.text_refused)
     known = {*reading.keys, *ONE_WAY, *OLD_KEYS}
     unknown = [name for name in text if name not in known and not name.startswith("_")]
     remarks = [f"{WHERE}.{plain(name)} is no key of a Llama: left aside" for name in unknown]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from ..errors import CheckpointError, ObservationError, incomplete
-from ..files import MB, find_file, one_line, read_json, shown
+from ..errors import CheckpointError, ObservationError
+from ..files import one_line, read_json, shown
 from .reading import BESIDE, GENERIC, PROBE, TOKENIZERS, read
-
-MOST_ID = 2**20
-MOST = 32 * MB  # Llama's take 2 MB, those of the largest vocabularies 20
 
 
 class FolderTokenizer:
@@ -72,57 +69,21 @@ def check_ids(ids: Sequence[int], bos: int, ends: Sequence[int], first_action: i
 
 def _load(folder: Path) -> tuple[Any, str | None]:
     """The tokenizer, and its token for unknown words."""
-    there = [name for name in TOKENIZERS if (folder / name).is_file() or (folder / name).is_symlink()]
-    if not there:
-        raise incomplete(f"{TOKENIZERS[0]} (or {TOKENIZERS[1]}) is missing in {folder}", folder)
-    file = find_file(folder / there[0], MOST)
-    told: dict[str, Any] = {}
-    for name in BESIDE:
-        if (folder / name).exists() or (folder / name).is_symlink():
-            told |= read_json(folder / name)
-    _check_told(told, folder)
-    if file.name == TOKENIZERS[0]:
-        _check_model(file)
     reading = read(folder)
     if reading.tokenizer_refused:
-        raise CheckpointError(f"{file} is no tokenizer: {reading.tokenizer_refused}")
+        raise CheckpointError(reading.tokenizer_refused)
+    file = folder / TOKENIZERS[0]
     try:
         loaded = _plain(Tokenizer.from_str(reading.tokenizer))
-        if file.name == TOKENIZERS[0]:
-            _compare(loaded, _plain(Tokenizer.from_file(str(file))), folder, told.get("tokenizer_class"))
+        if file.is_file():
+            _compare(loaded, _plain(Tokenizer.from_file(str(file))), folder)
     except CheckpointError:
         raise
     except BaseException as error:
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise
-        raise CheckpointError(f"{file} is no tokenizer: {one_line(error)}") from None
+        raise CheckpointError(f"{folder} has no tokenizer that can be used: {one_line(error)}") from None
     return loaded, reading.unknown
-
-
-def _check_told(told: Mapping[str, Any], folder: Path) -> None:
-    """Raise CheckpointError for what the files beside a tokenizer say that is not done here."""
-    code = told.get("auto_map") or {}
-    if not isinstance(code, dict) or "AutoTokenizer" in code:
-        raise CheckpointError(f"{folder / BESIDE[0]} names a tokenizer of the folder's own code, which is not run here")
-    for name, needed in (("add_bos_token", True), ("add_eos_token", False)):
-        if told.get(name) not in (None, needed):
-            said = f"{name} {shown(told[name])} is not supported: valid is {str(needed).lower()}"
-            raise CheckpointError(f"{folder / BESIDE[0]}: {said}")
-
-
-def _check_model(file: Path) -> None:
-    """Raise CheckpointError for a vocabulary of ids that are none, and for ids that would be random."""
-    model = read_json(file, MOST).get("model")
-    if not isinstance(model, dict):
-        raise CheckpointError(f"{file} is no tokenizer: it has no model")
-    if model.get("dropout"):
-        raise CheckpointError(f"{file}: model.dropout {shown(model['dropout'])}: ids would be random; valid is null")
-    vocabulary = model.get("vocab")
-    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
-    if wrong := next((i for i in ids if type(i) is not int or not 0 <= i < MOST_ID), None):
-        raise CheckpointError(f"{file}: model.vocab has the id {shown(wrong)}: valid are whole numbers below {MOST_ID}")
-    if len(set(ids)) < len(ids):
-        raise CheckpointError(f"{file}: model.vocab has {len(ids) - len(set(ids))} ids twice: each is one token's")
 
 
 def _plain(tokenizer: Any) -> Any:
@@ -133,10 +94,11 @@ def _plain(tokenizer: Any) -> Any:
     return tokenizer
 
 
-def _compare(loaded: Any, plain: Any, folder: Path, kind: object) -> None:
+def _compare(loaded: Any, plain: Any, folder: Path) -> None:
     """Raise CheckpointError if the class that tokenizer_config.json names reads tokenizer.json otherwise."""
     if loaded.encode(PROBE).ids != plain.encode(PROBE).ids:
+        kind = shown(read_json(folder / BESIDE[0]).get("tokenizer_class"))
         raise CheckpointError(
-            f"{folder}: {BESIDE[0]} names the class {shown(kind)}, which reads {TOKENIZERS[0]} otherwise than it "
+            f"{folder}: {BESIDE[0]} names the class {kind}, which reads {TOKENIZERS[0]} otherwise than it "
             f"stands there: expected {GENERIC}, or the file that belongs to that class"
         )

@@ -26,7 +26,7 @@ from ..model.prompt import MAX_TEXT, Prompter
 from ..model.stored import StoredTensors
 from .description import Description
 from .family import Config, LoadOptions, Model
-from .openvla_config import PolicyConfig, read_config
+from .openvla_config import PolicyConfig, read_config, read_visual_tokens
 
 MODEL_TYPES = ("openvla", "prismatic")
 LAYER = re.compile(r"language_model\.model\.layers\.(\d+)\.")
@@ -44,7 +44,7 @@ class OpenVLA:
 
     def visual_tokens(self, folder: Path) -> int:
         """See `Family`."""
-        return read_config(folder).visual_tokens
+        return read_visual_tokens(folder)
 
     def describe(self, folder: Path) -> Description:
         """See `Family`."""

@@ -57,7 +57,7 @@ class PolicyConfig:
     @property
     def visual_tokens(self) -> int:
         """Visual tokens of all cameras."""
-        return self.cameras * (self.image_size // PATCH) ** 2
+        return _tokens(self.image_size, self.cameras)
 
     def prompter(self, encoder: Encoder | None, folder: Path) -> Prompter:
         """Instructions as this checkpoint was trained on them, by `encoder` or the tokenizer in `folder`."""
@@ -105,6 +105,17 @@ def read_config(folder: Path) -> PolicyConfig:
         cameras=_cameras(raw.get("num_images_in_input", 1)),
         remarks=tuple(remarks),
     )
+
+
+def read_visual_tokens(folder: Path) -> int:
+    """Visual tokens of all cameras, from what alone decides them: quick; raises CheckpointError."""
+    raw = read_json(folder / CONFIG)
+    towers = len(find_backbone(raw.get("vision_backbone_id")))
+    return _tokens(_image_size(raw.get("image_sizes"), towers), _cameras(raw.get("num_images_in_input", 1)))
+
+
+def _tokens(image_size: int, cameras: int) -> int:
+    return cameras * (image_size // PATCH) ** 2
 
 
 def _wrong(name: str, value: Any, valid: str) -> CheckpointError:

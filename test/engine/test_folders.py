@@ -91,7 +91,11 @@ def test_leftovers_of_a_training_beside_a_policy_do_not_matter(broken_folder: Pa
     Policy.load(broken_folder)
 
 
-@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "base_model.model.", "module._orig_mod."])
+@pytest.mark.parametrize(
+    "wrapper",
+    ["module.", "_orig_mod.", "base_model.model.", "module._orig_mod.", "_fsdp_wrapped_module.",
+     "_checkpoint_wrapped_module.", "module.base_model.model."],
+)  # fmt: skip
 def test_names_that_a_wrapper_changed_are_the_models_own(broken_folder: Path, wrapper: str) -> None:
     wanted = logits(broken_folder)
     change_tensors(broken_folder, lambda tensors: rename(tensors, lambda name: wrapper + name))
@@ -105,20 +109,24 @@ def rename(tensors: Tensors, new: Callable[[str], str]) -> None:
     tensors.update(changed)
 
 
-def test_a_part_that_was_compiled_by_itself_has_the_models_own_names(broken_folder: Path) -> None:
-    wanted = logits(broken_folder)
-    change_tensors(
-        broken_folder,
-        lambda t: rename(t, lambda n: n.replace("language_model.model.", "language_model._orig_mod.model.")),
-    )
+@pytest.mark.parametrize("wrapper", ["_orig_mod", "module", "_fsdp_wrapped_module", "base_model.model"])
+def test_a_part_that_was_wrapped_by_itself_has_the_models_own_names(broken_folder: Path, wrapper: str) -> None:
+    wanted, part = logits(broken_folder), "language_model."
+    change_tensors(broken_folder, lambda t: rename(t, lambda n: n.replace(part, f"{part}{wrapper}.", 1)))
     assert bool((logits(broken_folder) == wanted).all())
 
 
-def test_a_prefix_before_some_names_alone_is_no_wrapper(broken_folder: Path) -> None:
-    change_tensors(broken_folder, lambda t: t.update({f"module.{LAST}": t.pop(LAST)}))
+def test_two_tensors_of_one_name_but_for_a_wrapper_are_refused(broken_folder: Path) -> None:
+    change_tensors(broken_folder, lambda t: t.update({f"module.{LAST}": t[LAST] + 1}))
+    assert "tensors have the same name but for what a wrapper added" in refusal(broken_folder)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "vla.", "policy.", "student.model."])
+def test_names_under_an_unknown_prefix_are_explained(broken_folder: Path, prefix: str) -> None:
+    change_tensors(broken_folder, lambda t: rename(t, lambda n: prefix + n))
     said = refusal(broken_folder)
-    assert f"1 missing: {LAST}" in said
-    assert f"1 unexpected: module.{LAST}" in said
+    assert f"have other names than OpenVLA's ({prefix}" in said
+    assert "save the state_dict of the model itself" in said
 
 
 @pytest.mark.parametrize("name", ["lora_A.default.weight", "base_layer.weight", "modules_to_save.default.weight"])

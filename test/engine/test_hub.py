@@ -55,9 +55,22 @@ def test_what_is_not_in_the_cache_is_not_fetched_unasked(cache: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         Policy.load("robots/cube")
     said = str(caught.value)
-    assert said.startswith("no folder robots/cube here, and nothing of that name in the hub's cache (")
+    assert said.startswith("no folder robots/cube here, and nothing of that name is in the hub's cache (")
     assert "set allow_download to true" in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_a_copy_that_is_not_whole_is_finished_or_named(
+    cache: Path, small_folder: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """As Ctrl-C during a download leaves it."""
+    snapshot = store(cache, small_folder)
+    (snapshot / missing).unlink()
+    with pytest.raises(CheckpointError, match=r"is not whole: .* or bring it there \(hf download robots/cube\)"):
+        find_folder("robots/cube")
+    monkeypatch.setattr("vla_entropy_ros.engine.hub._download", lambda *_: small_folder)
+    assert find_folder("robots/cube", allow_download=True) == small_folder
 
 
 def test_a_download_brings_what_is_read_and_no_code(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError
-from .files import one_line
+from .files import INDEX, SINGLE, one_line, read_json
 
 NAME = re.compile(r"(?P<repository>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w][\w./-]*))?", re.ASCII)
 READ = ("*.json", "*.safetensors", "tokenizer.model")  # what a checkpoint is loaded from; no code, no pickles
@@ -27,19 +27,36 @@ def find_folder(checkpoint: str | Path, allow_download: bool = False) -> Path:
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+    at = f" --revision {revision}" if revision else ""
     try:
-        return Path(snapshot_download(repository, revision=revision, local_files_only=True))
+        cached = Path(snapshot_download(repository, revision=revision, local_files_only=True))
     except HFValidationError:
         return path
     except LocalEntryNotFoundError:
-        pass
+        cached = None
+    if cached is not None and is_whole(cached):
+        return cached
     if not allow_download:
-        at = f" --revision {revision}" if revision else ""
+        why = f"nothing of that name is in the hub's cache ({HF_HUB_CACHE})"
+        if cached is not None:
+            why = (
+                f"its copy in the hub's cache ({cached}) is not whole: config.json, or some of the weights, are missing"
+            )
         raise CheckpointError(
-            f"no folder {checkpoint} here, and nothing of that name in the hub's cache ({HF_HUB_CACHE}): name a "
-            f"folder, set allow_download to true, or bring it there (hf download {repository}{at})"
+            f"no folder {checkpoint} here, and {why}: name a folder, set allow_download to true, or bring it there "
+            f"(hf download {repository}{at})"
         )
     return _download(repository, revision)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether configuration and weights are there, as far as the folder itself tells."""
+    if not (folder / "config.json").exists():
+        return False
+    if (folder / SINGLE).exists() or not (folder / INDEX).exists():
+        return (folder / SINGLE).exists()
+    files = read_json(folder / INDEX).get("weight_map")
+    return not isinstance(files, dict) or all((folder / str(file)).exists() for file in {*map(str, files.values())})
 
 
 def _download(repository: str, revision: str | None) -> Path:

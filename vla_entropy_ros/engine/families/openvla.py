@@ -17,6 +17,7 @@ from ..cost import vision_flops
 from ..decoding.sequence import Layout
 from ..device import DTYPES, Placement
 from ..errors import CheckpointError
+from ..files import plain
 from ..model.backbones import TOWER_NAMES, tower_config, unused_tensors
 from ..model.checkpoint import EMBEDDING, fill, memory_needed, wanted_shapes
 from ..model.llama import LlamaConfig
@@ -29,6 +30,7 @@ from .family import Config, LoadOptions, Model
 from .openvla_config import PolicyConfig, read_config, read_visual_tokens
 
 MODEL_TYPES = ("openvla", "prismatic")
+PARTS = ("language_model.", "vision_backbone.", "projector.")
 LAYER = re.compile(r"language_model\.model\.layers\.(\d+)\.")
 
 
@@ -148,6 +150,12 @@ def _shaped(config: PolicyConfig, stored: StoredTensors) -> tuple[Network, set[s
 
 
 def _check_decoder(llama: LlamaConfig, stored: StoredTensors) -> None:
+    if not any(name.startswith(PARTS) for name in stored.shapes):
+        first = plain(next(iter(stored.shapes), "none at all"))
+        raise CheckpointError(
+            f"the tensors of the folder have other names than OpenVLA's ({first}, ...): expected {', '.join(PARTS)} at "
+            "their beginning; save the state_dict of the model itself, not of what wraps it"
+        )
     layers = {int(found[1]) for name in stored.shapes if (found := LAYER.match(name))}
     if layers != set(range(llama.num_hidden_layers)):
         raise CheckpointError(

@@ -11,18 +11,18 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import CheckpointError, incomplete
-from ..files import MB, find_file, listed, one_line, plain, read_json, shown
+from ..files import INDEX, MB, SINGLE, find_file, listed, one_line, plain, read_json, shown
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
 MOST_HEADER = 16 * MB  # a 7B's takes 0.2
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-WRAPPERS = {  # what stands before every name -> where it comes from; the names behind it are the model's own
-    "module.": "DistributedDataParallel",
-    "_orig_mod.": "torch.compile",
-    "base_model.model.": "an adapter's model",
+WRAPPERS = {  # parts of names that no model has of its own -> who puts them there
+    "module": "DistributedDataParallel",
+    "_orig_mod": "torch.compile",
+    "_fsdp_wrapped_module": "FSDP",
+    "_checkpoint_wrapped_module": "activation checkpointing",
 }
-WITHIN = "._orig_mod."  # of a part that was compiled by itself
+ADAPTER = "base_model.model."  # before the names of a model that once had an adapter
 ADAPTED = re.compile(r"lora_[AB]|lora_embedding|lora_magnitude|\.base_layer\.|modules_to_save|original_module")
 OLD_BUFFERS = re.compile(r"\.(rotary_emb\.(inv_freq|cos_cached|sin_cached)|position_ids)$")
 
@@ -30,7 +30,7 @@ OLD_BUFFERS = re.compile(r"\.(rotary_emb\.(inv_freq|cos_cached|sin_cached)|posit
 class StoredTensors:
     """The tensors of a folder's safetensors files: names and shapes at once, data on request.
 
-    Names are the model's own: what a wrapper put before all of them is left out. remarks: a line each about what was
+    Names are the model's own: what a wrapper put into them is left out. remarks: a line each about what was
     left aside. Raises CheckpointError.
     """
 
@@ -97,13 +97,12 @@ class StoredTensors:
                 f"{self._folder}: these are the weights of an adapter that is not merged ({listed(adapted[:2])}, ...): "
                 "merge it into its base (peft: merge_and_unload), save that, and name its folder"
             )
-        own = {name: name for name in self.shapes}  # in the file -> of the model
-        while found := next((w for w in WRAPPERS if own and all(n.startswith(w) for n in own.values())), None):
-            own = {stored: name[len(found) :] for stored, name in own.items()}
-            self.remarks.append(f"names begin with '{found}', of {WRAPPERS[found]}: left out")
-        if any(WITHIN in name for name in own.values()):
-            own = {stored: name.replace(WITHIN, ".") for stored, name in own.items()}
-            self.remarks.append(f"names have '{WITHIN[1:]}', of {WRAPPERS[WITHIN[1:]]}: left out")
+        own = {name: _own(name) for name in self.shapes}
+        parts = {part for name in self.shapes for part in name.split(".")}
+        found = [f"{part}. ({who})" for part, who in WRAPPERS.items() if part in parts]
+        found += [ADAPTER] if any(ADAPTER in name for name in self.shapes) else []
+        if found:
+            self.remarks.append(f"names of tensors have {', '.join(found)}: left out")
         if len(set(own.values())) < len(own):
             raise CheckpointError(f"{self._folder}: tensors have the same name but for what a wrapper added to some")
         self._stored = {name: stored for stored, name in own.items()}
@@ -161,6 +160,11 @@ class StoredTensors:
         else:
             line = f"values up to {float(stored.abs().max()):.3g} do not fit into {str(dtype).removeprefix('torch.')}"
         raise CheckpointError(f"{self._files[name]}: {plain(name)}: {line}")
+
+
+def _own(name: str) -> str:
+    """The model's own name of a tensor: without what wrappers put before it, or into it."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS).replace(ADAPTER, "")
 
 
 def is_finite(tensor: Tensor) -> bool:

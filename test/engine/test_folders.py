@@ -256,33 +256,6 @@ def test_a_header_of_absurd_size_is_refused_before_it_is_read(broken_folder: Pat
     assert "its header would take" in refusal(broken_folder)
 
 
-@pytest.mark.parametrize(
-    ("statistics", "said"),
-    [
-        ([1, 2], "holds no JSON object"),
-        ({"action": {"q01": [0.0] * 7, "q99": [1.0] * 7}, "num_transitions": 3}, "lacks the level of the data set"),
-        ({"arm": []}, "statistics of 'arm' lack action.q01 or action.q99"),
-        ({"arm": {"action": {"q01": [0.0] * 7}}}, "lack action.q01 or action.q99"),
-        ({"arm": {"action": {"q01": [-1e308] * 7, "q99": [1e308] * 7}}}, "are no ranges"),
-        ({"arm": {"action": {"q01": [math.nan] * 7, "q99": [1.0] * 7}}}, "are no ranges"),
-        ({"arm": {"action": {"q01": [0.5] * 7, "q99": [0.1] * 7}}}, "q01 must be at most q99"),
-        ({"arm": {"action": {"q01": ["0"] * 7, "q99": [1.0] * 7}}}, "expected a list of numbers"),
-        ({"arm": {"action": {"q01": [False] * 7, "q99": [1.0] * 7}}}, "expected a list of numbers"),
-        ({"arm": {"action": {"q01": [0.0] * 7, "q99": [1.0] * 7, "mask": [1] * 7}}}, "a list of true and false"),
-        ({"arm": {"action": {"q01": [0.0] * 8, "q99": [1.0] * 8}}}, "8 action dimensions: valid is 7"),
-        ({"a": {}, "b": {}}, "unnorm_key must be given: valid are a, b"),
-    ],
-)
-def test_statistics_that_are_none_are_explained(broken_folder: Path, statistics: Any, said: str) -> None:
-    (broken_folder / "dataset_statistics.json").write_text(json.dumps(statistics))
-    assert said in refusal(broken_folder)
-
-
-def test_statistics_in_the_configuration_that_are_none_are_explained(broken_folder: Path) -> None:
-    change_json(broken_folder / "config.json", lambda config: config.update(norm_stats=["bridge"]))
-    assert "norm_stats is ['bridge']: expected statistics by the name of a data set" in refusal(broken_folder)
-
-
 def test_what_a_folder_is_is_told_without_its_weights(broken_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored.StoredTensors, "stream", lambda *_: pytest.fail("weights are read"))
     told = find_family(broken_folder).describe(broken_folder)

@@ -39,9 +39,7 @@ def find_folder(checkpoint: str | Path, allow_download: bool = False) -> Path:
     if not allow_download:
         why = f"nothing of that name is in the hub's cache ({HF_HUB_CACHE})"
         if cached is not None:
-            why = (
-                f"its copy in the hub's cache ({cached}) is not whole: config.json, or some of the weights, are missing"
-            )
+            why = f"its copy in the hub's cache ({cached}) is not whole: configuration or weights are missing"
         raise CheckpointError(
             f"no folder {checkpoint} here, and {why}: name a folder, set allow_download to true, or bring it there "
             f"(hf download {repository}{at})"

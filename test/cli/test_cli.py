@@ -112,8 +112,8 @@ def incomplete(folder: Path) -> str:
     """What is said of an empty folder."""
     return (
         f"Error: config.json is missing in {folder}: expected all files of a checkpoint, as they were downloaded; name "
-        "the folder that has them, or download them again (hf download openvla/openvla-7b --local-dir "
-        f"{folder}, say)"
+        "the folder that has them, or download them again (hf download ORG/NAME --local-dir "
+        f"{folder})"
     )
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from vla_entropy_ros.engine import Policy
+from vla_entropy_ros.engine.families import find_family
+
 from .folders import change_json, refusal
 
 
@@ -37,3 +40,14 @@ def test_statistics_that_are_none_are_explained(broken_folder: Path, statistics:
 def test_statistics_in_the_configuration_that_are_none_are_explained(broken_folder: Path) -> None:
     change_json(broken_folder / "config.json", lambda config: config.update(norm_stats=["bridge"]))
     assert "norm_stats is ['bridge']: expected statistics by the name of a data set" in refusal(broken_folder)
+
+
+def test_a_data_set_that_cannot_be_used_does_not_stand_in_the_way_of_another(broken_folder: Path) -> None:
+    sound = {"action": {"q01": [0.0] * 7, "q99": [1.0] * 7}}
+    wide = {"action": {"q01": [0.0] * 14, "q99": [1.0] * 14}}
+    (broken_folder / "dataset_statistics.json").write_text(json.dumps({"arm": sound, "aloha": wide}))
+    told = find_family(broken_folder).describe(broken_folder)
+    assert (told.refused, list(told.action_ranges)) == ([], ["arm"])
+    assert "statistics of 'aloha' describe 14 action dimensions" in told.remarks[0]
+    Policy.load(broken_folder, unnorm_key="arm")
+    assert "'aloha' describe 14" in refusal(broken_folder, unnorm_key="aloha")

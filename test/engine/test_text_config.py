@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from vla_entropy_ros.engine import Policy
+from vla_entropy_ros.engine.families.openvla_config import read_config
 from vla_entropy_ros.engine.model.text_config import read_text_config
 
 from .folders import change_config, change_tensors, change_text, refusal
@@ -121,19 +123,23 @@ def test_a_tied_head_is_the_embedding(broken_folder: Path) -> None:
     assert bool((Policy.load(broken_folder).outputs(PICTURE, (4, 5, 6)) == wanted).all())
 
 
-def test_a_head_beside_a_tied_one_is_not_used(broken_folder: Path) -> None:
-    """As transformers does: the stored head is overwritten by the embedding."""
+def test_a_head_beside_a_tied_one_must_be_the_embedding(broken_folder: Path) -> None:
     change_text(broken_folder, tie_word_embeddings=True)
-    stored = Policy.load(broken_folder)
-    change_tensors(broken_folder, lambda tensors: tensors.pop(TIED[1]))
-    plain = Policy.load(broken_folder)
-    assert bool((stored.outputs(PICTURE, (4, 5, 6)) == plain.outputs(PICTURE, (4, 5, 6))).all())
+    assert "lm_head.weight is not the embedding, though text_config ties them" in refusal(broken_folder)
+    change_tensors(broken_folder, lambda tensors: tensors.update({TIED[1]: tensors[TIED[0]].clone()}))
+    Policy.load(broken_folder)
+
+
+def test_whether_a_head_is_tied_stands_in_the_text_config_alone(broken_folder: Path) -> None:
+    """As in OpenVLA; a full dump of its configuration has the key at its top, too, and it means nothing."""
+    wanted = Policy.load(broken_folder).outputs(PICTURE, (4, 5, 6))
+    change_config(broken_folder, tie_word_embeddings=True)
+    assert bool((Policy.load(broken_folder).outputs(PICTURE, (4, 5, 6)) == wanted).all())
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"tie_word_embeddings": True}, "tie_word_embeddings True: valid is what text_config has"),
         ({"arch_specifier": "no-align+fused-gelu-mlp"}, "valid is one that ends in gelu-mlp"),
         ({"arch_specifier": "no-align+linear"}, "arch_specifier 'no-align+linear'"),
         ({"use_fused_vision_backbone": True}, "use_fused_vision_backbone True: valid is False"),
@@ -154,6 +160,23 @@ def test_what_the_policy_as_a_whole_would_compute_otherwise_is_refused(
 ) -> None:
     change_config(broken_folder, **values)
     assert said in refusal(broken_folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "vicuna"),
+    [
+        ("openvla-v01-7b", True),
+        ("models--openvla--openvla-v01-7b/snapshots/0123", True),
+        ("openvla-v01-study/mine", False),
+        ("openvla-7b", False),
+    ],
+)
+def test_the_prompt_of_openvla_v01_goes_by_the_name_of_the_folder(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, vicuna: bool
+) -> None:
+    folder = shutil.copytree(small_folder, tmp_path / place)
+    monkeypatch.chdir(folder)
+    assert read_config(folder).vicuna_prompt == read_config(Path()).vicuna_prompt == vicuna
 
 
 def test_a_single_tower_has_one_size_as_openvla_writes_it(broken_folder: Path) -> None:

@@ -17,7 +17,7 @@ def incomplete(said: str, folder: Path) -> CheckpointError:
     """The error for a `folder` that lacks what `said` names, with what helps."""
     return CheckpointError(
         f"{said}: expected all files of a checkpoint, as they were downloaded; name the folder that has them, or "
-        f"download them again (hf download openvla/openvla-7b --local-dir {folder}, say)"
+        f"download them again (hf download ORG/NAME --local-dir {folder})"
     )
 
 

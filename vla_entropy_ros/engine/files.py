@@ -10,7 +10,7 @@ from typing import Any
 from .errors import CheckpointError, incomplete
 
 MB = 1_000_000
-MOST_JSON = 8 * MB  # config.json of openvla-7b with the statistics of 27 data sets takes 0.2 MB
+MOST_JSON = 2 * MB  # config.json of openvla-7b with the statistics of 27 data sets takes 0.2 MB
 LISTED = 20  # names in one message; more would bury the cause
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # all weights, or which file has which
 POINTER = b"version https://git-lfs"

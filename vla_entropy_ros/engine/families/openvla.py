@@ -109,10 +109,14 @@ def _describe_config(told: Description, config: PolicyConfig, folder: Path) -> N
     }
     with told.attempt():
         config.prompter(None, folder)
+    unusable = []
     for key in config.norm_stats or [None]:
-        with told.attempt():
+        try:
             space = ActionSpace(config.action_vocabulary, config.norm_stats, key)
             told.action_ranges[space.key] = space.range
+        except CheckpointError as error:
+            unusable.append(str(error))
+    (told.remarks if told.action_ranges else told.refused).extend(unusable)
     with told.attempt():
         stored = StoredTensors(folder)
         told.remarks += stored.remarks

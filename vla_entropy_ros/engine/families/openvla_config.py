@@ -78,8 +78,6 @@ def read_config(folder: Path) -> PolicyConfig:
     raw = read_json(folder / CONFIG)
     llama, ends, remarks = read_text_config(folder)
     text = raw["text_config"]
-    if raw.get("tie_word_embeddings") not in (None, False, llama.tied):
-        raise _wrong("tie_word_embeddings", raw["tie_word_embeddings"], "is what text_config has, where it counts")
     kinds = find_backbone(raw.get("vision_backbone_id"))
     _check_alike(raw, kinds)
     padding = raw.get("pad_to_multiple_of", 64)
@@ -99,7 +97,7 @@ def read_config(folder: Path) -> PolicyConfig:
         action_vocabulary=llama.vocab_size - padding,
         bos_id=bos,
         ends=ends,
-        vicuna_prompt=backbone.startswith("vicuna") or "openvla-v01" in str(folder),  # in a cache, above the snapshot
+        vicuna_prompt=backbone.startswith("vicuna") or _is_called_v01(folder),
         norm_stats=_statistics(folder, raw.get("norm_stats")),
         described_tower=raw.get("vision_config"),
         cameras=_cameras(raw.get("num_images_in_input", 1)),
@@ -116,6 +114,13 @@ def read_visual_tokens(folder: Path) -> int:
 
 def _tokens(image_size: int, cameras: int) -> int:
     return cameras * (image_size // PATCH) ** 2
+
+
+def _is_called_v01(folder: Path) -> bool:
+    """Whether the folder, or the repository in the hub's cache that it is a snapshot of, is called openvla-v01."""
+    path = folder.resolve()
+    repository = path.parent.parent.name.rpartition("--")[2] if path.parent.name == "snapshots" else ""
+    return any(name.startswith("openvla-v01") for name in (path.name, repository))
 
 
 def _wrong(name: str, value: Any, valid: str) -> CheckpointError:

@@ -35,7 +35,8 @@ OTHERS = (
         "its actions come from these parts (chunks by regression or diffusion), not from the tokens that a plain "
         "OpenVLA gives: this family is not supported yet, and the folder must not run as a plain OpenVLA",
     ),
-    Other("an adapter (LoRA)", ("adapter_config.json", "adapter_model.*", "lora_adapter/*"), MERGE),
+    Other("an adapter (LoRA)", ("adapter_config.json", "adapter_model.*"), MERGE),
+    Other("an adapter (LoRA)", ("lora_adapter/*",), MERGE, beside=False),
     Other(
         "a sharded training state",
         ("*.distcp", "global_step*", "zero_to_fp32.py", "*_optim_states.pt"),
@@ -77,8 +78,13 @@ def check_names(where: str, names: Iterable[str]) -> None:
     for other in OTHERS:
         if whole and not other.beside:
             continue
-        if found := next((path for path in paths if any(path.match(pattern) for pattern in other.files)), None):
+        if found := next((path for path in paths if any(_matches(path, pattern) for pattern in other.files)), None):
             raise CheckpointError(f"{where} is {other.name} ({found}): {other.advice}")
+
+
+def _matches(path: PurePosixPath, pattern: str) -> bool:
+    """Whether the whole of `path` matches, as in `Path.glob`; `match` alone looks at its end."""
+    return len(path.parts) == len(PurePosixPath(pattern).parts) and path.match(pattern)
 
 
 def lerobot_type(config: dict[str, Any]) -> str | None:

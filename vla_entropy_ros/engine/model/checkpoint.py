@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from ..device import Placement, check_memory
+from ..errors import CheckpointError
 from .llama import LlamaConfig
 from .quantise import Linear, is_quantised, quantise
 from .stored import StoredTensors
@@ -40,8 +42,14 @@ def fill(
         place(network, name, tensor, where.quantisation)
         progress(done, total)
     if llama.tied:
+        embedding = network.get_parameter(EMBEDDING)
+        for _, head in stored.stream([HEAD] if HEAD in stored.shapes else [], where.device, where.dtype):
+            if not torch.equal(head, embedding):
+                raise CheckpointError(
+                    f"{HEAD} is not the embedding, though text_config ties them: leave one of them out"
+                )
         path, _, leaf = HEAD.rpartition(".")
-        setattr(network.get_submodule(path), leaf, network.get_parameter(EMBEDDING))
+        setattr(network.get_submodule(path), leaf, embedding)
     network.eval()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 import resource
 import signal
 import subprocess
@@ -36,9 +37,10 @@ TAKEN = (
 GENERIC = "PreTrainedTokenizerFast"  # transformers' name for a tokenizer.json as it stands
 SENTENCEPIECE = "LlamaTokenizer"  # what reads a tokenizer.model that nothing else is said of
 MOST_ID = 2**20
-MOST = 32 * MB  # Llama's take 2 MB, those of the largest vocabularies 20
+MOST = 20 * MB  # Llama's take 2 MB, those of large vocabularies 10
 PATIENCE = 30.0  # seconds: many times what a busy machine needs
 MOST_CPU, MOST_MEMORY = 2, 600 * MB  # seconds of processor time and bytes that a folder may take, beyond the libraries
+ERROR = re.compile(r"\w+Error: ")
 PROBE = "In: What action should the robot take to pick up the 2 red cubes, slowly?\nOut:"
 START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main(sys.argv[2])"
 
@@ -105,7 +107,8 @@ def _apart(folder: Path) -> Reading:
     try:
         values = json.loads(done.stdout)
     except ValueError:
-        why = one_line(RuntimeError(done.stderr[-300:])) or f"status {done.returncode}"
+        last = next((line for line in reversed(done.stderr.splitlines()) if ERROR.match(line)), "")
+        why = last or f"status {done.returncode}: damaged, or more than {MOST_MEMORY / MB:.0f} MB are needed"
         raise CheckpointError(f"{folder}: its configuration and tokenizer cannot be read: {why}") from None
     return Reading(**{**values, "keys": tuple(values["keys"])})
 

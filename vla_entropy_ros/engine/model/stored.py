@@ -14,7 +14,7 @@ from ..errors import CheckpointError, incomplete
 from ..files import INDEX, MB, SINGLE, find_file, listed, one_line, plain, read_json, shown
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-MOST_HEADER = 16 * MB  # a 7B's takes 0.2
+MOST_HEADER = 2 * MB  # a 7B's takes 0.2
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 WRAPPERS = {  # parts of names that no model has of its own -> who puts them there
     "module": "DistributedDataParallel",

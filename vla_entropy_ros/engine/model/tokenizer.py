@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ..errors import CheckpointError, ObservationError
-from ..files import one_line, read_json, shown
+from ..files import listed, one_line, read_json, shown
 from .reading import BESIDE, GENERIC, PROBE, TOKENIZERS, read
 
 
@@ -96,9 +96,16 @@ def _plain(tokenizer: Any) -> Any:
 
 def _compare(loaded: Any, plain: Any, folder: Path) -> None:
     """Raise CheckpointError if the class that tokenizer_config.json names reads tokenizer.json otherwise."""
+    if more := sorted(_words(loaded) - _words(plain)):
+        raise CheckpointError(f"{folder}: the files beside {TOKENIZERS[0]} add words that it lacks: {listed(more)}")
     if loaded.encode(PROBE).ids != plain.encode(PROBE).ids:
         kind = shown(read_json(folder / BESIDE[0]).get("tokenizer_class"))
         raise CheckpointError(
             f"{folder}: {BESIDE[0]} names the class {kind}, which reads {TOKENIZERS[0]} otherwise than it "
             f"stands there: expected {GENERIC}, or the file that belongs to that class"
         )
+
+
+def _words(tokenizer: Any) -> set[str]:
+    """Added tokens that are looked for in a text: those that control nothing."""
+    return {added.content for added in tokenizer.get_added_tokens_decoder().values() if not added.special}

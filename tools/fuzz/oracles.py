@@ -30,7 +30,7 @@ ONLY: dict[str, tuple[Any, ...]] = {
     "image_resize_strategy": ("resize-naive",),
     "n_action_bins": (256,),
     "arch_specifier": ("no-align+gelu-mlp", "no-align+fused-gelu-mlp", "gelu-mlp", "fused-gelu-mlp"),
-    "model_type": ("openvla", "prismatic"),
+    "model_type": ("openvla", "prismatic", None),
     "use_proprio": (False,),
     "use_l1_regression": (False,),
 }

@@ -144,3 +144,7 @@ def test_a_bag_without_a_camera_lists_what_it_has(tmp_path: Path) -> None:
         bag.add("/instruction", 1, bag.types.types[STRING](data="wait"))
     with pytest.raises(BagError, match="0 image topics: choose one with --topic; valid are none"):
         Bag(tmp_path / "bag")
+
+
+def test_what_a_damaged_file_calls_things_is_printable() -> None:
+    assert str(BagError("topic '/in\x1b[2J\n' of\ttype \x00")) == "topic '/in\\x1b[2J\\n' of\\ttype \\x00"

@@ -10,9 +10,9 @@ from .control import limits_of
 from .control.saturation import excess
 from .engine import EngineError, Policy
 from .engine.families import Description, find_family
+from .engine.files import MB
 from .settings import default_settings
 
-MB = 1e6
 UNITS = {**dict.fromkeys(("x", "y", "z"), "m"), **dict.fromkeys(("roll", "pitch", "yaw"), "rad")}
 
 

@@ -24,7 +24,7 @@ TIED = ("language_model.model.embed_tokens.weight", "language_model.lm_head.weig
 def read(folder: Path, text: dict[str, Any]) -> Any:
     """What is read of a folder with that text_config."""
     (folder / "config.json").write_text(json.dumps({"text_config": text}))
-    return read_text_config(folder)
+    return read_text_config(folder, text)
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,15 @@ def test_an_uncertain_policy_orders_a_stop(robot: Robot) -> None:
     robot.tick()
 
 
+def after_losses(robot: Robot) -> DiagnosticStatus:
+    """What is reported when three of four images were lost."""
+    assert robot.stage.set_parameter("policy", "warn.silence", 60.0).successful
+    robot.tick()
+    robot.inference.intake.miss(3)
+    robot.node._diagnostics.publish()
+    return robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
+
+
 @pytest.mark.parametrize(
     ("profile", "said"), [("", "set FASTDDS_DEFAULT_PROFILES_FILE"), ("mine.xml", "is FASTDDS_DEF")]
 )
@@ -213,11 +222,7 @@ def test_lost_images_are_counted_and_the_profile_is_named(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, profile: str, said: str
 ) -> None:
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", profile)
-    assert robot.stage.set_parameter("policy", "warn.silence", 60.0).successful
-    robot.tick()
-    robot.inference.intake.miss(3)
-    robot.node._diagnostics.publish()
-    status = robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
+    status = after_losses(robot)
     assert "75% of the images lost in transport" in status.message
     assert said in status.message
     assert robot.stage.set_parameter("policy", "warn.loss", 0.9).successful
@@ -228,11 +233,7 @@ def test_lost_images_are_counted_and_the_profile_is_named(
 def test_without_fast_dds_its_profile_is_no_advice(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
     other = "vla_entropy_ros.nodes.policy.reports.get_rmw_implementation_identifier"
     monkeypatch.setattr(other, lambda: "rmw_cyclonedds_cpp")
-    assert robot.stage.set_parameter("policy", "warn.silence", 60.0).successful
-    robot.tick()
-    robot.inference.intake.miss(3)
-    robot.node._diagnostics.publish()
-    status = robot.stage.diagnostic("policy: observation", lambda status: status.level == WARN)
+    status = after_losses(robot)
     assert "rmw_cyclonedds_cpp may need larger buffers" in status.message
     assert "FASTDDS" not in status.message
 

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from . import known
-from .raw import spoil_bytes, spoil_file
+from .raw import spoil_raw
 from .trees import Raw, Twice, dump, spoil_tree
 
 CONFIG, STATISTICS, TOKENIZER = "config.json", "dataset_statistics.json", "tokenizer.json"
@@ -37,21 +37,12 @@ TYPES = (
     "F4",
 )
 METADATA: tuple[Any, ...] = ({"format": "tf"}, {"format": 5}, [], "x", {"x": "y" * 10**6}, {"a": {"b": "c"}})
-WHOLE = ((0.1, spoil_file), (0.25, spoil_bytes))  # what is done to any file, with its share
-
-
-def _anyhow(file: Path, random: Random) -> str | None:
-    """Spoil the file without regard to what it holds; None: leave that to who knows."""
-    draw = random.random()
-    for share, spoil in WHOLE:
-        if draw < share:
-            return f"{file.name}: {spoil(file, random)}"
-    return None
+PLACES, BOTH = 0.1, 0.25  # shares of files that are spoiled without regard to what they hold
 
 
 def spoil_json(file: Path, random: Random, entries: known.Known) -> str:
     """Spoil a JSON file."""
-    if (said := _anyhow(file, random)) is not None:
+    if (said := spoil_raw(file, random, PLACES, BOTH)) is not None:
         return said
     tree = json.loads(file.read_text(encoding="utf-8"))
     said = "; ".join(spoil_tree(tree, random, entries) for _ in range(random.choice((1, 1, 1, 1, 2))))
@@ -98,7 +89,7 @@ def _one(values: list[Any], place: int, random: Random) -> str:
 def spoil_weights(folder: Path, random: Random) -> str:
     """Spoil a safetensors file: its header, or its bytes."""
     file = random.choice(sorted(folder.glob("*.safetensors")))
-    if (said := _anyhow(file, random)) is not None:
+    if (said := spoil_raw(file, random, PLACES, BOTH)) is not None:
         return said
     content = file.read_bytes()
     (size,) = struct.unpack("<Q", content[:8])

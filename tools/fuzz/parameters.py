@@ -21,7 +21,7 @@ from vla_entropy_ros.nodes.policy.node import PolicyNode
 from vla_entropy_ros.nodes.policy.settings import POLICY_SETTINGS
 from vla_entropy_ros.settings import Setting, all_default_settings
 
-from .raw import spoil_bytes, spoil_file
+from .raw import spoil_raw
 from .trees import Known, Raw, dump, spoil_tree
 
 FILE = "given.yaml"
@@ -85,11 +85,9 @@ class Started:
 
 def spoil(folder: Path, random: Random) -> str:
     """Spoil the parameter file."""
-    file, draw = folder / FILE, random.random()
-    if draw < 0.05:
-        return f"{FILE}: {spoil_file(file, random)}"
-    if draw < 0.2:
-        return f"{FILE}: {spoil_bytes(file, random)}"
+    file = folder / FILE
+    if (said := spoil_raw(file, random, 0.05, 0.2)) is not None:
+        return said
     tree = yaml.safe_load(file.read_text(encoding="utf-8"))
     said = spoil_tree(tree, random, KNOWN) if random.random() < 0.6 else _value(tree, random)
     file.write_text(dump(tree) + "\n", encoding="utf-8", errors="surrogatepass")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -16,6 +17,14 @@ def spoil_bytes(file: Path, random: Random) -> str:
     text = random.choice(CHANGES)(content, random)
     file.write_bytes(content)
     return text
+
+
+def spoil_raw(file: Path, random: Random, places: float, both: float) -> str | None:
+    """Spoil a file without regard to what it holds: its place up to that share of draws, its bytes up to `both`."""
+    draw = random.random()
+    if draw < places:
+        return f"{file.name}: {spoil_file(file, random)}"
+    return f"{file.name}: {spoil_bytes(file, random)}" if draw < both else None
 
 
 def spoil_file(file: Path, random: Random) -> str:
@@ -90,22 +99,16 @@ def _folder(file: Path) -> str:
     return "a folder"
 
 
-def _dangling(file: Path) -> str:
+def _link(file: Path, to: str, said: str) -> str:
     file.unlink()
-    file.symlink_to("../../blobs/0123456789abcdef")
-    return "a link to nothing"
+    file.symlink_to(to or file.name)
+    return f"a link to {said}"
 
 
-def _circle(file: Path) -> str:
-    file.unlink()
-    file.symlink_to(file.name)
-    return "a link to itself"
-
-
-def _endless(file: Path) -> str:
-    file.unlink()
-    file.symlink_to("/dev/zero")
-    return "a link to /dev/zero"
+LINKS = tuple(
+    partial(_link, to=to, said=said)
+    for to, said in (("../../blobs/0123456789abcdef", "nothing"), ("", "itself"), ("/dev/zero", "/dev/zero"))
+)
 
 
 def _pipe(file: Path) -> str:
@@ -119,4 +122,4 @@ def _sparse(file: Path) -> str:
     return f"{SPARSE} bytes long, zeros behind its content"
 
 
-PLACES: tuple[Callable[[Path], str], ...] = (_gone, _folder, _dangling, _circle, _endless, _pipe, _sparse)
+PLACES: tuple[Callable[[Path], str], ...] = (_gone, _folder, *LINKS, _pipe, _sparse)

@@ -14,7 +14,7 @@ import yaml
 from vla_entropy_ros.bags.bag import Bag
 from vla_entropy_ros.images import ImageError
 
-from .raw import spoil_bytes, spoil_file
+from .raw import spoil_raw
 from .subjects import CHUNK, CHUNK_CRC, records
 from .trees import Known, dump, spoil_tree
 
@@ -76,11 +76,9 @@ def judge(folder: Path, read: Read, reference: Read, said: str) -> Iterator[str]
 
 def spoil_metadata(folder: Path, random: Random) -> str:
     """Spoil metadata.yaml."""
-    file, draw = folder / METADATA, random.random()
-    if draw < 0.1:
-        return f"{METADATA}: {spoil_file(file, random)}"
-    if draw < 0.35:
-        return f"{METADATA}: {spoil_bytes(file, random)}"
+    file = folder / METADATA
+    if (said := spoil_raw(file, random, 0.1, 0.35)) is not None:
+        return said
     tree = yaml.safe_load(file.read_text(encoding="utf-8"))
     said = spoil_tree(tree, random, KNOWN)
     file.write_text(dump(tree), encoding="utf-8", errors="surrogatepass")
@@ -89,11 +87,9 @@ def spoil_metadata(folder: Path, random: Random) -> str:
 
 def spoil_mcap(folder: Path, random: Random) -> str:
     """Spoil the mcap file: bytes, records, or what lies in its chunk."""
-    file, draw = folder / MCAP, random.random()
-    if draw < 0.08:
-        return f"{MCAP}: {spoil_file(file, random)}"
-    if draw < 0.35:
-        return f"{MCAP}: {spoil_bytes(file, random)}"
+    file = folder / MCAP
+    if (said := spoil_raw(file, random, 0.08, 0.35)) is not None:
+        return said
     content = bytearray(file.read_bytes())
     said = random.choice(RECORDS)(content, random)
     file.write_bytes(content)

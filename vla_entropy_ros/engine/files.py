@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import CheckpointError, incomplete
+from .errors import CheckpointError, EngineError, incomplete
 
 MB = 1_000_000
 MOST_JSON = 2 * MB  # config.json of openvla-7b with the statistics of 27 data sets takes 0.2 MB
@@ -57,6 +58,17 @@ def one_line(error: BaseException, most: int = 300) -> str:
     """What an error says, in one line of about `most` characters."""
     said = " ".join(str(error).split())
     return said if len(said) <= most else said[:most] + " ..."
+
+
+@contextmanager
+def library_errors(make: Callable[[str], EngineError]) -> Iterator[None]:
+    """Raise `make` of one line for whatever a library raises inside; a panic of tokenizers is no Exception."""
+    try:
+        yield
+    except (EngineError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is
+        raise make(one_line(error) or type(error).__name__) from None
 
 
 def shown(value: Any, most: int = 60) -> str:

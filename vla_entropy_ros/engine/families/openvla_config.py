@@ -76,7 +76,7 @@ class PolicyConfig:
 def read_config(folder: Path) -> PolicyConfig:
     """Read the configuration of a checkpoint folder; raises CheckpointError."""
     raw = read_json(folder / CONFIG)
-    llama, ends, remarks = read_text_config(folder)
+    llama, ends, remarks = read_text_config(folder, raw.get("text_config"))
     text = raw["text_config"]
     kinds = find_backbone(raw.get("vision_backbone_id"))
     _check_alike(raw, kinds)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import CheckpointError, incomplete
-from ..files import MB, find_file, one_line, read_json, shown
+from ..files import MB, find_file, library_errors, one_line, read_json, shown
 
 T = TypeVar("T")
 
@@ -144,13 +144,10 @@ def here(folder: Path) -> Reading:
 def _tried(part: Callable[[], T], otherwise: str) -> tuple[T | None, str]:
     """What `part` gives, or why it gives nothing, in one line."""
     try:
-        return part(), ""
+        with library_errors(lambda line: CheckpointError(f"{otherwise}: {line}")):
+            return part(), ""
     except CheckpointError as error:
         return None, str(error)
-    except BaseException as error:
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise
-        return None, f"{otherwise}: {one_line(error) or type(error).__name__}"
 
 
 def _text(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from ..files import plain, read_json, shown
+from ..files import plain, shown
 from .llama import LlamaConfig
-from .reading import CONFIG, read
+from .reading import read
 
 WHERE = "config.json: text_config"
 MOST = 2**20  # of any size; the vocabularies of known models end at 2^18
@@ -57,13 +57,12 @@ ONE_WAY: dict[str, tuple[Any, ...]] = {
 }
 
 
-def read_text_config(folder: Path) -> tuple[LlamaConfig, tuple[int, ...], list[str]]:
-    """Shape of the decoder, ids that end a text, and remarks, of the `text_config` in a folder's config.json.
+def read_text_config(folder: Path, text: Any) -> tuple[LlamaConfig, tuple[int, ...], list[str]]:
+    """Shape of the decoder, ids that end a text, and remarks, of `text`, the text_config in a folder's config.json.
 
     Defaults and both spellings of RoPE are transformers' (`transformers.LlamaConfig`). Raises CheckpointError for what
     would compute other numbers than that library does, by its name.
     """
-    text = read_json(folder / CONFIG).get("text_config")
     if not isinstance(text, dict):
         raise CheckpointError(f"{WHERE} is missing: not a checkpoint in the OpenVLA layout")
     if text.get("model_type", "llama") != "llama":

@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ..errors import CheckpointError, ObservationError
-from ..files import listed, one_line, read_json, shown
+from ..files import library_errors, listed, read_json, shown
 from .reading import BESIDE, GENERIC, PROBE, TOKENIZERS, read
 
 
@@ -38,12 +38,8 @@ class FolderTokenizer:
 
         Raises ObservationError.
         """
-        try:
+        with library_errors(lambda line: ObservationError(f"the tokenizer cannot read the instruction: {line}")):
             encoded = self._tokenizer.encode(text)
-        except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-            raise ObservationError(f"the tokenizer cannot read the instruction: {one_line(error)}") from None
         parts = zip(encoded.ids, encoded.offsets, encoded.special_tokens_mask, strict=True)
         words = [(token, text[start:end]) for token, (start, end), special in parts if not special]
         unknown = [word for token, word in words if token == self._unknown]
@@ -73,16 +69,10 @@ def _load(folder: Path) -> tuple[Any, str | None]:
     if reading.tokenizer_refused:
         raise CheckpointError(reading.tokenizer_refused)
     file = folder / TOKENIZERS[0]
-    try:
+    with library_errors(lambda line: CheckpointError(f"{folder} has no tokenizer that can be used: {line}")):
         loaded = _plain(Tokenizer.from_str(reading.tokenizer))
         if file.is_file():
             _compare(loaded, _plain(Tokenizer.from_file(str(file))), folder)
-    except CheckpointError:
-        raise
-    except BaseException as error:
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise
-        raise CheckpointError(f"{folder} has no tokenizer that can be used: {one_line(error)}") from None
     return loaded, reading.unknown
 
 

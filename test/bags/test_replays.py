@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -119,6 +121,17 @@ def test_a_replay_without_a_tick_fails_and_says_why(tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
     figures = json.loads(done.stdout)
     assert (figures["images"], figures["ticks"], sum_of(figures)) == (6, 0, 6)
+
+
+def test_a_replay_says_why_the_colours_may_be_others(tmp_path: Path) -> None:
+    _, grey = cv2.imencode(".jpg", np.full((56, 56), 99, np.uint8))
+    told = "yuv422_yuy2; jpeg compressed mono8"
+    folder = write_bag(tmp_path / "bag", STAMPS, [], image=grey.tobytes(), format_=told)
+    done = replay(folder)
+    assert done.exit_code == 0
+    lost = [line for line in done.stdout.splitlines() if "have lost their colours, the policy sees grey" in line]
+    assert len(lost) == 1
+    assert repr(told) in lost[0]
 
 
 def test_a_replay_without_an_image_fails_and_names_the_topic(tmp_path: Path) -> None:

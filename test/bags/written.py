@@ -26,11 +26,13 @@ def write_bag(
     clock: Callable[[float], float] = lambda time: time,
     camera: str = IMAGES,
     image: bytes = encode_jpeg(np.full((56, 56, 3), 99, np.uint8)),
+    format_: str = "jpeg",
 ) -> Path:
     """A bag of images at these times [s], recorded `delay` later; of joints and poses at times, each at a position.
 
     More positions at one time are those of joint1, joint2, ..., told by a driver each. asked: instructions at times;
-    clock: what stamps say at a time, both above 0.
+    clock: what stamps say at a time, both above 0. format_:
+    that of the images.
     """
     data = np.frombuffer(image, np.uint8)
     names = topics or (STATES,)
@@ -45,7 +47,7 @@ def write_bag(
             )
 
         for stamp in images:
-            bag.add(camera, round((stamp + delay) * 1e9), types[COMPRESSED](header(stamp), "jpeg", data))
+            bag.add(camera, round((stamp + delay) * 1e9), types[COMPRESSED](header(stamp), format_, data))
         for stamp, *positions in states:
             for joint, position in enumerate(positions, start=1):
                 told = [f"joint{joint}"], np.array([position]), np.zeros(0), np.zeros(0)

@@ -50,7 +50,7 @@ class Bag:
             self.state_topic = self._joints(state_topic)
         except BagError as error:
             self._storage.close()
-            raise BagError(f"{error}; {self._storage.damage}" if self._storage.damage else str(error)) from None
+            raise BagError(f"{self._storage.damage}; {error}" if self._storage.damage else str(error)) from None
         named = [name for name in self._of(POSE) if name.endswith("/current_pose")]
         self.pose_topic = min(named, key=lambda name: (len(name), name), default=None)
         self._asked = [name for name in self._of(STRING) if name.endswith("/instruction")]
@@ -140,7 +140,10 @@ class Bag:
     def _camera(self, topic: str | None) -> str:
         """Choose the asked or the only image topic."""
         cameras = self._of(RAW, COMPRESSED)
-        valid = ", ".join(cameras) or "none"
+        valid = ", ".join(cameras)
+        if not cameras:
+            others = ", ".join(sorted(self._kinds)) or "none"
+            raise BagError(f"the bag has no topic of images ({RAW}, {COMPRESSED}): its topics are {others}")
         if topic is None and len(cameras) != 1:
             raise BagError(f"the bag has {len(cameras)} image topics: choose one with --topic; valid are {valid}")
         chosen = cameras[0] if topic is None else _meant(topic, cameras, "/compressed")

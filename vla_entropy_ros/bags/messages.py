@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..control.pose import POSE_FIELDS, Pose, is_orientation
 from ..engine import State
-from ..images import decode
+from ..images import Picture, read
 from .clocks import restamp
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -88,9 +88,13 @@ class Frame(Recorded):
     instruction: str | None = None
     measured: tuple[Measured, ...] = ()
 
+    def picture(self) -> Picture:
+        """The image, and why its colours may be others than the camera's; raises ImageError."""
+        return read(self.message)
+
     def pixels(self) -> NDArray[np.uint8]:
         """RGB image [H, W, 3]; raises ImageError."""
-        return decode(self.message)
+        return self.picture().pixels
 
     def state(self, needed: Sequence[str] = ()) -> State | None:
         """All that was measured as one state, as old as its farthest part; None where the bag has nothing of it.

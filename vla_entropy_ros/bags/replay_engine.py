@@ -100,6 +100,7 @@ def replay_bag(bag: Bag, policy: Policy, instruction: str | None, period: float)
     pacer, steps, damage = Pacer(), [], None
     judged: Counter[Verdict] = Counter()
     refused: Counter[str] = Counter()
+    doubts: dict[str, None] = {}
     first = bag.instruction or "" if instruction is None else instruction
     followed = [first]
     try:
@@ -111,8 +112,9 @@ def replay_bag(bag: Bag, policy: Policy, instruction: str | None, period: float)
             asked = frame.instruction if instruction is None and frame.instruction is not None else first
             followed += [asked] if asked != followed[-1] else []
             try:
-                state = frame.state(policy.info.state_names)
-                result = policy.infer(Observation((frame.pixels(),), asked, frame.stamp, state))
+                state, picture = frame.state(policy.info.state_names), frame.picture()
+                doubts |= {picture.doubt: None} if picture.doubt else {}
+                result = policy.infer(Observation((picture.pixels,), asked, frame.stamp, state))
             except (ImageError, ObservationError, ActionError) as error:
                 refused[str(error)] += 1
                 continue
@@ -121,7 +123,7 @@ def replay_bag(bag: Bag, policy: Policy, instruction: str | None, period: float)
     except BagError as error:
         damage = str(error)
     early, late = judged[Verdict.EARLY], judged[Verdict.LATE]
-    names, notes = policy.info.action_names, bag.notes
+    names, notes = policy.info.action_names, [*bag.notes, *doubts]
     total = judged.total()
     return Replayed(bag.topic, first, total, steps, dict(refused), names, early, late, followed, notes, damage)
 

@@ -39,6 +39,9 @@ def test_a_name_means_the_copy_in_the_cache(cache: Path, small_folder: Path) -> 
     assert find_folder("robots/cube") == snapshot
     assert find_folder("robots/cube@main") == find_folder(f"robots/cube@{COMMIT}") == snapshot
     assert Policy.load("robots/cube").info.family == "openvla"
+    for address in ("hf://robots/cube", "https://huggingface.co/robots/cube", "https://huggingface.co/robots/cube/"):
+        assert find_folder(address) == snapshot
+    assert find_folder("https://huggingface.co/robots/cube/tree/main") == snapshot
     with pytest.raises(CheckpointError, match="hf download robots/cube --revision v2"):
         find_folder("robots/cube@v2")
 
@@ -56,7 +59,7 @@ def test_what_is_not_in_the_cache_is_not_fetched_unasked(cache: Path) -> None:
         Policy.load("robots/cube")
     said = str(caught.value)
     assert said.startswith("no folder robots/cube here, and nothing of that name is in the hub's cache (")
-    assert "set allow_download to true" in said
+    assert "with allow_download: true)" in said
     assert "\n" not in said
 
 
@@ -67,7 +70,7 @@ def test_a_copy_that_is_not_whole_is_finished_or_named(
     """As Ctrl-C during a download leaves it."""
     snapshot = store(cache, small_folder)
     (snapshot / missing).unlink()
-    with pytest.raises(CheckpointError, match=r"is not whole: .* or bring it there \(hf download robots/cube\)"):
+    with pytest.raises(CheckpointError, match=r"is not whole: .* or bring it there \(hf download robots/cube;"):
         find_folder("robots/cube")
     monkeypatch.setattr("vla_entropy_ros.engine.hub._download", lambda *_: small_folder)
     assert find_folder("robots/cube", allow_download=True) == small_folder

@@ -69,6 +69,15 @@ def test_a_grey_file_of_a_coloured_image_is_read_with_a_doubt(format_: str) -> N
     assert np.ptp(seen.pixels[16, 8]) == 0
 
 
+@pytest.mark.parametrize("target", ["", "bayer_rggb8"])
+def test_a_mosaic_in_a_png_is_developed(target: str) -> None:
+    mosaic = np.zeros((16, 16), np.uint8)
+    mosaic[::2, ::2] = 200  # red alone
+    seen = read(file(mosaic, "png", f"bayer_rggb8; png compressed {target}"))
+    assert seen.doubt is None
+    assert seen.pixels[8, 8].tolist() == [200, 0, 0]
+
+
 @pytest.mark.parametrize("format_", ["jpeg", "mono8; jpeg compressed mono8", "mono16; png compressed ", ""])
 def test_a_grey_camera_is_no_doubt(format_: str) -> None:
     assert read(file(PICTURE[..., 0], "jpg", format_)).doubt is None

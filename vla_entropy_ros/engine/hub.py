@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError
+from .families.others import check_names
 from .files import INDEX, SINGLE, one_line, read_json
 
-NAME = re.compile(r"(?P<repository>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w][\w./-]*))?", re.ASCII)
+NAME = re.compile(
+    r"(hf://|https://huggingface\.co/)?(?P<repository>[\w][\w.-]*/[\w][\w.-]*)"
+    r"((@|/tree/)(?P<revision>[\w][\w./-]*))?/?",
+    re.ASCII,
+)
 READ = ("*.json", "*.safetensors", "tokenizer.model")  # what a checkpoint is loaded from; no code, no pickles
 
 
 def find_folder(checkpoint: str | Path, allow_download: bool = False) -> Path:
     """The folder that `checkpoint` means: a path, or the copy of org/name or org/name@revision in the hub's cache.
 
+    The address of a repository (https://huggingface.co/org/name, hf://org/name) is its name.
     allow_download: bring it there where it is missing, with a progress bar. Raises CheckpointError.
     """
     path = Path(checkpoint).expanduser()
@@ -41,8 +47,8 @@ def find_folder(checkpoint: str | Path, allow_download: bool = False) -> Path:
         if cached is not None:
             why = f"its copy in the hub's cache ({cached}) is not whole: configuration or weights are missing"
         raise CheckpointError(
-            f"no folder {checkpoint} here, and {why}: name a folder, set allow_download to true, or bring it there "
-            f"(hf download {repository}{at})"
+            f"no folder {checkpoint} here, and {why}: name a folder, or bring it there (hf download "
+            f"{repository}{at}; the node does so itself with allow_download: true)"
         )
     return _download(repository, revision)
 
@@ -60,8 +66,6 @@ def is_whole(folder: Path) -> bool:
 def _download(repository: str, revision: str | None) -> Path:
     """Bring what is read of a repository into the cache; nothing where it is none that can be loaded."""
     from huggingface_hub import HfApi, snapshot_download
-
-    from .families.others import check_names  # with torch
 
     listed: dict[str, Any] = {"repo_id": repository, "revision": revision}
     try:

@@ -69,11 +69,11 @@ def _encoding(pixels: NDArray[Any], before: str, after: str) -> str:
     numbers, whatever they mean. That is so with all TIFF, and with PNG of one number per pixel.
     """
     codec, _, target = (part.strip() for part in after.partition("compressed"))
-    bits, own = DEPTHS[pixels.dtype.name], not target and codec in ("png", "tiff")
+    bits, exact = DEPTHS[pixels.dtype.name], codec in ("png", "tiff")
     if pixels.ndim == 2:
         whole = before in ENCODINGS and ENCODINGS[before].samples == 1 and before.endswith(str(bits))
-        return before if own and whole else f"mono{bits}"
-    return f"rgb{bits}" if own and codec == "tiff" and before.startswith("rgb") else f"bgr{bits}"
+        return before if exact and whole and known(target) in ("", before) else f"mono{bits}"
+    return f"rgb{bits}" if not target and codec == "tiff" and before.startswith("rgb") else f"bgr{bits}"
 
 
 def _doubt(format_: str, before: str, encoding: str) -> str | None:

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from vla_entropy_ros.engine.model.llama import LlamaConfig
-from vla_entropy_ros.engine.model.network import Network
-from vla_entropy_ros.engine.model.vision import TowerConfig
+from vla_entropy_ros.engine.model.shapes import LlamaConfig, TowerConfig, tensor_shapes
 
 WORDS = ("<unk>", "<s>", "</s>", "<pad>", "pick", "up", "the", "red", "green", "cube", "put", "it", "down")
 ACTIONS = 64  # first action id of the small checkpoint
@@ -68,7 +66,7 @@ def write_small(folder: Path, kv_heads: int = 2, layers: int = 2, seed: int = 5)
     folder.mkdir(parents=True, exist_ok=True)
     vision: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "stem_width": 4}
     llama = LlamaConfig(32, 48, layers, 4, kv_heads, vocab_size=ACTIONS + 256 + 64)
-    shapes = Network.shaped((TowerConfig(image_size=56, **vision),), llama).shapes
+    shapes = tensor_shapes((TowerConfig(image_size=56, **vision),), llama)
     weights = {name: weight(name, shape, seed, (ACTIONS, ACTIONS + 256)) for name, shape in shapes.items()}
     save_file(weights, folder / "model.safetensors")
     limits = [0.03] * 3 + [0.1] * 3

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .control import limits_of
-from .control.saturation import excess
-from .engine import EngineError, Policy
+from .engine import EngineError
 from .engine.families import Description, find_family
 from .engine.files import MB
 from .settings import default_settings
@@ -38,6 +36,8 @@ def describe(folder: Path, load: bool) -> dict[str, Any]:
 
 def _tried(folder: Path, told: Description) -> bool:
     """Whether the policy runs and looks at the image; what is wrong is added to `told`."""
+    from .engine import Policy  # with torch
+
     try:
         Policy.load(folder, unnorm_key=next(iter(told.action_ranges))).self_test()
     except EngineError as error:
@@ -47,6 +47,9 @@ def _tried(folder: Path, told: Description) -> bool:
 
 def _columns(told: Description, key: str) -> dict[str, Any]:
     """Ranges of a data set's actions, and what of them goes beyond the command node's default limits."""
+    from .control import limits_of  # with scipy: what is refused need not wait for it
+    from .control.saturation import excess
+
     low, high = told.action_ranges[key]
     wide = excess(low, high, told.action_names, limits_of(default_settings("command")))
     names = told.action_names
@@ -76,6 +79,8 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"REFUSED: {reason}"
     if told["looks_at_the_image"]:
         yield "a black and a white image give different outputs"
+    elif not told["refused"]:
+        yield "the weights themselves were not read: --load does, and tries whether the policy looks at the image"
 
 
 def _shown(value: Any) -> str:

@@ -23,6 +23,7 @@ from vla_entropy_ros.cli import main
 from vla_entropy_ros.cli.bench import bench as bench_command
 from vla_entropy_ros.engine import DeviceError, Policy, Timings
 from vla_entropy_ros.engine.device import Placement
+from vla_entropy_ros.engine.model import checkpoint
 from vla_entropy_ros.engine.model.network import Network
 from vla_entropy_ros.resources import default_checkpoint, share_path
 
@@ -146,7 +147,7 @@ def test_openvlas_shape_has_its_parameters_and_fits_its_memory(monkeypatch: pyte
         needed.append(need)
         raise DeviceError("too little")
 
-    monkeypatch.setattr(shapes, "check_memory", refuse)
+    monkeypatch.setattr(checkpoint, "check_memory", refuse)
     for quantisation in ("none", "int8"):
         with pytest.raises(DeviceError):
             random_policy(shape, Placement(CPU, torch.bfloat16, quantisation))

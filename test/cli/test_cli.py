@@ -102,7 +102,8 @@ def test_inspect_loads_the_weights_if_asked_to(tmp_path: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors["projector.fc2.bias"][0] = float("nan")
     save_file(tensors, folder / "model.safetensors")
-    assert call("inspect", "checkpoint", str(folder)).exit_code == 0
+    unread = call("inspect", "checkpoint", str(folder))
+    assert (unread.exit_code, "the weights themselves were not read: --load does" in unread.output) == (0, True)
     result = call("inspect", "checkpoint", str(folder), "--load")
     assert result.exit_code == 1
     assert "projector.fc2.bias: 1 of its 128 values are not finite" in result.output

@@ -126,6 +126,8 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 import torch
+from vla_entropy_ros.engine.device import Placement
+from vla_entropy_ros.engine.model.checkpoint import stream
 from vla_entropy_ros.engine.model.stored import StoredTensors
 
 def most():
@@ -133,7 +135,8 @@ def most():
 
 stored = StoredTensors(Path(sys.argv[1]))
 before = most()
-count = sum(tensor.numel() for _, tensor in stored.stream(stored.shapes, torch.device("cpu"), torch.bfloat16))
+where = Placement(torch.device("cpu"), torch.bfloat16)
+count = sum(tensor.numel() for _, tensor in stream(stored, stored.shapes, where))
 print(count, most() - before)
 """
 

@@ -7,8 +7,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vla_entropy_ros.engine.cost import decoder_flops, paper_macs, vision_flops
-from vla_entropy_ros.engine.model.llama import Llama, LlamaConfig
-from vla_entropy_ros.engine.model.vision import Projector, TowerConfig, VisionBackbone
+from vla_entropy_ros.engine.model.llama import Llama
+from vla_entropy_ros.engine.model.shapes import LlamaConfig, TowerConfig
+from vla_entropy_ros.engine.model.vision import Projector, VisionBackbone
 
 OPENVLA = LlamaConfig()  # Llama-2-7B
 ROWS = 284.525  # BOS, 256 visual tokens and the text, on average over the 40 instructions of LIBERO

@@ -39,7 +39,8 @@ from vla_entropy_ros.engine.decoding.decoder import Decoder
 from vla_entropy_ros.engine.decoding.kv_cache import KVCache
 from vla_entropy_ros.engine.decoding.runner import EagerRunner, Endpoints, Table
 from vla_entropy_ros.engine.decoding.sequence import Layout
-from vla_entropy_ros.engine.model.llama import Llama, LlamaConfig
+from vla_entropy_ros.engine.model.llama import Llama
+from vla_entropy_ros.engine.model.shapes import LlamaConfig
 from vla_entropy_ros.engine.tunables import MODES, Tunables
 
 COUNT, FIRST, VISUAL, TEXT = 7, 16, 5, 3

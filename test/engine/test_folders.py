@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from vla_entropy_ros.engine import CheckpointError, Policy
 from vla_entropy_ros.engine.families import find_family
-from vla_entropy_ros.engine.model import stored
+from vla_entropy_ros.engine.model import checkpoint
 
 from .folders import change_json, change_tensors, refusal
 from .test_text_config import PICTURE
@@ -259,7 +259,7 @@ def test_a_header_of_absurd_size_is_refused_before_it_is_read(broken_folder: Pat
 
 
 def test_what_a_folder_is_is_told_without_its_weights(broken_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored.StoredTensors, "stream", lambda *_: pytest.fail("weights are read"))
+    monkeypatch.setattr(checkpoint, "stream", lambda *_: pytest.fail("weights are read"))
     told = find_family(broken_folder).describe(broken_folder)
     assert told.refused == []
     assert told.memory["float32"] > told.memory["bfloat16"] > told.memory["int8, bfloat16"]

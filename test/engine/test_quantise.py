@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_entropy_ros.engine import DeviceError, Observation, Policy, device
-from vla_entropy_ros.engine.device import Placement, check_memory, find_dtype
-from vla_entropy_ros.engine.model.checkpoint import memory_needed
-from vla_entropy_ros.engine.model.llama import LlamaConfig
+from vla_entropy_ros.engine.device import check_memory, find_dtype
 from vla_entropy_ros.engine.model.quantise import Linear, check_quantisation, product, quantise, stack
+from vla_entropy_ros.engine.model.shapes import LlamaConfig, memory_needed
 from vla_entropy_ros.engine.tunables import Tunables
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -106,10 +105,9 @@ def test_too_little_memory_is_said_before_anything_is_loaded(
 
 def test_the_memory_needed_counts_weights_slots_and_work() -> None:
     shapes = {"language_model.model.layers.0.mlp.up_proj.weight": (11008, 4096), "projector.fc1.weight": (100, 100)}
-    cpu = torch.device("cpu")
-    needed = {q: memory_needed(shapes, LlamaConfig(), 1, Placement(cpu, torch.bfloat16, q)) for q in ("none", "int8")}
-    assert needed["none"] - needed["int8"] == 11008 * 4096
-    assert needed["none"] > 2 * (11008 * 4096 + 10_000) + 2 * 512 * 32 * 32 * 128 * 2
+    none, int8 = (memory_needed(shapes, LlamaConfig(), 1, 2, eight) for eight in (False, True))
+    assert none - int8 == 11008 * 4096
+    assert none > 2 * (11008 * 4096 + 10_000) + 2 * 512 * 32 * 32 * 128 * 2
 
 
 @pytest.mark.parametrize("quantisation", ["none", "int8"])

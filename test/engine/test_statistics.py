@@ -27,7 +27,7 @@ from .folders import change_json, refusal
         ({"arm": {"action": {"q01": [0.5] * 7, "q99": [0.1] * 7}}}, "q01 must be at most q99"),
         ({"arm": {"action": {"q01": ["0"] * 7, "q99": [1.0] * 7}}}, "expected a list of numbers"),
         ({"arm": {"action": {"q01": [False] * 7, "q99": [1.0] * 7}}}, "expected a list of numbers"),
-        ({"arm": {"action": {"q01": [0.0] * 7, "q99": [1.0] * 7, "mask": [1] * 7}}}, "a list of true and false"),
+        ({"arm": {"action": {"q01": [0.0] * 7, "q99": [1.0] * 7, "mask": [2] * 7}}}, "a list of true and false"),
         ({"arm": {"action": {"q01": [0.0] * 8, "q99": [1.0] * 8}}}, "8 action dimensions: valid is 7"),
         ({"a": {}, "b": {}}, "unnorm_key must be given: valid are a, b"),
     ],
@@ -35,6 +35,15 @@ from .folders import change_json, refusal
 def test_statistics_that_are_none_are_explained(broken_folder: Path, statistics: Any, said: str) -> None:
     (broken_folder / "dataset_statistics.json").write_text(json.dumps(statistics))
     assert said in refusal(broken_folder)
+
+
+def test_a_mask_of_ones_and_zeros_is_one_of_true_and_false(broken_folder: Path) -> None:
+    ranges: list[Any] = []
+    for mask in ([1] * 6 + [0], [True] * 6 + [False]):
+        action = {"q01": [-0.1] * 7, "q99": [0.1] * 7, "mask": mask}
+        (broken_folder / "dataset_statistics.json").write_text(json.dumps({"arm": {"action": action}}))
+        ranges.append(find_family(broken_folder).describe(broken_folder).action_ranges["arm"])
+    assert ranges[0] == ranges[1] == ((-0.1,) * 6 + (-1.0,), (0.1,) * 6 + (1.0,))
 
 
 def test_statistics_in_the_configuration_that_are_none_are_explained(broken_folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.engine.families.openvla_config import read_config
-from vla_entropy_ros.engine.model.text_config import read_text_config
+from vla_entropy_ros.engine.model.text_config import check_text_config, read_text_config
 
 from .folders import change_config, change_tensors, change_text, refusal
 
@@ -24,7 +24,7 @@ TIED = ("language_model.model.embed_tokens.weight", "language_model.lm_head.weig
 def read(folder: Path, text: dict[str, Any]) -> Any:
     """What is read of a folder with that text_config."""
     (folder / "config.json").write_text(json.dumps({"text_config": text}))
-    return read_text_config(folder, text)
+    return read_text_config(folder, check_text_config(text))
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,26 @@ def read(folder: Path, text: dict[str, Any]) -> Any:
         {"rope_parameters": {"rope_theta": 5e5}},
         {"rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}},
         {"rope_theta": 500000, "rope_scaling": {"type": "default"}},
+        {"rope_theta": 500000, "rope_scaling": {"type": "linear", "factor": 1.0}},
         {"rope_theta": 5e5, "rope_parameters": {"rope_theta": 5e5, "partial_rotary_factor": 1.0}},
     ],
 )
 def test_both_spellings_of_rope_mean_the_same(tmp_path: Path, text: dict[str, Any]) -> None:
     llama, _, remarks = read(tmp_path, text)
     assert (llama.rope_theta, remarks) == (5e5, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"num_hidden_layers": 2, "layer_types": ["full_attention"] * 2},
+        {"sliding_window": 4096, "use_sliding_window": False},
+        {"sliding_window": None, "attention_bias": False},
+    ],
+)
+def test_what_says_in_many_words_what_a_llama_does_is_taken(tmp_path: Path, text: dict[str, Any]) -> None:
+    llama, _, remarks = read(tmp_path, text)
+    assert (llama.num_hidden_layers, remarks) == (text.get("num_hidden_layers", 32), [])
 
 
 def test_another_base_of_rope_changes_the_logits(broken_folder: Path) -> None:
@@ -73,7 +87,9 @@ def test_what_a_configuration_leaves_out_is_llamas_default(tmp_path: Path) -> No
         ({"rope_theta": float("nan")}, "rope_theta nan"),
         ({"rope_theta": "1e4"}, "rope_theta '1e4'"),
         ({"sliding_window": 4096}, "sliding_window 4096 is not supported: valid is null"),
+        ({"sliding_window": 4096, "use_sliding_window": None}, "sliding_window 4096 is not supported"),
         ({"layer_types": ["sliding_attention"]}, "layer_types"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
         ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping 50.0"),
         ({"final_logit_softcapping": 30.0}, "final_logit_softcapping 30.0"),
         ({"logits_scaling": 8.0}, "logits_scaling 8.0"),

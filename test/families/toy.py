@@ -25,11 +25,12 @@ from vla_entropy_ros.engine.families.family import Config, LoadOptions, Model
 from vla_entropy_ros.engine.files import read_json
 from vla_entropy_ros.engine.model.backbones import SMALL
 from vla_entropy_ros.engine.model.checkpoint import fill
-from vla_entropy_ros.engine.model.llama import Llama, LlamaConfig
+from vla_entropy_ros.engine.model.llama import Llama
 from vla_entropy_ros.engine.model.preprocess import Preprocessor
 from vla_entropy_ros.engine.model.prompt import Prompter, Template
+from vla_entropy_ros.engine.model.shapes import LlamaConfig, TowerConfig
 from vla_entropy_ros.engine.model.stored import StoredTensors
-from vla_entropy_ros.engine.model.vision import Projector, TowerConfig, VisionBackbone
+from vla_entropy_ros.engine.model.vision import Projector, VisionBackbone
 from vla_entropy_ros.engine.tunables import Tunables
 
 STATE_NAMES = ("shoulder", "elbow", "finger")

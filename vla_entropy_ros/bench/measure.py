@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..engine import ActionError, Policy, Result
 from ..engine.actions.drafts import SOURCES
 from ..engine.cost import decoder_flops, paper_macs
-from ..engine.model.llama import LlamaConfig
+from ..engine.model.shapes import LlamaConfig
 from ..engine.policy import PROBE_IDS
 from ..engine.tunables import Tunables
 from ..evaluation.stages import TIMED

@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..engine.cost import decoder_flops, paper_macs, vision_flops
-from ..engine.model.llama import LlamaConfig
 from ..engine.model.network import Network
-from ..engine.model.vision import TowerConfig
+from ..engine.model.shapes import LlamaConfig, TowerConfig
 from .ticks import Sample, drafted, skipped
 
 LLAMA = LlamaConfig()  # Llama-2-7B

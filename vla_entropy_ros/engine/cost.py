@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .model.llama import LlamaConfig
-from .model.vision import TowerConfig
+from .model.shapes import LlamaConfig, TowerConfig
 
 
 def paper_macs(llama: LlamaConfig, rows: float) -> float:

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from .errors import DeviceError
+from .tunables import DTYPE_BYTES
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_BYTES}
 GB = 1e9
 BFLOAT16_FROM = (8, 0)  # compute capability: Ampere
 

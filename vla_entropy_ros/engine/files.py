@@ -16,6 +16,12 @@ LISTED = 20  # names in one message; more would bury the cause
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # all weights, or which file has which
 POINTER = b"version https://git-lfs"
 
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+
 
 def find_file(path: Path, most: int | None = None) -> Path:
     """Return `path` where it is a file that was downloaded whole, of `most` bytes at most; raises CheckpointError."""

@@ -21,8 +21,8 @@ from .decoding.runner import EagerRunner, Endpoints
 from .device import Placement, Stopwatch, find_device, find_dtype
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
+from .files import Progress, no_progress
 from .hub import find_folder
-from .model.checkpoint import Progress, no_progress
 from .model.prompt import Encoder, Prompt
 from .model.quantise import check_quantisation
 from .observation import NEW_EPISODE, Observation, State, check_observation, state_vector

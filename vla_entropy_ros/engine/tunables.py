@@ -13,6 +13,7 @@ BUDGETS = ("k1", "k2", "row_budget", "taper_rows")
 DEFAULT_TOKENS = 256  # visual tokens that the budgets of config/policy.yaml are for: OpenVLA's and the small policy's
 MOST_TOKENS = 2048  # 256 of each of eight cameras
 DRAFTS = ("off", "exact", "bounded", "anytime")
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a number
 QUANTISATIONS = ("none", "int8")
 MODES = ("full", "vla_cache", "visual_only", "attention_only", "static_union", "info_entropy")
 TOKENS = "policy.tokens"  # fact about the loaded policy, beside the values: action tokens of a tick
@@ -30,7 +31,7 @@ LOAD_SETTINGS: tuple[Setting, ...] = (
     Setting("allow_download", "bool", "download a checkpoint org/name that is not in the hub's local cache",
             read_only=True),
     Setting("device", "str", "cpu, cuda, cuda:<index>, or auto: cuda where there is one", read_only=True),
-    Setting("dtype", "str", "type of weights and activations", choices=("float32", "bfloat16", "float16"),
+    Setting("dtype", "str", "type of weights and activations", choices=tuple(DTYPE_BYTES),
             read_only=True),
     Setting("quantisation", "str", "the decoder's weights: none: as they are, int8: in 8 bits with a scale per output "
             "channel", choices=QUANTISATIONS, read_only=True),

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..construct import construct
-from ..engine.model.llama import Llama, LlamaConfig
-from ..engine.model.vision import Projector, TowerConfig, VisionBackbone
+from ..engine.model.llama import Llama
+from ..engine.model.shapes import LlamaConfig, TowerConfig
+from ..engine.model.vision import Projector, VisionBackbone
 from ..sim.environment import SIDES
 from ..sim.expert import PUSHED
 from ..sim.tasks import COLOURS, SKILLS, Goal

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from ...engine import Observation, Policy
 from ...engine.actions.tokens import ACTION_NAMES, BINS, ActionSpace
-from ...engine.device import Placement, check_memory
+from ...engine.device import Placement
 from ...engine.families import LoadOptions
-from ...engine.families.openvla import PolicyConfig, build, read_config
+from ...engine.families.openvla_config import PolicyConfig, read_config
+from ...engine.families.openvla_model import build
 from ...engine.model.backbones import find_backbone, tower_config
-from ...engine.model.checkpoint import memory_needed, place
-from ...engine.model.llama import LlamaConfig
+from ...engine.model.checkpoint import check_fits, place, wanted_shapes
 from ...engine.model.network import Network
 from ...engine.model.quantise import check_quantisation
-from ...engine.model.vision import TowerConfig
+from ...engine.model.shapes import LlamaConfig, TowerConfig
 from ...resources import default_checkpoint, share_path
 from ..openvla import LLAMA, ROWS, TOKENS, TOWERS
 
@@ -99,8 +99,8 @@ def _config(shape: Shape) -> PolicyConfig:
 
 def _network(shape: Shape, config: PolicyConfig, where: Placement) -> Network:
     network = Network.shaped(shape.towers, shape.llama)
-    shapes = network.shapes
-    check_memory(memory_needed(shapes, shape.llama, config.cameras, where), where.device)
+    shapes = wanted_shapes(network, shape.llama)
+    check_fits(shapes, shape.llama, config.cameras, where)
     random = torch.Generator(where.device).manual_seed(0)
     for name, size in shapes.items():
         place(network, name, _weight(name, size, config.action_vocabulary, random, where.dtype), where.quantisation)

@@ -14,7 +14,6 @@ from ..files import listed, plain, shown
 BINS = 256
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 EDGES = np.linspace(-1.0, 1.0, BINS)
-NUMBERS = (int, float)
 MOST_ACTION = 1000.0  # metres or radians in one action: what is larger is no statistics of a robot
 CENTRES = (EDGES[:-1] + EDGES[1:]) / 2  # [255]
 
@@ -58,17 +57,26 @@ class ActionSpace:
         return np.where(self._mask, 0.5 * (value + 1) * (self._q99 - self._q01) + self._q01, value)
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_switch(value: Any) -> bool:
+    """True and false, as 1 and 0 too: OpenVLA hands them to numpy.where."""
+    return type(value) in (bool, int) and value in (0, 1)
+
+
 def _ranges(name: str, statistics: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     key = plain(name)
     action = statistics.get("action") if isinstance(statistics, Mapping) else None
     if not isinstance(action, Mapping) or not {"q01", "q99"} <= set(action):
         raise CheckpointError(f"statistics of '{key}' lack action.q01 or action.q99")
     count = len(ACTION_NAMES)
-    kinds = {"q01": NUMBERS, "q99": NUMBERS, "mask": (bool,)}
-    for column_name, kind in kinds.items():
-        column = action.get(column_name, [True] * count)
-        if not isinstance(column, list) or any(type(value) not in kind for value in column):
-            what = "true and false" if kind == (bool,) else "numbers"
+    for column_name in ("q01", "q99", "mask"):
+        column, is_mask = action.get(column_name, [True] * count), column_name == "mask"
+        valid = _is_switch if is_mask else _is_number
+        if not isinstance(column, list) or not all(map(valid, column)):
+            what = "true and false" if is_mask else "numbers"
             raise CheckpointError(
                 f"statistics of '{key}': action.{column_name} {shown(column)}: expected a list of {what}"
             )

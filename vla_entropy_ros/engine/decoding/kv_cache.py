@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..model.llama import LlamaConfig
+from ..model.shapes import LlamaConfig
 
 ALIGNMENT = 8  # of the buffers' length: fast attention under a mask asks for it
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..actions.head import Head
-from ..decoding.runner import Network
 from ..decoding.sequence import Layout
-from ..device import Placement
-from ..model.checkpoint import Progress, no_progress
-from ..model.preprocess import Preprocessor
+from ..files import Progress, no_progress
 from ..model.prompt import Encoder, Prompt
 from .description import Description
+
+if TYPE_CHECKING:  # they bring torch, which takes seconds, and a folder may be refused before
+    from ..actions.head import Head
+    from ..decoding.runner import Network
+    from ..device import Placement
+    from ..model.preprocess import Preprocessor
 
 Config = Mapping[str, Any]
 

@@ -11,11 +11,10 @@ from ..actions.tokens import BINS
 from ..errors import CheckpointError
 from ..files import read_json, shown
 from ..model.backbones import TowerKind, find_backbone
-from ..model.llama import LlamaConfig
 from ..model.prompt import Encoder, Prompter, Template
 from ..model.reading import CONFIG
-from ..model.text_config import read_text_config
-from ..model.vision import PATCH
+from ..model.shapes import PATCH, LlamaConfig
+from ..model.text_config import check_text_config, read_text_config
 
 MAX_CAMERAS = 8
 MOST_PIXELS = 4096  # along a side of an image
@@ -76,10 +75,12 @@ class PolicyConfig:
 def read_config(folder: Path) -> PolicyConfig:
     """Read the configuration of a checkpoint folder; raises CheckpointError."""
     raw = read_json(folder / CONFIG)
-    llama, ends, remarks = read_text_config(folder, raw.get("text_config"))
-    text = raw["text_config"]
+    text = check_text_config(raw.get("text_config"))
     kinds = find_backbone(raw.get("vision_backbone_id"))
     _check_alike(raw, kinds)
+    image_size = _image_size(raw.get("image_sizes"), len(kinds))
+    cameras, norm_stats = _cameras(raw.get("num_images_in_input", 1)), _statistics(folder, raw.get("norm_stats"))
+    llama, ends, remarks = read_text_config(folder, text)  # last: takes over a second
     padding = raw.get("pad_to_multiple_of", 64)
     if type(padding) is not int or not 0 <= padding <= llama.vocab_size - BINS:
         raise CheckpointError(
@@ -92,15 +93,15 @@ def read_config(folder: Path) -> PolicyConfig:
     backbone = str(raw.get("llm_backbone_id", ""))
     return PolicyConfig(
         vision_backbone_id=raw["vision_backbone_id"],
-        image_size=_image_size(raw.get("image_sizes"), len(kinds)),
+        image_size=image_size,
         llama=llama,
         action_vocabulary=llama.vocab_size - padding,
         bos_id=bos,
         ends=ends,
         vicuna_prompt=backbone.startswith("vicuna") or _is_called_v01(folder),
-        norm_stats=_statistics(folder, raw.get("norm_stats")),
+        norm_stats=norm_stats,
         described_tower=raw.get("vision_config"),
-        cameras=_cameras(raw.get("num_images_in_input", 1)),
+        cameras=cameras,
         remarks=tuple(remarks),
     )
 

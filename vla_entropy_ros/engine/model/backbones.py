@@ -5,15 +5,12 @@ Sizes are read off the stored tensors; the table holds what they do not tell. To
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CheckpointError
 from ..files import shown
-from .vision import PATCH, TowerConfig
-
-Shapes = Mapping[str, tuple[int, ...]]
+from .shapes import PATCH, Shapes, TowerConfig
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,6 @@ BACKBONES: dict[str, tuple[TowerKind, ...]] = {
     "vla-entropy-vit": (SMALL,),
 }
 MOST = 2**16  # of any size of a tower
-TOWER_NAMES = ("featurizer", "fused_featurizer")
 
 
 def find_backbone(name: object) -> tuple[TowerKind, ...]:

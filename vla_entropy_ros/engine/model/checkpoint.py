@@ -1,27 +1,20 @@
-"""Stored tensors -> the weights of a network, and the memory they need."""
+"""Stored tensors -> the weights of a network."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..device import Placement, check_memory
 from ..errors import CheckpointError
-from .llama import LlamaConfig
-from .quantise import Linear, is_quantised, quantise
+from ..files import Progress, plain
+from .quantise import Linear, quantise
+from .shapes import EMBEDDING, HEAD, LlamaConfig, Shapes, is_quantised, memory_needed
 from .stored import StoredTensors
-
-WORKING = 4  # tensors of the largest size that a tick, a stacked layer and the libraries need besides
-EMBEDDING, HEAD = "language_model.model.embed_tokens.weight", "language_model.lm_head.weight"
-
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
-
-
-def no_progress(done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 def fill(
@@ -35,15 +28,15 @@ def fill(
     """
     wanted = wanted_shapes(network, llama)
     stored.check(wanted, unused | ({HEAD} if llama.tied else set()))
-    check_memory(memory_needed(wanted, llama, cameras, where), where.device)
+    check_fits(wanted, llama, cameras, where)
     done, total = 0, sum(math.prod(shape) for shape in wanted.values()) * where.dtype.itemsize
-    for name, tensor in stored.stream(wanted, where.device, where.dtype):
+    for name, tensor in stream(stored, wanted, where):
         done += tensor.nbytes
         place(network, name, tensor, where.quantisation)
         progress(done, total)
     if llama.tied:
         embedding = network.get_parameter(EMBEDDING)
-        for _, head in stored.stream([HEAD] if HEAD in stored.shapes else [], where.device, where.dtype):
+        for _, head in stream(stored, [HEAD] if HEAD in stored.shapes else [], where):
             if not torch.equal(head, embedding):
                 raise CheckpointError(
                     f"{HEAD} is not the embedding, though text_config ties them: leave one of them out"
@@ -51,6 +44,12 @@ def fill(
         path, _, leaf = HEAD.rpartition(".")
         setattr(network.get_submodule(path), leaf, embedding)
     network.eval()
+
+
+def check_fits(shapes: Shapes, llama: LlamaConfig, cameras: int, where: Placement) -> None:
+    """Raise DeviceError if weights of those shapes, and what ticks need besides, are more than the device has free."""
+    eight = where.quantisation == "int8"
+    check_memory(memory_needed(shapes, llama, cameras, where.dtype.itemsize, eight), where.device)
 
 
 def wanted_shapes(network: nn.Module, llama: LlamaConfig) -> dict[str, tuple[int, ...]]:
@@ -70,12 +69,30 @@ def place(network: nn.Module, name: str, tensor: Tensor, quantisation: str) -> N
         setattr(module, leaf, nn.Parameter(tensor, requires_grad=False))
 
 
-def memory_needed(shapes: Mapping[str, tuple[int, ...]], llama: LlamaConfig, cameras: int, where: Placement) -> int:
-    """Bytes of device memory for weights of those shapes, a K/V cache and a tick's intermediate results."""
-    size, eight = where.dtype.itemsize, where.quantisation == "int8"
-    sizes = {name: 1 if eight and is_quantised(name) else size for name in shapes}
-    weights = sum(math.prod(shape) * sizes[name] for name, shape in shapes.items())
-    largest = max(math.prod(shape) for shape in shapes.values()) * size
-    slot = 2 * llama.num_hidden_layers * llama.num_key_value_heads * llama.head_dim * size
-    rows = 512 * cameras  # slots, and rows of a pass
-    return weights + rows * slot + WORKING * max(largest, rows * llama.intermediate_size * size)
+def stream(stored: StoredTensors, names: Iterable[str], where: Placement) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor on the device, one at a time; the host holds no more than one file's pages.
+
+    Raises CheckpointError for one that is not finite, there or as it is stored.
+    """
+    for file, wanted in stored.by_file(names).items():
+        with safe_open(file, framework="pt") as tensors:
+            for name, inside in wanted:
+                read = tensors.get_tensor(inside)
+                # a copy: the file stays mapped only while it is read, and may be replaced later
+                tensor = read.to(where.device, where.dtype, copy=True)
+                if not is_finite(tensor):
+                    raise CheckpointError(f"{file}: {plain(name)}: {_not_finite(read, where.dtype)}")
+                yield name, tensor
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no value is infinite or no number: one pass in nearly every case, without a mask."""
+    total = tensor.sum(dtype=torch.float32)  # what is not finite survives in it
+    return bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all())
+
+
+def _not_finite(stored: Tensor, dtype: torch.dtype) -> str:
+    """Why a stored tensor is not finite as `dtype`."""
+    if wrong := int((~torch.isfinite(stored)).sum()):
+        return f"{wrong} of its {stored.numel()} values are not finite: a training that diverged, or a damaged file"
+    return f"values up to {float(stored.abs().max()):.3g} do not fit into {str(dtype).removeprefix('torch.')}"

@@ -6,13 +6,13 @@ Attention is passed in: training passes a masked one (`Attend`), the engine one 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .quantise import Linear, stack
+from .shapes import LlamaConfig
 
 # attend(layer, q [B, H, S, hd], k [B, Hkv, S, hd], v [B, Hkv, S, hd]) -> [B, H, S, hd]; q and k are already rotated.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -20,26 +20,6 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 Mix = Callable[[int, Tensor], Tensor]
 # narrow(layer, x [B, S, D], cos [S, 1, hd], sin [S, 1, hd]) -> the rows of each that go on
 Narrow = Callable[[int, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class LlamaConfig:
-    """Shape of a Llama decoder, by default Llama-2-7B's as OpenVLA has it; tied: the head is the embedding's weight."""
-
-    hidden_size: int = 4096
-    intermediate_size: int = 11008
-    num_hidden_layers: int = 32
-    num_attention_heads: int = 32
-    num_key_value_heads: int = 32
-    vocab_size: int = 32064
-    rms_norm_eps: float = 1e-6
-    rope_theta: float = 10000.0
-    tied: bool = False
-
-    @property
-    def head_dim(self) -> int:
-        """Width of one attention head."""
-        return self.hidden_size // self.num_attention_heads
 
 
 def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:

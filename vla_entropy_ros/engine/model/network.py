@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .llama import Llama, LlamaConfig
-from .vision import Projector, StemPatchEmbed, TowerConfig, VisionBackbone
+from .llama import Llama
+from .shapes import LlamaConfig, TowerConfig
+from .vision import Projector, StemPatchEmbed, VisionBackbone
 
 
 class Network(nn.Module):
@@ -27,11 +28,6 @@ class Network(nn.Module):
             vision = VisionBackbone(*towers)
             projector = Projector(vision.width, llama.hidden_size, fused=len(towers) == 2)
             return cls(vision, projector, Llama(llama))
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every weight by name."""
-        return {name: tuple(tensor.shape) for name, tensor in self.state_dict().items()}
 
     def features(self, pixels: Tensor) -> Tensor:
         """Features [B, N, F] of the towers for pixel values [B, 3 or 6, S, S]."""

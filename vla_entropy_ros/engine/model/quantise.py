@@ -12,7 +12,6 @@ from ..errors import DeviceError
 from ..tunables import QUANTISATIONS
 
 LEVELS = 127  # symmetric: -127 to 127
-QUANTISED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")  # output head: left alone
 
 
 def check_quantisation(name: str, device: torch.device) -> str:
@@ -21,12 +20,6 @@ def check_quantisation(name: str, device: torch.device) -> str:
     if name not in valid:
         raise DeviceError(f"quantisation {name!r} is not valid on {device}: valid are {', '.join(valid)}")
     return name
-
-
-def is_quantised(name: str) -> bool:
-    """Whether the tensor of that name in a checkpoint becomes int8."""
-    path = name.split(".")
-    return path[0] == "language_model" and path[-2] in QUANTISED
 
 
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,7 +41,11 @@ MOST = 20 * MB  # Llama's take 2 MB, those of large vocabularies 10
 PATIENCE = 30.0  # seconds: many times what a busy machine needs
 MOST_CPU, MOST_MEMORY = 2, 600 * MB  # seconds of processor time and bytes that a folder may take, beyond the libraries
 ERROR = re.compile(r"\w+Error: ")
-PROBE = "In: What action should the robot take to pick up the 2 red cubes, slowly?\nOut:"
+PROBES = (  # what a tokenizer is tried with: two prompts, and what words of other languages and signs become
+    "In: What action should the robot take to pick up the 2 red cubes, slowly?\nOut:",
+    "USER: What action should the robot take to put mug #3 on the left-hand shelf? ASSISTANT:",
+    "put the café's crème brûlée (100 g) next  to the 赤い cube - don't drop it!",
+)
 START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main(sys.argv[2])"
 
 
@@ -195,7 +199,8 @@ def _tokenizer(folder: Path) -> tuple[str, str | None]:
         )
     finally:
         logging.set_verbosity(verbosity)
-    loaded(PROBE)  # what hangs or takes all memory does so here
+    for text in PROBES:
+        loaded(text)  # what hangs or takes all memory does so here
     return loaded.backend_tokenizer.to_str(), loaded.unk_token
 
 
@@ -204,6 +209,9 @@ def _check_told(told: Mapping[str, Any], folder: Path) -> None:
     code = told.get("auto_map") or {}
     if not isinstance(code, dict) or "AutoTokenizer" in code:
         raise CheckpointError(f"{folder / BESIDE[0]} names a tokenizer of the folder's own code, which is not run here")
+    kind = told.get("tokenizer_class")
+    if kind is not None and not isinstance(kind, str):
+        raise CheckpointError(f"{folder / BESIDE[0]}: tokenizer_class {shown(kind)}: expected its name, as {GENERIC}")
     for name, needed in (("add_bos_token", True), ("add_eos_token", False)):
         if told.get(name) not in (None, needed):
             said = f"{name} {shown(told[name])} is not supported: valid is {str(needed).lower()}"

@@ -1,4 +1,4 @@
-"""The safetensors files of a folder: which tensors there are, and their data; nothing is unpickled."""
+"""The safetensors files of a folder: which tensors there are, by their headers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from ..errors import CheckpointError, incomplete
-from ..files import INDEX, MB, SINGLE, find_file, listed, one_line, plain, read_json, shown
+from ..files import INDEX, MB, SINGLE, find_file, listed, one_line, read_json, shown
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 MOST_HEADER = 2 * MB  # a 7B's takes 0.2
@@ -28,7 +26,7 @@ OLD_BUFFERS = re.compile(r"\.(rotary_emb\.(inv_freq|cos_cached|sin_cached)|posit
 
 
 class StoredTensors:
-    """The tensors of a folder's safetensors files: names and shapes at once, data on request.
+    """The tensors of a folder's safetensors files: names, shapes, types, and which file has which.
 
     Names are the model's own: what a wrapper put into them is left out. remarks: a line each about what was
     left aside. Raises CheckpointError.
@@ -74,7 +72,7 @@ class StoredTensors:
     def _scan(self, file: Path, promised: set[str] | None) -> None:
         _check_header(file)
         try:
-            with safe_open(file, framework="pt") as tensors:
+            with safe_open(file, framework="numpy") as tensors:
                 there = set(tensors.keys())
                 for name in sorted(there if promised is None else there & promised):
                     part = tensors.get_slice(name)
@@ -135,42 +133,17 @@ class StoredTensors:
             report = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in faults.items() if names)
             raise CheckpointError(f"{self._folder}: tensors do not fit config.json: {report}")
 
-    def stream(self, names: Iterable[str], device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-        """Name and tensor on `device` as `dtype`, one at a time; the host holds no more than one file's pages.
-
-        Raises CheckpointError for one that is not finite, there or as it is stored.
-        """
-        by_file: dict[Path, list[str]] = {}
+    def by_file(self, names: Iterable[str]) -> dict[Path, list[tuple[str, str]]]:
+        """The files that have these tensors; of each tensor its name, and the one it has in the file."""
+        found: dict[Path, list[tuple[str, str]]] = {}
         for name in names:
-            by_file.setdefault(self._files[name], []).append(name)
-        for file, wanted in by_file.items():
-            with safe_open(file, framework="pt") as tensors:
-                for name in wanted:
-                    stored = tensors.get_tensor(self._stored[name])
-                    # a copy: the file stays mapped only while it is read, and may be replaced later
-                    tensor = stored.to(device, dtype, copy=True)
-                    if not is_finite(tensor):
-                        self._refuse(name, stored, dtype)
-                    yield name, tensor
-
-    def _refuse(self, name: str, stored: Tensor, dtype: torch.dtype) -> None:
-        wrong = int((~torch.isfinite(stored)).sum())
-        if wrong:
-            line = f"{wrong} of its {stored.numel()} values are not finite: a training that diverged, or a damaged file"
-        else:
-            line = f"values up to {float(stored.abs().max()):.3g} do not fit into {str(dtype).removeprefix('torch.')}"
-        raise CheckpointError(f"{self._files[name]}: {plain(name)}: {line}")
+            found.setdefault(self._files[name], []).append((name, self._stored[name]))
+        return found
 
 
 def _own(name: str) -> str:
     """The model's own name of a tensor: without what wrappers put before it, or into it."""
     return ".".join(part for part in name.split(".") if part not in WRAPPERS).replace(ADAPTER, "")
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether no value is infinite or no number: one pass in nearly every case, without a mask."""
-    total = tensor.sum(dtype=torch.float32)  # what is not finite survives in it
-    return bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all())
 
 
 def _check_header(file: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import CheckpointError
 from ..files import plain, shown
-from .llama import LlamaConfig
 from .reading import read
+from .shapes import LlamaConfig
 
 WHERE = "config.json: text_config"
 MOST = 2**20  # of any size; the vocabularies of known models end at 2^18
@@ -57,21 +57,29 @@ ONE_WAY: dict[str, tuple[Any, ...]] = {
 }
 
 
-def read_text_config(folder: Path, text: Any) -> tuple[LlamaConfig, tuple[int, ...], list[str]]:
-    """Shape of the decoder, ids that end a text, and remarks, of `text`, the text_config in a folder's config.json.
+def check_text_config(text: Any) -> Mapping[str, Any]:
+    """Return `text`, the text_config of config.json; raises CheckpointError for what is seen to be wrong at once.
 
-    Defaults and both spellings of RoPE are transformers' (`transformers.LlamaConfig`). Raises CheckpointError for what
-    would compute other numbers than that library does, by its name.
+    That is what this decoder computes in one way only, and sizes without reason: transformers computes with them.
     """
     if not isinstance(text, dict):
         raise CheckpointError(f"{WHERE} is missing: not a checkpoint in the OpenVLA layout")
     if text.get("model_type", "llama") != "llama":
         raise CheckpointError(f"{WHERE}.model_type {shown(text['model_type'])}: valid is llama")
     for name, meant in ONE_WAY.items():
-        if name in text and not _is_one_of(text[name], meant):
+        if name in text and not _is_one_of(text[name], meant) and not _changes_nothing(name, text):
             valid = " or ".join("null" if value is None else str(value).lower() for value in meant[:2])
             raise CheckpointError(f"{WHERE}.{name} {shown(text[name])} is not supported: valid is {valid}")
     _check_sizes(text)
+    return text
+
+
+def read_text_config(folder: Path, text: Mapping[str, Any]) -> tuple[LlamaConfig, tuple[int, ...], list[str]]:
+    """Shape of the decoder, ids that end a text, and remarks, of `text`, the text_config in a folder's config.json.
+
+    It has been through `check_text_config`. Defaults and both spellings of RoPE are transformers'
+    (`transformers.LlamaConfig`). Raises CheckpointError for what would compute other numbers than that library does.
+    """
     reading = read(folder)
     if reading.text_refused:
         raise CheckpointError(reading.text_refused)
@@ -81,15 +89,20 @@ def read_text_config(folder: Path, text: Any) -> tuple[LlamaConfig, tuple[int, .
     return _llama(text, reading.text), _ends(reading.text["eos_token_id"]), remarks
 
 
+def _changes_nothing(name: str, text: Mapping[str, Any]) -> bool:
+    """Whether a key that other decoders write says, in many words, what this one does."""
+    if name == "layer_types":
+        kinds = text[name]
+        return isinstance(kinds, list) and all(kind == "full_attention" for kind in kinds)
+    return name == "sliding_window" and text.get("use_sliding_window") is False
+
+
 def _is_one_of(value: Any, meant: tuple[Any, ...]) -> bool:
     return any(value is one or (type(value) in (int, float, str) and value == one) for one in meant)
 
 
 def _check_sizes(text: Mapping[str, Any]) -> None:
-    """Raise CheckpointError unless the sizes among the keys are whole numbers within reason, and nothing is no number.
-
-    Before transformers sees them: it computes with what it is given.
-    """
+    """Raise CheckpointError unless the sizes among the keys are whole numbers within reason."""
     wholes = [field.name for field in fields(LlamaConfig) if field.type == "int"] + ["head_dim"]
     for name in wholes:
         value, most = text.get(name), MOST_LAYERS if name == "num_hidden_layers" else MOST
@@ -120,12 +133,13 @@ def _rope_theta(text: Mapping[str, Any], known: Mapping[str, Any]) -> float:
     written = [text[name] for name in ("rope_parameters", "rope_scaling") if isinstance(text.get(name), dict)]
     for rope in (*written, known):
         kind = rope.get("rope_type", rope.get("type", "default"))
-        if kind != "default":
+        plain_linear = kind == "linear" and _is_one_of(rope.get("factor"), (1,))
+        if kind != "default" and not plain_linear:
             raise CheckpointError(
                 f"{WHERE}: rope_type {shown(kind)} is not supported: valid is default (or no scaling)"
             )
-        if others := [name for name in rope if name not in PLAIN_ROPE]:
-            raise CheckpointError(f"{WHERE}: RoPE parameters {shown(', '.join(others))} are unknown to type default")
+        if others := [name for name in rope if name not in PLAIN_ROPE and not (plain_linear and name == "factor")]:
+            raise CheckpointError(f"{WHERE}: RoPE parameters {shown(', '.join(others))} are unknown to type {kind}")
         if not _is_one_of(rope.get("partial_rotary_factor"), ONE_WAY["partial_rotary_factor"]):
             raise CheckpointError(f"{WHERE}: partial_rotary_factor {shown(rope['partial_rotary_factor'])}: valid is 1")
     told = [source["rope_theta"] for source in (*written, text, known) if source.get("rope_theta") is not None]

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from ..errors import CheckpointError, ObservationError
 from ..files import library_errors, listed, read_json, shown
-from .reading import BESIDE, GENERIC, PROBE, TOKENIZERS, read
+from .reading import BESIDE, GENERIC, PROBES, TOKENIZERS, read
 
 
 class FolderTokenizer:
@@ -88,7 +88,7 @@ def _compare(loaded: Any, plain: Any, folder: Path) -> None:
     """Raise CheckpointError if the class that tokenizer_config.json names reads tokenizer.json otherwise."""
     if more := sorted(_words(loaded) - _words(plain)):
         raise CheckpointError(f"{folder}: the files beside {TOKENIZERS[0]} add words that it lacks: {listed(more)}")
-    if loaded.encode(PROBE).ids != plain.encode(PROBE).ids:
+    if any(loaded.encode(text).ids != plain.encode(text).ids for text in PROBES):
         kind = shown(read_json(folder / BESIDE[0]).get("tokenizer_class"))
         raise CheckpointError(
             f"{folder}: {BESIDE[0]} names the class {kind}, which reads {TOKENIZERS[0]} otherwise than it "

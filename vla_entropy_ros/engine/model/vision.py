@@ -6,35 +6,13 @@ block before the last, no final norm, class and register tokens removed; what li
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PATCH = 14  # pixels along a side: of every tower that OpenVLA checkpoints have
-
-
-@dataclass(frozen=True)
-class TowerConfig:
-    """Shape of one vision transformer; `depth` counts the blocks that are run, not those stored."""
-
-    image_size: int
-    width: int
-    depth: int
-    heads: int
-    mlp_width: int
-    patch: int = PATCH
-    class_token: bool = False
-    registers: int = 0
-    layer_scale: bool = False
-    stem_width: int = 0  # 0: one linear patch embedding; else a two-convolution stem of that width
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side of the image."""
-        return self.image_size // self.patch
+from .shapes import TowerConfig
 
 
 class PatchEmbed(nn.Module):

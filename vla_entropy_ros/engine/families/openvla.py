@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .description import Description
-from .openvla_config import read_visual_tokens
+from .openvla_config import read_outline
 from .openvla_folder import NAME, describe
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class OpenVLA:
 
     def visual_tokens(self, folder: Path) -> int:
         """See `Family`."""
-        return read_visual_tokens(folder)
+        return read_outline(folder).visual_tokens
 
     def describe(self, folder: Path) -> Description:
         """See `Family`."""

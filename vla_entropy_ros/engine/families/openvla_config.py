@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,15 +72,39 @@ class PolicyConfig:
         return Prompter(template, encoder, folder)
 
 
-def read_config(folder: Path) -> PolicyConfig:
-    """Read the configuration of a checkpoint folder; raises CheckpointError."""
+@dataclass(frozen=True)
+class Outline:
+    """What config.json and the statistics say at once; raw: config.json itself, text: its text_config."""
+
+    raw: Mapping[str, Any]
+    text: Mapping[str, Any]
+    image_size: int
+    cameras: int
+    norm_stats: dict[str, Any]
+
+    @property
+    def visual_tokens(self) -> int:
+        """Visual tokens of all cameras."""
+        return _tokens(self.image_size, self.cameras)
+
+
+def read_outline(folder: Path) -> Outline:
+    """Read what takes no time of a checkpoint folder; raises CheckpointError."""
     raw = read_json(folder / CONFIG)
     text = check_text_config(raw.get("text_config"))
     kinds = find_backbone(raw.get("vision_backbone_id"))
     _check_alike(raw, kinds)
     image_size = _image_size(raw.get("image_sizes"), len(kinds))
-    cameras, norm_stats = _cameras(raw.get("num_images_in_input", 1)), _statistics(folder, raw.get("norm_stats"))
-    llama, ends, remarks = read_text_config(folder, text)  # last: takes over a second
+    return Outline(
+        raw, text, image_size, _cameras(raw.get("num_images_in_input", 1)), _statistics(folder, raw.get("norm_stats"))
+    )
+
+
+def read_config(folder: Path, outline: Outline | None = None) -> PolicyConfig:
+    """Read the configuration of a checkpoint folder, beyond its `outline`: over a second; raises CheckpointError."""
+    outline = outline or read_outline(folder)
+    raw, text = outline.raw, outline.text
+    llama, ends, remarks = read_text_config(folder, text)
     padding = raw.get("pad_to_multiple_of", 64)
     if type(padding) is not int or not 0 <= padding <= llama.vocab_size - BINS:
         raise CheckpointError(
@@ -93,24 +117,17 @@ def read_config(folder: Path) -> PolicyConfig:
     backbone = str(raw.get("llm_backbone_id", ""))
     return PolicyConfig(
         vision_backbone_id=raw["vision_backbone_id"],
-        image_size=image_size,
+        image_size=outline.image_size,
         llama=llama,
         action_vocabulary=llama.vocab_size - padding,
         bos_id=bos,
         ends=ends,
         vicuna_prompt=backbone.startswith("vicuna") or _is_called_v01(folder),
-        norm_stats=norm_stats,
+        norm_stats=outline.norm_stats,
         described_tower=raw.get("vision_config"),
-        cameras=cameras,
+        cameras=outline.cameras,
         remarks=tuple(remarks),
     )
-
-
-def read_visual_tokens(folder: Path) -> int:
-    """Visual tokens of all cameras, from what alone decides them: quick; raises CheckpointError."""
-    raw = read_json(folder / CONFIG)
-    towers = len(find_backbone(raw.get("vision_backbone_id")))
-    return _tokens(_image_size(raw.get("image_sizes"), towers), _cameras(raw.get("num_images_in_input", 1)))
 
 
 def _tokens(image_size: int, cameras: int) -> int:

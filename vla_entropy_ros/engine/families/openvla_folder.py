@@ -12,11 +12,12 @@ from ..actions.tokens import ACTION_NAMES, BINS, ActionSpace
 from ..errors import CheckpointError
 from ..files import plain
 from ..model.backbones import TowerKind, tower_config, unused_tensors
+from ..model.reading import check_tokenizer
 from ..model.shapes import EMBEDDING, TOWER_NAMES, LlamaConfig, Shapes, TowerConfig, memory_needed, tensor_shapes
 from ..model.stored import StoredTensors
 from ..tunables import DTYPE_BYTES
 from .description import Description
-from .openvla_config import PolicyConfig, read_config
+from .openvla_config import PolicyConfig, read_config, read_outline
 
 NAME = "openvla"
 PARTS = ("language_model.", "vision_backbone.", "projector.")
@@ -24,21 +25,31 @@ LAYER = re.compile(r"language_model\.model\.layers\.(\d+)\.")
 
 
 def describe(folder: Path) -> Description:
-    """See `Family`."""
+    """See `Family`; where headers tell that the folder is refused, what takes over a second to read is left out."""
     told = Description(NAME, action_names=ACTION_NAMES)
     with told.attempt():
-        _describe_config(told, read_config(folder), folder)
+        outline = read_outline(folder)
+        told.sizes |= {
+            "vision backbone": outline.raw["vision_backbone_id"],
+            "image size": outline.image_size,
+            "cameras": outline.cameras,
+            "visual tokens": outline.visual_tokens,
+        }
+        stored = StoredTensors(folder)
+        told.remarks += stored.remarks
+        with told.attempt():
+            check_tokenizer(folder)
+        if "num_hidden_layers" in outline.text:
+            _check_layers(outline.text["num_hidden_layers"], stored)
+        if not told.refused:
+            _describe_config(told, read_config(folder, outline), stored, folder)
     return told
 
 
-def _describe_config(told: Description, config: PolicyConfig, folder: Path) -> None:
-    """Add what follows from config.json, the tokenizer and the stored tensors' shapes to `told`."""
+def _describe_config(told: Description, config: PolicyConfig, stored: StoredTensors, folder: Path) -> None:
+    """Add what follows from the decoder's configuration, the tokenizer and the stored tensors' shapes to `told`."""
     told.remarks += config.remarks
     told.sizes |= {
-        "vision backbone": config.vision_backbone_id,
-        "image size": config.image_size,
-        "cameras": config.cameras,
-        "visual tokens": config.visual_tokens,
         "decoder": asdict(config.llama),
         "action ids": f"{config.action_vocabulary - BINS} to {config.action_vocabulary - 1}",
     }
@@ -53,8 +64,6 @@ def _describe_config(told: Description, config: PolicyConfig, folder: Path) -> N
             unusable.append(str(error))
     (told.remarks if told.action_ranges else told.refused).extend(unusable)
     with told.attempt():
-        stored = StoredTensors(folder)
-        told.remarks += stored.remarks
         towers = read_towers(config, stored)
         wanted = tensor_shapes(towers, config.llama)
         told.sizes["parameters"] = sum(map(math.prod, wanted.values()))
@@ -92,7 +101,8 @@ def _towers(config: PolicyConfig) -> Iterator[tuple[TowerKind, str]]:
         yield kind, f"vision_backbone.{name}."
 
 
-def _check_decoder(llama: LlamaConfig, stored: StoredTensors) -> None:
+def _check_layers(count: int, stored: StoredTensors) -> None:
+    """Raise CheckpointError unless the stored tensors are those of OpenVLA, with `count` layers of a decoder."""
     if not any(name.startswith(PARTS) for name in stored.shapes):
         first = plain(next(iter(stored.shapes), "none at all"))
         raise CheckpointError(
@@ -100,11 +110,14 @@ def _check_decoder(llama: LlamaConfig, stored: StoredTensors) -> None:
             "their beginning; save the state_dict of the model itself, not of what wraps it"
         )
     layers = {int(found[1]) for name in stored.shapes if (found := LAYER.match(name))}
-    if layers != set(range(llama.num_hidden_layers)):
+    if layers != set(range(count)):
         raise CheckpointError(
-            f"config.json: text_config.num_hidden_layers {llama.num_hidden_layers}, but the folder has tensors of "
-            f"{len(layers)} layers"
+            f"config.json: text_config.num_hidden_layers {count}, but the folder has tensors of {len(layers)} layers"
         )
+
+
+def _check_decoder(llama: LlamaConfig, stored: StoredTensors) -> None:
+    _check_layers(llama.num_hidden_layers, stored)
     embedding = (llama.vocab_size, llama.hidden_size)
     if stored.shapes.get(EMBEDDING, embedding) != embedding:
         raise CheckpointError(

@@ -165,8 +165,8 @@ def _text(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     return {name: getattr(known, name) for name in TAKEN}, keys
 
 
-def _tokenizer(folder: Path) -> tuple[str, str | None]:
-    """A tokenizer.json, and the token for unknown words; checked before a library may stumble over it."""
+def check_tokenizer(folder: Path) -> Path:
+    """The file of the tokenizer; raises CheckpointError for what is seen to be wrong before a library reads it."""
     there = [name for name in TOKENIZERS if (folder / name).is_file() or (folder / name).is_symlink()]
     if not there:
         raise incomplete(f"{TOKENIZERS[0]} (or {TOKENIZERS[1]}) is missing in {folder}", folder)
@@ -176,10 +176,16 @@ def _tokenizer(folder: Path) -> tuple[str, str | None]:
         if (folder / name).exists() or (folder / name).is_symlink():
             told |= read_json(folder / name)
     _check_told(told, folder)
-    as_it_stands = file.name == TOKENIZERS[0]
-    if as_it_stands:
+    if file.name == TOKENIZERS[0]:
         _check_model(file)
-    else:
+    return file
+
+
+def _tokenizer(folder: Path) -> tuple[str, str | None]:
+    """A tokenizer.json, and the token for unknown words."""
+    file = check_tokenizer(folder)
+    as_it_stands = file.name == TOKENIZERS[0]
+    if not as_it_stands:
         from sentencepiece import SentencePieceProcessor
 
         try:

@@ -100,10 +100,10 @@ def dinov2(stored: Tensors, size: int) -> nn.Module:
 
 def siglip(stored: Tensors, size: int) -> nn.Module:
     hidden = stored["blocks.0.mlp.fc1.bias"].numel()
-    config = SiglipVisionConfig(**shape_of(stored, size), intermediate_size=hidden, vision_use_head=False)
+    shape: dict[str, Any] = {**shape_of(stored, size), "intermediate_size": hidden, "vision_use_head": False}
     state = renamed(stored, SIGLIP)
     state["embeddings.position_embedding.weight"] = stored["pos_embed"][0]
-    return filled(SiglipVisionModel(config), state)
+    return filled(SiglipVisionModel(SiglipVisionConfig(**shape)), state)
 
 
 def filled(model: nn.Module, state: Tensors) -> nn.Module:

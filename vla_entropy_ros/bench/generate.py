@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class Generate:
         model = policy.model
         assert isinstance(model.network, Network)
         self._model, self._network = model, model.network
-        self._llama = _sharing(model.network.language_model, model.where.device)
+        self._llama: Any = _sharing(model.network.language_model, model.where.device)
         self._prompt: tuple[str, Tensor] = ("", torch.empty(0))
 
     def warm_up(self, ticks: int) -> None:

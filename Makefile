@@ -45,7 +45,7 @@ format: setup ## let ruff rewrite the code
 	@$(BIN)/ruff format .
 
 test: lint ## ruff, mypy and all tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 clean: ## remove .venv, caches and outputs
 	rm -rf .venv build install log output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

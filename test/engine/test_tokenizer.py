@@ -156,6 +156,21 @@ def test_what_tokenizer_config_asks_for_and_is_not_done_is_refused(
     assert "\n" not in str(caught.value)
 
 
+def test_a_control_token_that_is_an_ordinary_word_is_refused(llama_like: Path) -> None:
+    change(llama_like, lambda tokenizer: tokenizer.add_special_tokens(["<image>", "PAD", "red"]))
+    with pytest.raises(
+        CheckpointError, match=r"control tokens \(special\) that are ordinary words \(red\): set special"
+    ):
+        FolderTokenizer(llama_like)
+
+
+def test_a_sentence_that_becomes_endless_ids_is_refused(llama_like: Path) -> None:
+    endless = normalizers.Prepend("x" * 5000)
+    change(llama_like, lambda tokenizer: setattr(tokenizer, "normalizer", endless))
+    with pytest.raises(CheckpointError, match=r"turns \d+ letters into \d+ ids: at most 1024 are expected"):
+        FolderTokenizer(llama_like)
+
+
 def test_a_class_that_reads_the_file_otherwise_is_refused(broken_folder: Path) -> None:
     """A file of whole words read as byte pairs, say: no word would be known, and nobody would see why."""
     (broken_folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "LlamaTokenizer"}))

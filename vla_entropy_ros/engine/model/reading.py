@@ -37,6 +37,7 @@ TAKEN = (
 GENERIC = "PreTrainedTokenizerFast"  # transformers' name for a tokenizer.json as it stands
 SENTENCEPIECE = "LlamaTokenizer"  # what reads a tokenizer.model that nothing else is said of
 MOST_ID = 2**20
+MOST_IDS = 1024  # of a sentence: many times those of its bytes
 MOST = 20 * MB  # Llama's take 2 MB, those of large vocabularies 10
 PATIENCE = 30.0  # seconds: many times what a busy machine needs
 MOST_CPU, MOST_MEMORY = 2, 600 * MB  # seconds of processor time and bytes that a folder may take, beyond the libraries
@@ -205,8 +206,12 @@ def _tokenizer(folder: Path) -> tuple[str, str | None]:
         )
     finally:
         logging.set_verbosity(verbosity)
-    for text in PROBES:
-        loaded(text)  # what hangs or takes all memory does so here
+    for text in PROBES:  # what hangs or takes all memory does so here
+        if (count := len(loaded(text)["input_ids"])) > MOST_IDS:
+            raise CheckpointError(
+                f"{file} turns {len(text)} letters into {count} ids: at most {MOST_IDS} are expected: is its "
+                "normalizer damaged?"
+            )
     return loaded.backend_tokenizer.to_str(), loaded.unk_token
 
 

@@ -73,6 +73,7 @@ def _load(folder: Path) -> tuple[Any, str | None]:
         loaded = _plain(Tokenizer.from_str(reading.tokenizer))
         if file.is_file():
             _compare(loaded, _plain(Tokenizer.from_file(str(file))), folder)
+        _check_control(loaded, folder)
     return loaded, reading.unknown
 
 
@@ -93,6 +94,17 @@ def _compare(loaded: Any, plain: Any, folder: Path) -> None:
         raise CheckpointError(
             f"{folder}: {BESIDE[0]} names the class {kind}, which reads {TOKENIZERS[0]} otherwise than it "
             f"stands there: expected {GENERIC}, or the file that belongs to that class"
+        )
+
+
+def _check_control(tokenizer: Any, folder: Path) -> None:
+    """Raise CheckpointError where a control token is a word: control tokens inside an instruction are text here."""
+    control = (added.content for added in tokenizer.get_added_tokens_decoder().values() if added.special)
+    words = [text for text in control if text.replace(" ", "").isalnum() and text == text.lower()]
+    if words:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has control tokens (special) that are ordinary words ({listed(words)}): set "
+            "special to false where they are words of a text, or take them out of added_tokens"
         )
 
 

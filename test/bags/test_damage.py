@@ -161,7 +161,7 @@ def test_a_file_that_unpacks_to_more_than_is_due_is_refused(tmp_path: Path) -> N
         "a: &a {}\nb: {<<: *a}",
         "rosbag2_bagfile_information: 3",
         "rosbag2_bagfile_information: {relative_file_paths: 3}",
-        "rosbag2_bagfile_information: {relative_file_paths: [3]}",
+        "rosbag2_bagfile_information: {relative_file_paths: [[3]]}",
         "rosbag2_bagfile_information: {relative_file_paths: []}",
         "x: 2020-99-99",
         "\x00",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -52,6 +54,59 @@ def splits(folder: Path, *numbers: int) -> Path:
 
 def test_the_files_of_a_folder_without_metadata_are_read_in_order(tmp_path: Path) -> None:
     assert recorded(splits(tmp_path / "bag", 10, 2, 1)) == [1.0, 2.0, 10.0]
+
+
+def test_what_only_looks_like_a_number_in_a_name_is_none(tmp_path: Path) -> None:
+    folder = splits(tmp_path / "bag", 1)
+    (folder / "run_1.mcap").rename(folder / "1²2_0.mcap")
+    assert recorded(folder) == [1.0]
+
+
+def test_a_pipe_beside_the_files_is_not_waited_for(tmp_path: Path) -> None:
+    folder = splits(tmp_path / "bag", 1)
+    os.mkfifo(folder / "run_2.mcap")
+    assert recorded(folder) == [1.0]
+
+
+def test_a_file_that_the_metadata_lists_twice_is_read_once(tmp_path: Path) -> None:
+    folder = splits(tmp_path / "bag", 1)
+    told = "rosbag2_bagfile_information: {relative_file_paths: [run_1.mcap, run_1.mcap]}"
+    (folder / "metadata.yaml").write_text(told)
+    assert recorded(folder) == [1.0]
+
+
+@pytest.mark.parametrize("value", ['!!timestamp "x"', '!!int ""', "1" + ":59" * 100_000, "1" + ":59" * 2000 + ".5"])
+def test_metadata_is_text_and_nothing_is_made_of_it(tmp_path: Path, value: str) -> None:
+    folder = splits(tmp_path / "bag", 1)
+    told = "rosbag2_bagfile_information: {relative_file_paths: [run_1.mcap]}"
+    (folder / "metadata.yaml").write_text(f"a: {value}\n{told}\n")
+    assert recorded(folder) == [1.0]
+
+
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT"
+
+
+@pytest.mark.parametrize(("table", "columns"), [
+    ("topics", "x AS id, 'a' AS name, 'b' AS type, 'cdr' AS serialization_format FROM c WHERE x < 0"),
+    ("messages", "x AS id, 1 AS topic_id, x AS timestamp, x'00' AS data FROM c WHERE x < 0"),
+])  # fmt: skip
+def test_views_in_place_of_tables_are_refused(tmp_path: Path, table: str, columns: str) -> None:
+    file = next(rewritten(tmp_path / "bag", plugin=StoragePlugin.SQLITE3).glob("*.db3"))
+    with sqlite3.connect(file) as base:
+        base.execute(f"ALTER TABLE {table} RENAME TO old")
+        base.execute(f"CREATE VIEW {table} AS {ENDLESS} {columns}")
+    with pytest.raises(BagError, match="expected tables topics and messages"):
+        Bag(file)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_message_that_is_none_ends_the_bag_in_one_line(tmp_path: Path) -> None:
+    file = next(rewritten(tmp_path / "bag", plugin=StoragePlugin.SQLITE3).glob("*.db3"))
+    with sqlite3.connect(file) as base:
+        base.execute("UPDATE messages SET data = x'0001' WHERE id = (SELECT max(id) FROM messages)")
+    with pytest.raises(BagError, match="the bag is damaged: a message of"), Bag(file) as bag:
+        list(bag.frames())
+    gc.collect()
 
 
 def test_files_of_several_bags_in_one_folder_are_named(tmp_path: Path) -> None:

@@ -26,9 +26,12 @@ class SqliteFile:
             self._base = sqlite3.connect(
                 f"{path.resolve().as_uri()}?{'mode=ro' if unfinished else 'immutable=1'}", uri=True
             )
+            query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('topics', 'messages')"
+            if len(self._base.execute(query).fetchall()) < len(("topics", "messages")):  # a view may be endless
+                raise BagError(f"{path.name} is damaged, or no bag: expected tables topics and messages")
             query = f"SELECT id, name, type, serialization_format FROM topics LIMIT {MOST_TOPICS}"
             self._topics: list[tuple[int, str, str, str]] = self._base.execute(query).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             raise BagError(f"{path.name} is damaged, or no bag: {error}") from None
 
     @property
@@ -56,5 +59,5 @@ class SqliteFile:
                     if not isinstance(recorded, int) or not isinstance(raw, bytes) or not 0 <= recorded < LATEST:
                         raise BagError(f"{self._name} is damaged: a message of {chosen[number]} without data or time")
                     yield Message(recorded, chosen[number], raw)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             raise BagError(f"{self._name} is damaged: {error}") from None

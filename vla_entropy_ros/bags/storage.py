@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
@@ -77,7 +77,7 @@ class Storage:
         """Close all files."""
         self._stack.close()
 
-    def messages(self, topics: Collection[str]) -> Iterator[Message]:
+    def messages(self, topics: Collection[str]) -> Generator[Message, None, None]:
         """Messages of `topics` in the order they were recorded; raises BagError after what is whole."""
         try:
             for file in self._files:
@@ -138,8 +138,10 @@ def files_of(path: Path) -> list[Path]:
         return [path]
     if (path / METADATA).is_file():
         return _listed(path)
-    found = [file for file in path.iterdir() if file.name.endswith(SUFFIXES)] if path.is_dir() else []
-    found.sort(key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)])
+    found = (
+        [file for file in path.iterdir() if file.name.endswith(SUFFIXES) and file.is_file()] if path.is_dir() else []
+    )
+    found.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)])
     if not found:
         raise BagError(f"no bag at {path}: {EXPECTED}")
     if len({re.sub(r"_\d+$", "", file.name.partition(".")[0]) for file in found}) > 1:
@@ -160,7 +162,7 @@ def _listed(folder: Path) -> list[Path]:
         raise BagError(f"{said} lacks {error}; {mend}") from None
     except (BagError, yaml.YAMLError, TypeError, ValueError) as error:  # ValueError: a date that there is not, ...
         raise BagError(f"{said} can't be read: {' '.join(str(error).split())[:200]}; {mend}") from None
-    files = [folder / PurePath(name).name for name in names]
+    files = [folder / PurePath(name).name for name in dict.fromkeys(names)]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         there = f"{len(files) - len(missing)} of {len(files)} files are there"
@@ -175,10 +177,10 @@ def _read_metadata(path: Path) -> Any:
     if path.stat().st_size > MOST_METADATA:
         raise BagError(f"it has {path.stat().st_size} bytes, at most {MOST_METADATA} are accepted")
     text, depth = path.read_text(encoding="utf-8"), 0
-    for event in yaml.parse(text, yaml.CSafeLoader):  # the loader recurses in C, and a merge may double and double
+    for event in yaml.parse(text, yaml.CBaseLoader):  # the loader recurses in C, and a merge may double and double
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise BagError(f"it nests deeper than {DEEPEST} levels")
         if isinstance(event, yaml.AliasEvent):
             raise BagError("it has an alias (*...), expected none")
-    return yaml.load(text, yaml.CSafeLoader)
+    return yaml.load(text, yaml.CBaseLoader)  # all of it text: nothing is made numbers or dates of

@@ -8,7 +8,7 @@ from typing import Any
 
 from .engine import EngineError
 from .engine.families import Description, find_family
-from .engine.files import MB
+from .engine.files import MB, plain
 from .settings import default_settings
 
 UNITS = {**dict.fromkeys(("x", "y", "z"), "m"), **dict.fromkeys(("roll", "pitch", "yaw"), "rad")}
@@ -68,7 +68,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     for kind, need in told["memory_mb"].items():
         yield f"{'memory':20} {need:8,d} MB in {kind}"
     for key, actions in told["actions"].items():
-        yield f"{'data set':20} {key}"
+        yield f"{'data set':20} {plain(key)}"
         for name, (low, high) in actions["range"].items():
             yield f"  {name:18} {low:9.4f} to {high:9.4f} {UNITS.get(name, '')}".rstrip()
         for wide in actions["beyond_default_limits"]:

@@ -41,9 +41,18 @@ def test_a_name_means_the_copy_in_the_cache(cache: Path, small_folder: Path) -> 
     assert Policy.load("robots/cube").info.family == "openvla"
     for address in ("hf://robots/cube", "https://huggingface.co/robots/cube", "https://huggingface.co/robots/cube/"):
         assert find_folder(address) == snapshot
-    assert find_folder("https://huggingface.co/robots/cube/tree/main") == snapshot
+    for place in ("tree/main", "tree/main/", "blob/main/config.json", "?library=transformers", "#files"):
+        assert find_folder(f"http://hf.co/robots/cube/{place}") == snapshot, place
+    assert find_folder("https://huggingface.co/robots/cube.git") == snapshot
     with pytest.raises(CheckpointError, match="hf download robots/cube --revision v2"):
         find_folder("robots/cube@v2")
+
+
+def test_a_cached_copy_of_something_else_is_named_for_what_it_is(cache: Path, small_folder: Path) -> None:
+    snapshot = store(cache, small_folder)
+    (snapshot / "model.safetensors").rename(snapshot / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="pickles are not opened"):
+        Policy.load("robots/cube")
 
 
 def test_a_folder_that_is_there_goes_before_a_name(cache: Path, small_folder: Path) -> None:

@@ -49,7 +49,9 @@ def planted(look: Callable[[Path], Any], tmp_path: Path, patience: float = 20.0)
 def refuse(text: str, before: Callable[[], object] = lambda: None) -> Callable[[Path], Any]:
     def look(folder: Path) -> Any:
         before()
-        raise CheckpointError(text)
+        error = CheckpointError(text)
+        error.args = (text,)  # as it came: the engine's own lines are printable
+        raise error
 
     return look
 

@@ -28,17 +28,22 @@ class Checkpoint(click.ParamType):
 
     name = "checkpoint"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
         """The folder; click's error where there is none."""
         from ..engine import EngineError
         from ..engine.hub import find_folder
 
         try:
             folder = find_folder(value)
-        except EngineError as error:
-            self.fail(str(error), param, ctx)
-        if not folder.is_dir():
-            self.fail(f"Directory '{value}' does not exist.", param, ctx)
+            if folder.is_file():
+                raise EngineError(f"{folder} is a file: name the folder that it is in")
+            if not folder.is_dir():
+                raise EngineError(
+                    f"no checkpoint folder {value} here: expected its path, or org/name as the hub has it "
+                    "(hf download org/name brings it)"
+                )
+        except (EngineError, OSError) as error:
+            raise click.ClickException(str(error)) from None
         return folder
 
 

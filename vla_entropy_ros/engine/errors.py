@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+MOST_SAID = 2000  # signs of a line: names from a file may have any length
+
+
+def printable(said: str) -> str:
+    """A line without what would break it or command a terminal, and not without end."""
+    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in said[:MOST_SAID])
+    return line if len(said) <= MOST_SAID else line + " ..."
+
 
 class EngineError(Exception):
-    """Anything the engine refuses; the message is one line."""
+    """Anything the engine refuses; the message is one line, names from a file are made printable in it."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(printable(said))
 
 
 class CheckpointError(EngineError):

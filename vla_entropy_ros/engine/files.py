@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,10 +50,14 @@ def read_json(path: Path, most: int = MOST_JSON) -> dict[str, Any]:
 
     A key that stands twice in an object is refused: readers differ in which one they take.
     """
+    with folder_errors(path):
+        return parse_json(find_file(path, most).read_bytes(), path)
+
+
+def parse_json(text: bytes, path: Path) -> dict[str, Any]:
+    """As `read_json`, of what stands in `path`."""
     try:
-        content = json.loads(find_file(path, most).read_text(encoding="utf-8"), object_pairs_hook=_unique)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {one_line(error)}") from None
+        content = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except RecursionError:
         raise CheckpointError(f"{path} cannot be read: its values are nested too deeply") from None
     if not isinstance(content, dict):
@@ -77,6 +82,15 @@ def library_errors(make: Callable[[str], EngineError]) -> Iterator[None]:
         raise make(one_line(error) or type(error).__name__) from None
 
 
+@contextmanager
+def folder_errors(folder: Path | str) -> Iterator[None]:
+    """Raise CheckpointError of one line where the system refuses, or a number or name is beyond all sense."""
+    try:
+        yield
+    except (OSError, OverflowError, ValueError) as error:
+        raise CheckpointError(f"{folder} cannot be read: {one_line(error)}") from None
+
+
 def shown(value: Any, most: int = 60) -> str:
     """A value as it stands in a file, shortened to about `most` characters."""
     said = repr(value) if not isinstance(value, int) or abs(value) < 10**most else "a number of many digits"
@@ -99,7 +113,6 @@ def listed(names: Iterable[str]) -> str:
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {shown(twice)} stands twice in one object: leave one of them out")
     return content

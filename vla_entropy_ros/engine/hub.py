@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from .errors import CheckpointError
 from .families.others import check_names
-from .files import INDEX, SINGLE, one_line, read_json
+from .files import INDEX, SINGLE, folder_errors, one_line, read_json
 
-NAME = re.compile(
-    r"(hf://|https://huggingface\.co/)?(?P<repository>[\w][\w.-]*/[\w][\w.-]*)"
-    r"((@|/tree/)(?P<revision>[\w][\w./-]*))?/?",
-    re.ASCII,
-)
+NAME = re.compile(r"(?P<repository>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w][\w./-]*))?", re.ASCII)
+ADDRESS = re.compile(r"(hf://|https?://(www\.)?(huggingface\.co|hf\.co)/)(models/)?")
+PLACE = re.compile(r"/(tree|blob|resolve)/(?P<revision>[^/]+)(/.*)?$")  # behind a repository's address
 READ = ("*.json", "*.safetensors", "tokenizer.model")  # what a checkpoint is loaded from; no code, no pickles
 
 
@@ -24,10 +23,11 @@ def find_folder(checkpoint: str | Path, allow_download: bool = False) -> Path:
     The address of a repository (https://huggingface.co/org/name, hf://org/name) is its name.
     allow_download: bring it there where it is missing, with a progress bar. Raises CheckpointError.
     """
-    path = Path(checkpoint).expanduser()
-    named = NAME.fullmatch(str(checkpoint))
-    if named is None or path.exists():
-        return path
+    named = NAME.fullmatch(_name(str(checkpoint)))
+    with folder_errors(checkpoint):
+        path = _expanded(checkpoint)
+        if named is None or path.exists():
+            return path
     repository, revision = named["repository"], named["revision"]
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
@@ -40,7 +40,9 @@ def find_folder(checkpoint: str | Path, allow_download: bool = False) -> Path:
         return path
     except LocalEntryNotFoundError:
         cached = None
-    if cached is not None and is_whole(cached):
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{repository} in the hub's cache cannot be read: {one_line(error)}") from None
+    if cached is not None and (is_whole(cached) or _is_other(cached)):
         return cached
     if not allow_download:
         why = f"nothing of that name is in the hub's cache ({HF_HUB_CACHE})"
@@ -53,14 +55,37 @@ def find_folder(checkpoint: str | Path, allow_download: bool = False) -> Path:
     return _download(repository, revision)
 
 
+def _expanded(checkpoint: str | Path) -> Path:
+    try:
+        return Path(checkpoint).expanduser()
+    except RuntimeError as error:  # no user of that name
+        raise CheckpointError(f"no folder {checkpoint}: {one_line(error)}") from None
+
+
+def _name(checkpoint: str) -> str:
+    """org/name@revision, where `checkpoint` is an address of that on the hub; itself where it is none."""
+    if (address := ADDRESS.match(checkpoint)) is None:
+        return checkpoint
+    name = checkpoint[address.end() :].partition("?")[0].partition("#")[0].rstrip("/").removesuffix(".git")
+    if place := PLACE.search(name):
+        return f"{name[: place.start()]}@{unquote(place['revision'])}"
+    return name
+
+
+def _is_other(folder: Path) -> bool:
+    """Whether there is something else than a checkpoint, which no download completes: it is named where it is read."""
+    return any(next(folder.glob(pattern), None) for pattern in ("*.bin", "*.pt", "adapter_*", "*.gguf"))
+
+
 def is_whole(folder: Path) -> bool:
     """Whether configuration and weights are there, as far as the folder itself tells."""
-    if not (folder / "config.json").exists():
-        return False
-    if (folder / SINGLE).exists() or not (folder / INDEX).exists():
-        return (folder / SINGLE).exists()
-    files = read_json(folder / INDEX).get("weight_map")
-    return not isinstance(files, dict) or all((folder / str(file)).exists() for file in {*map(str, files.values())})
+    with folder_errors(folder):
+        if not (folder / "config.json").exists():
+            return False
+        if (folder / SINGLE).exists() or not (folder / INDEX).exists():
+            return (folder / SINGLE).exists()
+        files = read_json(folder / INDEX).get("weight_map")
+        return not isinstance(files, dict) or all((folder / file).exists() for file in {*map(str, files.values())})
 
 
 def _download(repository: str, revision: str | None) -> Path:

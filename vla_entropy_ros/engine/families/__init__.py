@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import CheckpointError, incomplete
-from ..files import read_json, shown
+from ..files import folder_errors, read_json, shown
 from .description import Description
 from .family import Family, LoadOptions, Model
 from .openvla import OpenVLA
@@ -21,10 +21,11 @@ FAMILIES: list[Family] = [OpenVLA()]  # the first that recognises a folder takes
 
 def find_family(folder: Path) -> Family:
     """The family of the checkpoint in `folder`; raises CheckpointError that names its kind, or lists those known."""
-    if not folder.is_dir():
-        raise incomplete(f"no checkpoint folder at {folder}", folder)
-    check_kind(folder)
-    config = read_json(folder / "config.json")
+    with folder_errors(folder):
+        if not folder.is_dir():
+            raise incomplete(f"no checkpoint folder at {folder}", folder)
+        check_kind(folder)
+        config = read_json(folder / "config.json")
     for family in FAMILIES:
         if family.recognises(config):
             return family

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CheckpointError
+from ..files import folder_errors
 
 Range = tuple[tuple[float, ...], tuple[float, ...]]  # least and greatest value of each column, in SI units
 
@@ -33,6 +34,7 @@ class Description:
     def attempt(self) -> Iterator[None]:
         """Go on where what is done inside is refused; the line is kept."""
         try:
-            yield
+            with folder_errors("a file of the folder"):
+                yield
         except CheckpointError as error:
             self.refused.append(str(error))

@@ -15,6 +15,7 @@ from ..model.prompt import Encoder, Prompter, Template
 from ..model.reading import CONFIG
 from ..model.shapes import PATCH, LlamaConfig
 from ..model.text_config import check_text_config, read_text_config
+from .openvla_images import check_preprocessor
 
 MAX_CAMERAS = 8
 MOST_PIXELS = 4096  # along a side of an image
@@ -95,6 +96,7 @@ def read_outline(folder: Path) -> Outline:
     kinds = find_backbone(raw.get("vision_backbone_id"))
     _check_alike(raw, kinds)
     image_size = _image_size(raw.get("image_sizes"), len(kinds))
+    check_preprocessor(folder, kinds, image_size)
     return Outline(
         raw, text, image_size, _cameras(raw.get("num_images_in_input", 1)), _statistics(folder, raw.get("norm_stats"))
     )

@@ -13,7 +13,7 @@ from ..errors import CheckpointError
 from ..files import plain
 from ..model.backbones import TowerKind, tower_config, unused_tensors
 from ..model.reading import check_tokenizer
-from ..model.shapes import EMBEDDING, TOWER_NAMES, LlamaConfig, Shapes, TowerConfig, memory_needed, tensor_shapes
+from ..model.shapes import EMBEDDING, HEAD, TOWER_NAMES, LlamaConfig, Shapes, TowerConfig, memory_needed, tensor_shapes
 from ..model.stored import StoredTensors
 from ..tunables import DTYPE_BYTES
 from .description import Description
@@ -21,7 +21,7 @@ from .openvla_config import PolicyConfig, read_config, read_outline
 
 NAME = "openvla"
 PARTS = ("language_model.", "vision_backbone.", "projector.")
-LAYER = re.compile(r"language_model\.model\.layers\.(\d+)\.")
+LAYER = re.compile(r"language_model\.model\.layers\.(\d{1,6})\.")
 
 
 def describe(folder: Path) -> Description:
@@ -92,7 +92,8 @@ def read_towers(config: PolicyConfig, stored: StoredTensors) -> tuple[TowerConfi
 
 def unused_of(config: PolicyConfig, stored: StoredTensors) -> set[str]:
     """What of `stored` the network never uses."""
-    return set().union(*(unused_tensors(kind, prefix, stored.shapes) for kind, prefix in _towers(config)))
+    unused = (unused_tensors(kind, prefix, stored.shapes) for kind, prefix in _towers(config))
+    return set().union(*unused) | ({HEAD} if config.llama.tied else set())
 
 
 def _towers(config: PolicyConfig) -> Iterator[tuple[TowerKind, str]]:

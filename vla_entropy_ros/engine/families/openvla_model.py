@@ -11,10 +11,12 @@ from ..actions.token_head import TokenHead
 from ..actions.tokens import ACTION_NAMES, ActionSpace
 from ..cost import vision_flops
 from ..decoding.sequence import Layout
+from ..files import folder_errors
 from ..model.checkpoint import fill
 from ..model.network import Network
 from ..model.preprocess import Preprocessor
 from ..model.prompt import MAX_TEXT, Prompter
+from ..model.shapes import tensor_shapes
 from ..model.stored import StoredTensors
 from .family import LoadOptions, Model
 from .openvla_config import PolicyConfig, read_config
@@ -23,12 +25,15 @@ from .openvla_folder import NAME, read_towers, unused_of
 
 def load(folder: Path, options: LoadOptions) -> Model:
     """Load the folder, see `Family.load`; what is cheap to check comes before the weights are read."""
-    config = read_config(folder)
-    space = ActionSpace(config.action_vocabulary, config.norm_stats, options.unnorm_key)
-    stored = StoredTensors(folder)
-    network = Network.shaped(read_towers(config, stored), config.llama)
-    prompter = config.prompter(options.encoder, folder)
-    fill(network, config.llama, config.cameras, stored, unused_of(config, stored), options.where, options.progress)
+    with folder_errors(folder):
+        config = read_config(folder)
+        space = ActionSpace(config.action_vocabulary, config.norm_stats, options.unnorm_key)
+        stored = StoredTensors(folder)
+        towers, unused = read_towers(config, stored), unused_of(config, stored)
+        stored.check(tensor_shapes(towers, config.llama), unused)  # before anything is built
+        prompter = config.prompter(options.encoder, folder)
+    network = Network.shaped(towers, config.llama)
+    fill(network, config.llama, config.cameras, stored, unused, options.where, options.progress)
     return build(config, network.fuse(), prompter, space, options, tuple(stored.remarks))
 
 

@@ -61,6 +61,11 @@ def find_backbone(name: object) -> tuple[TowerKind, ...]:
 def tower_config(kind: TowerKind, prefix: str, shapes: Shapes, image_size: int, described: Any) -> TowerConfig:
     """Shape of the tower stored under `prefix` ("vision_backbone.featurizer."); `described` is its vision_config."""
     config = _inferred(kind, prefix, shapes, image_size) if kind.heads else _described(image_size, described)
+    stored = _stored_blocks(prefix, shapes)
+    if not kind.heads and config.depth != stored:
+        raise CheckpointError(
+            f"config.json: vision_config.depth {config.depth}, but the folder has tensors of {stored} blocks"
+        )
     if image_size % config.patch:
         raise CheckpointError(f"image size {image_size} is no multiple of the patch size {config.patch}")
     if config.width % config.heads:

@@ -23,11 +23,12 @@ def fill(
 ) -> None:  # fmt: skip
     """Put the stored weights into `network` (on the meta device) tensor by tensor; `llama`: its decoder.
 
-    unused: stored tensors that no part of the network has. Raises CheckpointError that lists every one that does not
-    fit, or is not finite, or DeviceError if the device's memory is too small; nothing is loaded then.
+    unused: stored tensors that no part of the network has, the head among them where it is tied. Raises CheckpointError
+    that lists every one that does not fit, or is not finite, or DeviceError if the device's memory is too small;
+    nothing is loaded then.
     """
     wanted = wanted_shapes(network, llama)
-    stored.check(wanted, unused | ({HEAD} if llama.tied else set()))
+    stored.check(wanted, unused)
     check_fits(wanted, llama, cameras, where)
     done, total = 0, sum(math.prod(shape) for shape in wanted.values()) * where.dtype.itemsize
     for name, tensor in stream(stored, wanted, where):

@@ -10,7 +10,7 @@ from ..errors import CheckpointError, ObservationError
 from .tokenizer import FolderTokenizer, check_ids
 
 MAX_TEXT = 128  # text slots: OpenVLA's prompt takes 13 tokens, LIBERO's longest instruction about 25
-ORDINARY = "pick up the red cube"  # instruction that every policy's prompt is tried with
+ORDINARY = "pick up the red cube"  # instruction that every policy's prompt is tried with; among PROBES of reading
 
 Encoder = Callable[[str], Sequence[int]]
 

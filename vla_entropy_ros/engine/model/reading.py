@@ -34,6 +34,7 @@ TAKEN = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
     "vocab_size", "rms_norm_eps", "rope_parameters", "tie_word_embeddings", "eos_token_id",
 )  # fmt: skip
+SPELLINGS = ("rope_scaling", "rope_theta", "partial_rotary_factor")  # of rope_parameters, in earlier versions
 GENERIC = "PreTrainedTokenizerFast"  # transformers' name for a tokenizer.json as it stands
 SENTENCEPIECE = "LlamaTokenizer"  # what reads a tokenizer.model that nothing else is said of
 MOST_ID = 2**20
@@ -41,11 +42,14 @@ MOST_IDS = 1024  # of a sentence: many times those of its bytes
 MOST = 20 * MB  # Llama's take 2 MB, those of large vocabularies 10
 PATIENCE = 30.0  # seconds: many times what a busy machine needs
 MOST_CPU, MOST_MEMORY = 2, 600 * MB  # seconds of processor time and bytes that a folder may take, beyond the libraries
+CPU_PER_MB = 0.5  # seconds more for a tokenizer of many words: those of 16 MB take two on a fast machine
+MOST_GROWTH = 64  # times that a normalizer may make a text longer: Llama's leaves it as long
 ERROR = re.compile(r"\w+Error: ")
-PROBES = (  # what a tokenizer is tried with: two prompts, and what words of other languages and signs become
+PROBES = (  # what a tokenizer is tried with: prompts, and what words of other languages and signs become
     "In: What action should the robot take to pick up the 2 red cubes, slowly?\nOut:",
     "USER: What action should the robot take to put mug #3 on the left-hand shelf? ASSISTANT:",
-    "put the café's crème brûlée (100 g) next  to the 赤い cube - don't drop it!",
+    "In: What action should the robot take to pick up the red cube?\nOut:",
+    "put the café's crème brûlée (100 g) next to the 赤い cube - don't drop it!",
 )
 START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main(sys.argv[2])"
 
@@ -108,7 +112,7 @@ def _apart(folder: Path) -> Reading:
     except subprocess.TimeoutExpired:
         raise CheckpointError(f"{folder}: its tokenizer was not read within {PATIENCE:.0f} s: is it damaged?") from None
     if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-        raise CheckpointError(f"{folder}: its tokenizer takes more than {MOST_CPU} s to read a prompt: is it damaged?")
+        raise CheckpointError(f"{folder}: its tokenizer takes too long to read a prompt: is it damaged?")
     try:
         values = json.loads(done.stdout)
     except ValueError:
@@ -123,14 +127,15 @@ def main(folder: str) -> None:
     sys.modules["torch"] = None  # type: ignore[assignment]  # half of the time to import, and not needed
     from transformers import AutoTokenizer, LlamaConfig, LlamaTokenizer, PreTrainedConfig  # noqa: F401
 
-    _bound()
+    _bound(Path(folder))
     answer = here(Path(folder))
     sys.stdout.write(json.dumps(asdict(answer)))
 
 
-def _bound() -> None:
-    """Let this process take no more than a folder may."""
-    seconds = math.ceil(time.process_time()) + MOST_CPU
+def _bound(folder: Path) -> None:
+    """Let this process take no more than `folder` may."""
+    size = max((file.stat().st_size for name in TOKENIZERS if (file := folder / name).is_file()), default=0)
+    seconds = math.ceil(time.process_time() + MOST_CPU + CPU_PER_MB * min(size, MOST) / MB)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     size = pages * resource.getpagesize() + MOST_MEMORY
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
@@ -162,7 +167,9 @@ def _text(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     keys = tuple(sorted({*LlamaConfig().to_dict(), *PreTrainedConfig().to_dict()}))
     if not isinstance(text, dict):
         return {}, keys
-    known = LlamaConfig(**copy.deepcopy(text))  # it writes into what it is given
+    # What does not count here may be written as it likes; a key that is null has its default.
+    counts = {name: value for name, value in text.items() if value is not None and name in (*TAKEN, *SPELLINGS)}
+    known = LlamaConfig(**copy.deepcopy(counts))  # it writes into what it is given
     return {name: getattr(known, name) for name in TAKEN}, keys
 
 
@@ -186,11 +193,12 @@ def _tokenizer(folder: Path) -> tuple[str, str | None]:
     """A tokenizer.json, and the token for unknown words."""
     file = check_tokenizer(folder)
     as_it_stands = file.name == TOKENIZERS[0]
+    original: Any = None
     if not as_it_stands:
         from sentencepiece import SentencePieceProcessor
 
         try:
-            SentencePieceProcessor(model_file=str(file))  # says what is wrong; transformers goes on
+            original = SentencePieceProcessor(model_file=str(file))  # says what is wrong; transformers goes on
         except RuntimeError as error:
             raise CheckpointError(f"{file} is no tokenizer: {one_line(error)}") from None
     from transformers import AutoTokenizer, PreTrainedConfig, logging
@@ -207,12 +215,30 @@ def _tokenizer(folder: Path) -> tuple[str, str | None]:
     finally:
         logging.set_verbosity(verbosity)
     for text in PROBES:  # what hangs or takes all memory does so here
-        if (count := len(loaded(text)["input_ids"])) > MOST_IDS:
+        ids = loaded(text)["input_ids"]
+        if original is not None and ids[1:] != original.encode(text):
+            raise CheckpointError(
+                f"{file} is read otherwise by transformers than by SentencePiece (a model of type unigram, or one that "
+                f"normalizes?): convert it to a {TOKENIZERS[0]}"
+            )
+        if (count := len(ids)) > MOST_IDS:
             raise CheckpointError(
                 f"{file} turns {len(text)} letters into {count} ids: at most {MOST_IDS} are expected: is its "
                 "normalizer damaged?"
             )
     return loaded.backend_tokenizer.to_str(), loaded.unk_token
+
+
+def _growth(step: Any) -> float:
+    """How many times as long a normalizer may make a text, 2^64 at most."""
+    if not isinstance(step, dict):
+        return 1.0
+    if isinstance(steps := step.get("normalizers"), list):
+        return min(2.0**64, math.prod(min(2.0**64, _growth(one)) for one in steps[:1024]))
+    pattern, content = step.get("pattern"), step.get("content")
+    if not isinstance(pattern, dict) or not isinstance(content, str):
+        return 1.0
+    return max(1.0, len(content) / max(1, len(str(pattern.get("String", " ")))))
 
 
 def _check_told(told: Mapping[str, Any], folder: Path) -> None:
@@ -230,8 +256,11 @@ def _check_told(told: Mapping[str, Any], folder: Path) -> None:
 
 
 def _check_model(file: Path) -> None:
-    """Raise CheckpointError for a vocabulary of ids that are none, and for ids that would be random."""
-    model = read_json(file, MOST).get("model")
+    """Raise CheckpointError for a vocabulary of ids that are none, for ids that would be random, for endless texts."""
+    content = read_json(file, MOST)
+    if (growth := _growth(content.get("normalizer"))) > MOST_GROWTH:
+        raise CheckpointError(f"{file}: its normalizer makes a text up to {growth:.0f} times as long: is it damaged?")
+    model = content.get("model")
     if not isinstance(model, dict):
         raise CheckpointError(f"{file} is no tokenizer: it has no model")
     if model.get("dropout"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CheckpointError, incomplete
-from ..files import INDEX, MB, SINGLE, find_file, listed, one_line, read_json, shown
+from ..files import INDEX, MB, SINGLE, find_file, folder_errors, listed, one_line, parse_json, read_json, shown
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 MOST_HEADER = 2 * MB  # a 7B's takes 0.2
@@ -151,9 +151,11 @@ def _check_header(file: Path) -> None:
     size = find_file(file).stat().st_size
     with file.open("rb") as opened:
         header = int.from_bytes(opened.read(8), "little")
-    if not 0 < header <= min(size - 8, MOST_HEADER):
-        line = f"its header would take {shown(header)} bytes of {size} ({MOST_HEADER} at most)"
-        raise CheckpointError(f"{file} is truncated or no safetensors file: {line}")
+        if not 0 < header <= min(size - 8, MOST_HEADER):
+            line = f"its header would take {shown(header)} bytes of {size} ({MOST_HEADER} at most)"
+            raise CheckpointError(f"{file} is truncated or no safetensors file: {line}")
+        with folder_errors(f"{file} is truncated or no safetensors file: its header"):
+            parse_json(opened.read(header), file)  # a name that stands twice: the library takes the last
 
 
 def _read_index(index: Path) -> dict[Path, set[str]]:

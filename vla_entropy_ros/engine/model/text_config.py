@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from .shapes import LlamaConfig
 WHERE = "config.json: text_config"
 MOST = 2**20  # of any size; the vocabularies of known models end at 2^18
 MOST_LAYERS = 1024
+MOST_THETA = 1e12  # known models end at 1e7
 PLAIN_ROPE = ("rope_theta", "rope_type", "type", "partial_rotary_factor")
 
 # What changes the numbers and this decoder computes in one way only: key -> values that mean that way.
@@ -144,8 +144,8 @@ def _rope_theta(text: Mapping[str, Any], known: Mapping[str, Any]) -> float:
             raise CheckpointError(f"{WHERE}: partial_rotary_factor {shown(rope['partial_rotary_factor'])}: valid is 1")
     told = [source["rope_theta"] for source in (*written, text, known) if source.get("rope_theta") is not None]
     for theta in told:
-        if type(theta) not in (int, float) or not 1 <= theta < math.inf:
-            raise CheckpointError(f"{WHERE}: rope_theta {shown(theta)} must be a finite number from 1 on")
+        if type(theta) not in (int, float) or not 1 <= theta <= MOST_THETA:
+            raise CheckpointError(f"{WHERE}: rope_theta {shown(theta)} must be a number from 1 to {MOST_THETA:g}")
     if len(set(told)) != 1:
         raise CheckpointError(f"{WHERE} has several values of rope_theta, or none ({shown(told)}): one is expected")
     return float(told[0])

@@ -66,7 +66,7 @@ def test_after_a_signal_the_last_thing_on_the_wire_is_the_order_to_stop(
     stage.until(lambda: running.process.poll() is not None, "the end", 20.0)
     stage.until(lambda: is_stop(chunks[-1]), "the order to stop", 2.0)
     assert running.process.returncode == 0
-    stage.until(lambda: stage.tester.get_node_names().count("policy") < alike, "its leave of the graph", 5.0)
+    stage.until(lambda: stage.tester.get_node_names().count("policy") < alike, "its leave of the graph", 30.0)
 
 
 def test_a_second_node_of_the_same_name_ends_with_a_reason_and_the_first_goes_on(

@@ -16,12 +16,13 @@ from ...engine.actions.tokens import ACTION_NAMES, BINS, ActionSpace
 from ...engine.device import Placement
 from ...engine.families import LoadOptions
 from ...engine.families.openvla_config import PolicyConfig, read_config
+from ...engine.families.openvla_folder import read_towers
 from ...engine.families.openvla_model import build
-from ...engine.model.backbones import find_backbone, tower_config
 from ...engine.model.checkpoint import check_fits, place, wanted_shapes
 from ...engine.model.network import Network
 from ...engine.model.quantise import check_quantisation
 from ...engine.model.shapes import LlamaConfig, TowerConfig
+from ...engine.model.stored import StoredTensors
 from ...resources import default_checkpoint, share_path
 from ..openvla import LLAMA, ROWS, TOKENS, TOWERS
 
@@ -63,11 +64,9 @@ def find_shape(name: str) -> Shape:
 
 
 def _stored(folder: Path) -> Shape:
-    """Read that of a checkpoint whose config.json describes its tower."""
+    """Read that of a checkpoint folder."""
     config = read_config(folder)
-    (kind,) = find_backbone(config.vision_backbone_id)
-    tower = tower_config(kind, "", {}, config.image_size, config.described_tower)
-    return Shape(config.vision_backbone_id, (tower,), config.llama, WORDS)
+    return Shape(config.vision_backbone_id, read_towers(config, StoredTensors(folder)), config.llama, WORDS)
 
 
 def random_policy(shape: Shape, where: Placement, graphs: bool | None = None) -> tuple[Policy, Network]:

@@ -115,8 +115,10 @@ def test_a_sentencepiece_model_that_transformers_reads_otherwise_is_refused(tmp_
         FolderTokenizer(tmp_path)
 
 
-def test_a_normalizer_that_doubles_and_doubles_is_refused_before_it_does(broken_folder: Path) -> None:
-    steps = [{"type": "Replace", "pattern": {"String": "the red cube?"}, "content": "~~~~"}]
+@pytest.mark.parametrize("before", [0, 2000])
+def test_a_normalizer_that_doubles_and_doubles_is_refused_before_it_does(broken_folder: Path, before: int) -> None:
+    steps: list[dict[str, Any]] = [{"type": "Strip"}] * before
+    steps += [{"type": "Replace", "pattern": {"String": "the red cube?"}, "content": "~~~~"}]
     steps += [{"type": "Replace", "pattern": {"String": "~"}, "content": "~~"}] * 27
     normalizer = {"type": "Sequence", "normalizers": steps}
     change_json(broken_folder / "tokenizer.json", lambda told: told.update(normalizer=normalizer))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError, ObservationError
+from .reading import ORDINARY
 from .tokenizer import FolderTokenizer, check_ids
 
 MAX_TEXT = 128  # text slots: OpenVLA's prompt takes 13 tokens, LIBERO's longest instruction about 25
-ORDINARY = "pick up the red cube"  # instruction that every policy's prompt is tried with; among PROBES of reading
 
 Encoder = Callable[[str], Sequence[int]]
 

@@ -6,7 +6,6 @@ hang, or take all memory, ends with that process.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import re
@@ -45,10 +44,11 @@ MOST_CPU, MOST_MEMORY = 2, 600 * MB  # seconds of processor time and bytes that 
 CPU_PER_MB = 0.5  # seconds more for a tokenizer of many words: those of 16 MB take two on a fast machine
 MOST_GROWTH = 64  # times that a normalizer may make a text longer: Llama's leaves it as long
 ERROR = re.compile(r"\w+Error: ")
+ORDINARY = "pick up the red cube"  # instruction that every policy's prompt is tried with
 PROBES = (  # what a tokenizer is tried with: prompts, and what words of other languages and signs become
     "In: What action should the robot take to pick up the 2 red cubes, slowly?\nOut:",
     "USER: What action should the robot take to put mug #3 on the left-hand shelf? ASSISTANT:",
-    "In: What action should the robot take to pick up the red cube?\nOut:",
+    f"In: What action should the robot take to {ORDINARY}?\nOut:",
     "put the café's crème brûlée (100 g) next to the 赤い cube - don't drop it!",
 )
 START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main(sys.argv[2])"
@@ -134,8 +134,8 @@ def main(folder: str) -> None:
 
 def _bound(folder: Path) -> None:
     """Let this process take no more than `folder` may."""
-    size = max((file.stat().st_size for name in TOKENIZERS if (file := folder / name).is_file()), default=0)
-    seconds = math.ceil(time.process_time() + MOST_CPU + CPU_PER_MB * min(size, MOST) / MB)
+    words = max((file.stat().st_size for name in TOKENIZERS if (file := folder / name).is_file()), default=0)
+    seconds = math.ceil(time.process_time() + MOST_CPU + CPU_PER_MB * min(words, MOST) / MB)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     size = pages * resource.getpagesize() + MOST_MEMORY
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
@@ -169,7 +169,7 @@ def _text(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
         return {}, keys
     # What does not count here may be written as it likes; a key that is null has its default.
     counts = {name: value for name, value in text.items() if value is not None and name in (*TAKEN, *SPELLINGS)}
-    known = LlamaConfig(**copy.deepcopy(counts))  # it writes into what it is given
+    known = LlamaConfig(**counts)
     return {name: getattr(known, name) for name in TAKEN}, keys
 
 
@@ -234,7 +234,7 @@ def _growth(step: Any) -> float:
     if not isinstance(step, dict):
         return 1.0
     if isinstance(steps := step.get("normalizers"), list):
-        return min(2.0**64, math.prod(min(2.0**64, _growth(one)) for one in steps[:1024]))
+        return min(2.0**64, math.prod(min(2.0**64, _growth(one)) for one in steps))
     pattern, content = step.get("pattern"), step.get("content")
     if not isinstance(pattern, dict) or not isinstance(content, str):
         return 1.0

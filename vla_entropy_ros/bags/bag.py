@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -43,8 +42,6 @@ class Bag:
 
     def __init__(self, path: Path, topic: str | None = None, state_topic: str | None = None) -> None:
         self._storage, self._types = Storage(path), types()
-        self._stack = ExitStack()  # what is read from the storage ends before it
-        self._stack.callback(self._storage.close)
         self._kinds = self._storage.topics
         self._clocks: dict[str, Clock] = {}
         try:
@@ -52,7 +49,7 @@ class Bag:
             self.kind = self._kinds[self.topic]
             self.state_topic = self._joints(state_topic)
         except BagError as error:
-            self.close()
+            self._storage.close()
             raise BagError(f"{self._storage.damage}; {error}" if self._storage.damage else str(error)) from None
         named = [name for name in self._of(POSE) if name.endswith("/current_pose")]
         self.pose_topic = min(named, key=lambda name: (len(name), name), default=None)
@@ -62,11 +59,7 @@ class Bag:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End what is read, and close the files."""
-        self._stack.close()
+        self._storage.close()
 
     def frames(self) -> Iterator[Frame]:
         """Yield the images in the order they were recorded, each with the states nearest to it by stamp.
@@ -79,7 +72,7 @@ class Bag:
         self._clocks = self._judge([self.topic, *states])
         waiting: deque[Frame] = deque()  # for later states
         instruction, damage = None, None
-        messages = self._messages([self.topic, *states, *self._asked])
+        messages = self._storage.messages([self.topic, *states, *self._asked])
         while True:
             try:
                 message = next(messages)
@@ -110,7 +103,7 @@ class Bag:
     @property
     def instruction(self) -> str | None:
         """The first instruction in the bag that is not empty; None when it has none."""
-        for message in self._messages(self._asked) if self._asked else ():
+        for message in self._storage.messages(self._asked) if self._asked else ():
             if text := str(self._read(message).data).strip():
                 return text
         return None
@@ -119,10 +112,6 @@ class Bag:
     def notes(self) -> list[str]:
         """What was found out about the stamps of what `frames` has yielded, a line each."""
         return [note for topic, clock in self._clocks.items() for note in clock.notes(topic)]
-
-    def _messages(self, topics: Collection[str]) -> Generator[Message, None, None]:
-        """Messages of `topics`; what is not read to the end ends with the bag, before its files are closed."""
-        return self._stack.enter_context(closing(self._storage.messages(topics)))
 
     def _of(self, *kinds: str) -> list[str]:
         """Topics of these types."""
@@ -140,7 +129,7 @@ class Bag:
         """A clock for each topic, by its first messages."""
         seen: dict[str, list[tuple[int, int]]] = {topic: [] for topic in topics}
         try:
-            for message in islice(self._messages(topics), FIRST):
+            for message in islice(self._storage.messages(topics), FIRST):
                 seen[message.topic].append((message.recorded, stamp_of(message.raw)))
                 if len(seen[self.topic]) == ENOUGH:
                     break

@@ -26,8 +26,8 @@ class SqliteFile:
             self._base = sqlite3.connect(
                 f"{path.resolve().as_uri()}?{'mode=ro' if unfinished else 'immutable=1'}", uri=True
             )
-            query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('topics', 'messages')"
-            if len(self._base.execute(query).fetchall()) < len(("topics", "messages")):  # a view may be endless
+            query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('topics', 'messages')"
+            if self._base.execute(query).fetchone() != (2,):  # in place of a table, a view may be endless
                 raise BagError(f"{path.name} is damaged, or no bag: expected tables topics and messages")
             query = f"SELECT id, name, type, serialization_format FROM topics LIMIT {MOST_TOPICS}"
             self._topics: list[tuple[int, str, str, str]] = self._base.execute(query).fetchall()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -77,8 +77,14 @@ class Storage:
         """Close all files."""
         self._stack.close()
 
-    def messages(self, topics: Collection[str]) -> Generator[Message, None, None]:
-        """Messages of `topics` in the order they were recorded; raises BagError after what is whole."""
+    def messages(self, topics: Collection[str]) -> Iterator[Message]:
+        """Messages of `topics` in the order they were recorded; raises BagError after what is whole.
+
+        What is not read to the end ends with `close`, before the files are closed.
+        """
+        return self._stack.enter_context(closing(self._read(topics)))
+
+    def _read(self, topics: Collection[str]) -> Generator[Message, None, None]:
         try:
             for file in self._files:
                 for message in file.messages(topics):
@@ -138,9 +144,8 @@ def files_of(path: Path) -> list[Path]:
         return [path]
     if (path / METADATA).is_file():
         return _listed(path)
-    found = (
-        [file for file in path.iterdir() if file.name.endswith(SUFFIXES) and file.is_file()] if path.is_dir() else []
-    )
+    there = path.iterdir() if path.is_dir() else ()
+    found = [file for file in there if file.name.endswith(SUFFIXES) and file.is_file()]
     found.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)])
     if not found:
         raise BagError(f"no bag at {path}: {EXPECTED}")

@@ -31,9 +31,10 @@ class Checkpoint(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
         """The folder; click's error where there is none."""
         from ..engine import EngineError
+        from ..engine.files import folder_errors
         from ..engine.hub import find_folder
 
-        try:
+        with one_line(EngineError), folder_errors(value):
             folder = find_folder(value)
             if folder.is_file():
                 raise EngineError(f"{folder} is a file: name the folder that it is in")
@@ -42,8 +43,6 @@ class Checkpoint(click.ParamType):
                     f"no checkpoint folder {value} here: expected its path, or org/name as the hub has it "
                     "(hf download org/name brings it)"
                 )
-        except (EngineError, OSError) as error:
-            raise click.ClickException(str(error)) from None
         return folder
 
 

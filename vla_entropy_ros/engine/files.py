@@ -27,7 +27,7 @@ def no_progress(done: int, total: int) -> None:
 def find_file(path: Path, most: int | None = None) -> Path:
     """Return `path` where it is a file that was downloaded whole, of `most` bytes at most; raises CheckpointError."""
     name, folder = path.name, path.parent
-    try:
+    with folder_errors(path):
         if path.is_symlink() and not path.exists():
             raise incomplete(f"{name} in {folder} is a link to {path.readlink()}, which is not there", folder)
         if not path.exists():
@@ -38,8 +38,6 @@ def find_file(path: Path, most: int | None = None) -> Path:
             if opened.read(len(POINTER)) == POINTER:
                 raise incomplete(f"{path} is a Git LFS pointer, not the file itself (git lfs pull brings it)", folder)
         size = path.stat().st_size
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {one_line(error)}") from None
     if most is not None and size > most:
         raise CheckpointError(f"{path} has {size / MB:.0f} MB: at most {most / MB:.0f} MB are expected of a {name}")
     return path

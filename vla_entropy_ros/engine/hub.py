@@ -34,14 +34,13 @@ def find_folder(checkpoint: str | Path, allow_download: bool = False) -> Path:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     at = f" --revision {revision}" if revision else ""
-    try:
-        cached = Path(snapshot_download(repository, revision=revision, local_files_only=True))
-    except HFValidationError:
-        return path
-    except LocalEntryNotFoundError:
-        cached = None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{repository} in the hub's cache cannot be read: {one_line(error)}") from None
+    with folder_errors(f"{repository} in the hub's cache"):
+        try:
+            cached = Path(snapshot_download(repository, revision=revision, local_files_only=True))
+        except HFValidationError:
+            return path
+        except LocalEntryNotFoundError:
+            cached = None
     if cached is not None and (is_whole(cached) or _is_other(cached)):
         return cached
     if not allow_download:

@@ -54,11 +54,6 @@ class PolicyConfig:
         """Kinds of its vision towers."""
         return find_backbone(self.vision_backbone_id)
 
-    @property
-    def visual_tokens(self) -> int:
-        """Visual tokens of all cameras."""
-        return _tokens(self.image_size, self.cameras)
-
     def prompter(self, encoder: Encoder | None, folder: Path) -> Prompter:
         """Instructions as this checkpoint was trained on them, by `encoder` or the tokenizer in `folder`."""
         template = Template(
@@ -86,7 +81,7 @@ class Outline:
     @property
     def visual_tokens(self) -> int:
         """Visual tokens of all cameras."""
-        return _tokens(self.image_size, self.cameras)
+        return self.cameras * (self.image_size // PATCH) ** 2
 
 
 def read_outline(folder: Path) -> Outline:
@@ -130,10 +125,6 @@ def read_config(folder: Path, outline: Outline | None = None) -> PolicyConfig:
         cameras=outline.cameras,
         remarks=tuple(remarks),
     )
-
-
-def _tokens(image_size: int, cameras: int) -> int:
-    return cameras * (image_size // PATCH) ** 2
 
 
 def _is_called_v01(folder: Path) -> bool:

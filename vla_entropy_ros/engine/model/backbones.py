@@ -60,12 +60,10 @@ def find_backbone(name: object) -> tuple[TowerKind, ...]:
 
 def tower_config(kind: TowerKind, prefix: str, shapes: Shapes, image_size: int, described: Any) -> TowerConfig:
     """Shape of the tower stored under `prefix` ("vision_backbone.featurizer."); `described` is its vision_config."""
-    config = _inferred(kind, prefix, shapes, image_size) if kind.heads else _described(image_size, described)
-    stored = _stored_blocks(prefix, shapes)
-    if not kind.heads and config.depth != stored:
-        raise CheckpointError(
-            f"config.json: vision_config.depth {config.depth}, but the folder has tensors of {stored} blocks"
-        )
+    if kind.heads:
+        config = _inferred(kind, prefix, shapes, image_size)
+    else:
+        config = _described(prefix, shapes, image_size, described)
     if image_size % config.patch:
         raise CheckpointError(f"image size {image_size} is no multiple of the patch size {config.patch}")
     if config.width % config.heads:
@@ -108,12 +106,16 @@ def _inferred(kind: TowerKind, prefix: str, shapes: Shapes, image_size: int) -> 
     )
 
 
-def _described(image_size: int, described: Any) -> TowerConfig:
+def _described(prefix: str, shapes: Shapes, image_size: int, described: Any) -> TowerConfig:
     names = ("width", "depth", "heads", "mlp_width", "stem_width")
     if not isinstance(described, dict) or set(described) != set(names):
         raise CheckpointError(f"config.json: vision_config must have exactly the keys {', '.join(names)}")
     if wrong := [n for n in names if type(described[n]) is not int or not 1 <= described[n] <= MOST]:
         raise CheckpointError(f"config.json: vision_config: {', '.join(wrong)} must be whole numbers from 1 to {MOST}")
+    if described["depth"] != (stored := _stored_blocks(prefix, shapes)):
+        raise CheckpointError(
+            f"config.json: vision_config.depth {described['depth']}, but the folder has tensors of {stored} blocks"
+        )
     return TowerConfig(image_size=image_size, **described)
 
 

@@ -87,7 +87,7 @@ def _plain(tokenizer: Any) -> Any:
 
 def _compare(loaded: Any, plain: Any, folder: Path) -> None:
     """Raise CheckpointError if the class that tokenizer_config.json names reads tokenizer.json otherwise."""
-    if more := sorted(_words(loaded) - _words(plain)):
+    if more := _added(loaded, special=False) - _added(plain, special=False):
         raise CheckpointError(f"{folder}: the files beside {TOKENIZERS[0]} add words that it lacks: {listed(more)}")
     if any(loaded.encode(text).ids != plain.encode(text).ids for text in PROBES):
         kind = shown(read_json(folder / BESIDE[0]).get("tokenizer_class"))
@@ -99,8 +99,9 @@ def _compare(loaded: Any, plain: Any, folder: Path) -> None:
 
 def _check_control(tokenizer: Any, folder: Path) -> None:
     """Raise CheckpointError where a control token is a word: control tokens inside an instruction are text here."""
-    control = (added.content for added in tokenizer.get_added_tokens_decoder().values() if added.special)
-    words = [text for text in control if text.replace(" ", "").isalnum() and text == text.lower()]
+    words = [
+        text for text in _added(tokenizer, special=True) if text.replace(" ", "").isalnum() and text == text.lower()
+    ]
     if words:
         raise CheckpointError(
             f"{folder}: the tokenizer has control tokens (special) that are ordinary words ({listed(words)}): set "
@@ -108,6 +109,6 @@ def _check_control(tokenizer: Any, folder: Path) -> None:
         )
 
 
-def _words(tokenizer: Any) -> set[str]:
-    """Added tokens that are looked for in a text: those that control nothing."""
-    return {added.content for added in tokenizer.get_added_tokens_decoder().values() if not added.special}
+def _added(tokenizer: Any, special: bool) -> set[str]:
+    """Added tokens that are control tokens, or those that are words and looked for in a text."""
+    return {added.content for added in tokenizer.get_added_tokens_decoder().values() if added.special is special}

@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 
 from tools.checkpoints import write_shards, write_small
 from vla_entropy_ros.engine import Policy
+from vla_entropy_ros.engine.decoding.decoder import Sight
 
 DATA = Path(__file__).parents[1] / "data"
 
 torch.set_num_threads(1)
+
+
+def causal(where: torch.Tensor) -> Sight:
+    """Each row of a pass at the positions `where`, ascending, sees what is not behind it."""
+    return Sight(where + 1, torch.zeros_like(where), 0, int(where[-1]) + 1)
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,8 @@ from vla_entropy_ros.engine.model.llama import Llama
 from vla_entropy_ros.engine.model.shapes import LlamaConfig
 from vla_entropy_ros.engine.tunables import MODES, Tunables
 
+from .conftest import causal
+
 COUNT, FIRST, VISUAL, TEXT = 7, 16, 5, 3
 LAST = FIRST + 255
 PROMPT = 1 + VISUAL + TEXT
@@ -76,7 +78,7 @@ class Bench:
         self.fresh = np.concatenate(([True], random.random(VISUAL) < 0.5, [True] * TEXT))
         with torch.inference_mode():
             where = torch.arange(PROMPT)
-            self.decoder.run(torch.randn(PROMPT, 16).to(dtype), where, where, PROMPT, tail=1)
+            self.decoder.run(torch.randn(PROMPT, 16).to(dtype), where, where, causal(where), tail=1)
 
     def readout(self, states: torch.Tensor) -> torch.Tensor:
         """Greedy id, margin, entropy of each row."""
@@ -86,11 +88,11 @@ class Bench:
         """What the last prompt row and the draft put out."""
         drafts = self.llama.embed(torch.from_numpy(draft.ids))
         rows = torch.cat((self.rows[self.fresh], drafts))
-        end = PROMPT + len(draft)
-        where = torch.cat((torch.from_numpy(np.flatnonzero(self.fresh)), torch.arange(PROMPT, end)))
+        where = torch.cat((torch.from_numpy(np.flatnonzero(self.fresh)), torch.arange(PROMPT, PROMPT + len(draft))))
         padding = -len(rows) % 4
         rows, slot = F.pad(rows, (0, 0, padding, 0)), F.pad(where, (padding, 0), value=self.decoder.cache.count)
-        states = self.decoder.run(rows, F.pad(where, (padding, 0)), slot, end, tail=1 + len(draft))
+        where = F.pad(where, (padding, 0))
+        states = self.decoder.run(rows, where, slot, causal(where), tail=1 + len(draft))
         return Scored.of(self.readout(states).numpy().astype(np.float64))
 
     def extend(self, ids: Sequence[int], number: int) -> Table:

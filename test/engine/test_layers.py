@@ -19,7 +19,7 @@ from vla_entropy_ros.engine.decoding.sequence import Layout
 from vla_entropy_ros.engine.reuse.schedule import boundaries, growth, layer_entropy, shares, taper_layer
 from vla_entropy_ros.engine.tunables import Tunables
 
-from .conftest import write_small
+from .conftest import causal, write_small
 
 PICK = "pick up the red cube"
 
@@ -63,16 +63,16 @@ def test_rows_left_out_deeper_down_equal_a_full_pass_over_their_own_old_values(
     policy, random = deep(), np.random.default_rng(seed)
     decoder, cache = policy._eager.decoder, policy._cache
     rows, where = torch.randn(24, 32), torch.arange(24)
-    expected = decoder.run(rows, where, where, 24, tail=4)
+    expected = decoder.run(rows, where, where, causal(where), tail=4)
     some = np.sort(random.permutation(20)[:13])
     kept = {2: some, 4: np.sort(random.permutation(some)[:7])}
     narrow = {layer: torch.from_numpy(np.append(k, np.arange(20, 24))) for layer, k in kept.items()}
     before = cache.keys[:, :, : cache.count].clone()
-    states = decoder.run(rows, where, where, 24, tail=4, narrow=narrow)
+    states = decoder.run(rows, where, where, causal(where), tail=4, narrow=narrow)
     torch.testing.assert_close(states, expected, rtol=0, atol=1e-5)
     now = cache.keys[:, :, : cache.count]
     torch.testing.assert_close(now, before, rtol=0, atol=1e-5)  # the same rows give the same keys
-    decoder.run(torch.randn(24, 32), where, where, 24, tail=4, narrow=narrow)
+    decoder.run(torch.randn(24, 32), where, where, causal(where), tail=4, narrow=narrow)
     untouched = sorted(set(range(24)) - set(narrow[4].tolist()))
     torch.testing.assert_close(now[4:, :, untouched], before[4:, :, untouched], rtol=0, atol=1e-5)
     assert (now[:2] != before[:2]).any()

@@ -19,7 +19,7 @@ from tools.checkpoints import weight, write_json
 from vla_entropy_ros.engine import Observation, Policy
 from vla_entropy_ros.engine.model.network import Network
 
-from .conftest import DATA
+from .conftest import DATA, causal
 
 if TYPE_CHECKING:
     from .oracle import Oracle
@@ -192,7 +192,7 @@ def test_logits_of_every_row_are_those_of_transformers(pair: Pair) -> None:
     text = llama.embed(torch.tensor(WORDS))
     rows = torch.cat((llama.embed(torch.tensor([1])), embedded.visual, text))
     where = torch.arange(len(rows))
-    states = policy._eager.decoder.run(rows, where, where, len(rows), tail=len(rows))
+    states = policy._eager.decoder.run(rows, where, where, causal(where), tail=len(rows))
     close(policy.model.head.outputs(states), pair.oracle.logits(pair.images))
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from vla_entropy_ros.engine import Observation, Policy, Tunables
 from vla_entropy_ros.engine.model.network import Network
 
+from .conftest import causal
+
 TOLERANCE = 2e-5
 Reference = dict[str, NDArray]
 
@@ -56,7 +58,7 @@ def test_action_logits_of_other_positions(tiny_policy: Policy, view: Reference, 
     text = llama.embed(torch.tensor([*tiny_spec["input_ids"][1:], 29871]))
     rows = torch.cat((llama.embed(torch.tensor([1])), visual, text))
     where = torch.arange(len(rows))
-    hidden = tiny_policy._eager.decoder.run(rows, where, where, len(rows), tail=len(rows))
+    hidden = tiny_policy._eager.decoder.run(rows, where, where, causal(where), tail=len(rows))
     np.testing.assert_allclose(llama.lm_head(hidden[::37])[:, 31744:32000], view["action_logits"], atol=TOLERANCE)
 
 

@@ -19,7 +19,7 @@ from vla_entropy_ros.engine.actions.drafts import NO_DRAFT
 from vla_entropy_ros.engine.policy import PROBE_IDS
 from vla_entropy_ros.engine.tunables import MODES, Tunables
 
-from .conftest import write_small
+from .conftest import causal, write_small
 
 Image = NDArray[np.uint8]
 PICK, PUT = "pick up the red cube", "put it down"
@@ -91,7 +91,7 @@ def test_the_attention_probe_equals_an_eager_reference(policy: Policy) -> None:
     rows = llama.embed(torch.arange(count) % 13)
     where, decoder = torch.arange(count), policy._eager.decoder
     query = torch.where(where >= 17, where - 17, decoder.no_query)
-    decoder.run(rows, where, where, count, tail=1, query=query)
+    decoder.run(rows, where, where, causal(where), tail=1, query=query)
     weights: list[torch.Tensor] = []
 
     def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -102,7 +102,7 @@ def test_the_attention_probe_equals_an_eager_reference(policy: Policy) -> None:
         return scores @ v
 
     llama(rows[None], torch.arange(count), attend)
-    torch.testing.assert_close(decoder.text_attention(17, 5, count), torch.stack(weights), rtol=0, atol=1e-6)
+    torch.testing.assert_close(decoder.text_attention(where[-5:] + 1, count), torch.stack(weights), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,7 +1,7 @@
 """A runner of fixed shapes: captured as CUDA graphs at configure, the same code without capture elsewhere.
 
 Rows are padded in front to a bucket; padding is written to a scratch slot that nothing sees. All slots are attended to,
-under the mask of each row's position. A tick uploads from pinned memory and waits once for the selection and once per
+under a mask by what each row sees. A tick uploads from pinned memory and waits once for the selection and once per
 decoder pass, whose result decides what the next one computes.
 """
 
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..device import Upload
+from .decoder import Sight
 from .runner import EagerRunner, Embedded, Endpoints, Runner, Table
 from .sequence import EMBEDDED, RowPlan
 
 FINE, COARSE, TURN = 16, 32, 256  # prefill buckets: multiples of FINE up to TURN rows, of COARSE above
 PROBES = (32, 64)  # text rows of a captured attention probe; longer prompts are probed eagerly
 WARM_UP = 2  # runs before a capture: libraries choose kernels and allocate workspaces in them
-SOURCE, TOKEN, POSITION, SLOT, QUERY, END = range(6)  # columns of an uploaded plan
+SOURCE, TOKEN, POSITION, SLOT, QUERY, SEEN, BRANCH, AREA = COLUMNS = range(8)  # of an uploaded plan
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class CUDAGraphRunner:
         self._state = Upload((ends.state,), torch.float32, device)
         self._inputs = torch.zeros(layout.inputs, width, device=device, dtype=dtype)
         self._change = torch.zeros(layout.visual, device=device)
-        self._plan = Upload((sizes[-1], 6), torch.int64, device)
+        self._plan = Upload((sizes[-1], len(COLUMNS)), torch.int64, device)
         table = ends.readout(torch.zeros(ends.tail, width, device=device, dtype=dtype))
         self._table = torch.zeros_like(table, dtype=torch.float32)
         self._host_table = torch.zeros(table.shape, pin_memory=device.type == "cuda")
@@ -116,9 +117,9 @@ class CUDAGraphRunner:
         self._clear(host)
         rows = host[size - count :]
         rows[:, SOURCE], rows[:, TOKEN] = plan.source, plan.token
-        rows[:, POSITION] = rows[:, SLOT] = plan.position
+        rows[:, POSITION], rows[:, SLOT] = plan.position, plan.slot
         rows[:, QUERY] = plan.query(self._decoder.no_query)
-        host[:, END] = plan.end
+        rows[:, SEEN], rows[:, BRANCH], host[:, AREA] = plan.seen, plan.branch, plan.area
         if plan.words:
             self._eager.prompt = plan
         self._plan.send(size)
@@ -140,8 +141,8 @@ class CUDAGraphRunner:
         return self._attention[:, : plan.words]
 
     def _clear(self, plan: NDArray[np.int64]) -> None:
-        """Make every row of the plan padding: at the first position, written where nobody looks."""
-        plan[:] = (EMBEDDED, 0, 0, self._decoder.cache.count, self._decoder.no_query, 1)
+        """Make every row of the plan padding: it sees the first slot, and is written where nobody looks."""
+        plan[:] = (EMBEDDED, 0, 0, self._decoder.cache.count, self._decoder.no_query, 1, 0, 0)
 
     def _embed_all(self) -> None:
         """Embed the images and the state, and measure how far the visual tokens have drifted."""
@@ -157,10 +158,11 @@ class CUDAGraphRunner:
         decoder, out = self._decoder, min(size, self._ends.tail)
 
         def body() -> None:
-            source, token, position, slot, query, end = self._plan.device[:size].unbind(1)
+            source, token, position, slot, query, seen, branch, area = self._plan.device[:size].unbind(1)
             held = self._inputs.index_select(0, source.clamp_min(0))
             x = torch.where((source >= 0)[:, None], held, decoder.llama.embed(token))
-            states = decoder.run(x, position, slot, end[:, None], out, query if keep else None)
+            sight = Sight(seen, branch, area[:, None], decoder.cache.length)
+            states = decoder.run(x, position, slot, sight, out, query if keep else None)
             table = self._ends.readout(states)
             self._table[len(self._table) - len(table) :].copy_(table)
 
@@ -168,10 +170,11 @@ class CUDAGraphRunner:
 
     def _probe(self, size: int) -> Callable[[], None]:
         decoder = self._decoder
-        first = decoder.layout.first_text
+        end = decoder.layout.first_text + size
+        seen = torch.arange(end - size, end, device=self._attention.device) + 1
 
         def body() -> None:
-            self._attention[:, :size].copy_(decoder.text_attention(first, size, first + size))
+            self._attention[:, :size].copy_(decoder.text_attention(seen, end))
 
         return body
 

@@ -1,4 +1,4 @@
-"""One decoder pass over any set of rows: each writes its slot, then sees the slots that its position may see."""
+"""One decoder pass over any set of rows: each writes its slot, then sees the slots that it may see."""
 
 from __future__ import annotations
 
@@ -12,11 +12,37 @@ from torch.nn import functional as F
 
 from ..model.llama import Llama, rotary
 from .kv_cache import KVCache
-from .sequence import Layout
+from .sequence import BITS, Layout
 
 # Rows of a pass are padded to a multiple of this: BLAS sums 1 to 3 rows in another order than more, so a token's keys
 # would depend on how many others are computed beside it.
 ROW_MULTIPLE = 4
+HIDDEN = -30000.0  # added to the scores of a slot that is not seen: its weight is exactly 0, in half precision, too
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which slots the rows [R] of a pass see: the first `seen` [R], and slot `area + n` for bit n of `branch` [R].
+
+    area: a number, or a tensor that broadcasts to [R, 1]. reach: how many slots are looked at; all_seen: whether every
+    row sees all of them.
+    """
+
+    seen: Tensor
+    branch: Tensor
+    area: int | Tensor
+    reach: int
+    all_seen: bool = False
+
+    def mask(self, slots: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """What is added to the scores [R, reach]; None where nothing is hidden. slots: 0, 1, 2, ... [reach or more]."""
+        if self.all_seen:
+            return None
+        slots = slots[: self.reach]
+        bit = slots - self.area
+        bit = torch.where(bit < 0, BITS, bit).clamp_max(BITS)  # a bit that is never set
+        visible = (slots < self.seen[:, None]) | ((self.branch[:, None] >> bit) & 1).bool()
+        return torch.where(visible, 0.0, HIDDEN).to(dtype)
 
 
 class Decoder:
@@ -29,10 +55,6 @@ class Decoder:
         self.positions = torch.arange(cache.count, device=device)
         cos, sin = rotary(self.positions, config.head_dim, config.rope_theta)
         self._cos, self._sin = cos[:, None].to(dtype), sin[:, None].to(dtype)  # [count, 1, hd]
-        block = torch.from_numpy(layout.block).to(device)
-        hidden = torch.ones(cache.count, cache.length, dtype=torch.bool, device=device)
-        hidden[:, : cache.count] = block[None] > block[:, None]
-        self._mask = torch.zeros(hidden.shape, device=device, dtype=dtype).masked_fill(hidden, -math.inf)
         self._slots = torch.arange(cache.length, device=device)
         self._parts = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
         self._grouped = config.num_key_value_heads != config.num_attention_heads
@@ -46,20 +68,20 @@ class Decoder:
         x: Tensor,
         position: Tensor,
         slot: Tensor,
-        end: int | Tensor,
+        sight: Sight,
         tail: int,
         query: Tensor | None = None,
         narrow: Mapping[int, Tensor] | None = None,
     ) -> Tensor:
         """States [tail, D] of the last rows of `x` [R, D], which stand at `position` [R] and are written to `slot` [R].
 
-        Every slot that a row sees must hold something by then. end: number of slots that are looked at; a tensor [R, 1]
-        gives a pass in which no shape depends on it. query [R]: text row as which a row's query is kept, `no_query`
-        for none; None to keep none. narrow: by layer, the rows that go on from there (ascending, none that was left
-        out before, the last rows among them); those are padded again.
+        Every slot that a row sees must hold something by then. query [R]: text row as which a row's query is kept,
+        `no_query` for none; None to keep none. narrow: by layer, the rows that go on from there (ascending, none that
+        was left out before, the last rows among them); those are padded again.
         """
-        now = _Rows(slot, query, *self._tables(position, end))
-        reach = end if isinstance(end, int) else self.cache.length
+        cos, sin = self._cos.index_select(0, position), self._sin.index_select(0, position)  # [R, 1, hd]
+        now = _Rows(slot, query, cos, sin, sight.mask(self._slots, self.cache.keys.dtype))
+        reach = sight.reach
         last = len(self._layers) - 1
         rows = torch.arange(len(position), device=x.device) if narrow else None  # numbers of those still there
 
@@ -94,30 +116,21 @@ class Decoder:
         states = self.llama.run(x[None], now.cos, now.sin, mix, go_on if narrow else None)[0]
         return states[len(states) - tail :]
 
-    def text_attention(self, first: int, words: int, end: int) -> Tensor:
+    def text_attention(self, seen: Tensor, reach: int) -> Tensor:
         """Attention [layers, M, N] of the kept text rows on the visual slots, averaged over heads, float32.
 
-        first: position of the first of the `words` rows; end: number of slots of the pass that kept them. Computed from
-        the kept queries and the slots as they are now; call it before the next pass that keeps queries.
+        seen [M]: how many leading slots each of them sees, `reach` at most. Computed from the kept queries and the
+        slots as they are now; call it before the next pass that keeps queries.
         """
+        words = len(seen)
         queries = self._queries[:, :, :words]  # [L, H, M, hd]
         layers, heads, _, width = queries.shape
-        seen = self.layout.seen(first + words - 1, end)
-        keys = self.cache.keys[:, :, :seen]  # [L, Hkv, n, hd]
+        keys = self.cache.keys[:, :, :reach]  # [L, Hkv, n, hd]
         grouped = queries.reshape(layers, keys.shape[1], -1, width)  # [L, Hkv, H / Hkv * M, hd]
         scores = (grouped @ keys.transpose(2, 3)).reshape(layers, heads, words, -1).float() / math.sqrt(width)
-        weights = (scores + self._mask[first : first + words, :seen].float()).softmax(-1)
+        weights = torch.where(self._slots[:reach] < seen[:, None], scores, HIDDEN).softmax(-1)
         start = self.layout.first_visual
         return weights.mean(1)[:, :, start : start + self.layout.visual]
-
-    def _tables(self, position: Tensor, end: int | Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Cosine and sine [R, 1, hd] and the mask [R, slots] of rows at `position`; no mask where a row sees all."""
-        cos, sin = self._cos.index_select(0, position), self._sin.index_select(0, position)
-        if isinstance(end, int):
-            unmasked = len(position) == 1 or self.layout.all_seen
-            return cos, sin, None if unmasked else self._mask.index_select(0, position)[:, :end]
-        mask = self._mask.index_select(0, position)
-        return cos, sin, mask if self.layout.nothing_ahead else mask.masked_fill(self._slots >= end, -math.inf)
 
     @staticmethod
     def _first(rows: int, tail: int) -> int:

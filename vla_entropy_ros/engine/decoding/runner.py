@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..model.llama import Llama
 from ..model.preprocess import Preprocessor
-from .decoder import ROW_MULTIPLE, Decoder
+from .decoder import ROW_MULTIPLE, Decoder, Sight
 from .sequence import RowPlan, Tokens
 
 Table = NDArray[np.float64]  # [T, W]: what the head's readout gave for the last rows of a pass
@@ -129,19 +129,23 @@ class EagerRunner:
         if plan.words:
             self.prompt, query = plan, self._there(plan.query(decoder.no_query))
         padding = 0 if count == 1 and not plan.words else -count % ROW_MULTIPLE
-        position = slot = self._there(plan.position)
+        parts = (plan.position, plan.slot, plan.seen, plan.branch)
+        position, slot, seen, branch = (self._there(part) for part in parts)
         if padding:
             x, position = F.pad(x, (0, 0, padding, 0)), F.pad(position, (padding, 0))
             slot = F.pad(slot, (padding, 0), value=decoder.cache.count)
+            seen, branch = F.pad(seen, (padding, 0), value=1), F.pad(branch, (padding, 0))
             query = None if query is None else F.pad(query, (padding, 0), value=decoder.no_query)
+        sight = Sight(seen, branch, plan.area, plan.reach, plan.all_seen)
         narrow = {layer: self._there(padding + rows) for layer, rows in plan.narrow.items()}
         self.rows.append(plan.mean_rows(decoder.cache.layers))
-        return decoder.run(x, position, slot, plan.end, plan.out, query, narrow)
+        return decoder.run(x, position, slot, sight, plan.out, query, narrow)
 
     def text_attention(self) -> Tensor:
         """See `Runner`."""
         assert self.prompt is not None
-        return self.decoder.text_attention(self.prompt.first_text, self.prompt.words, self.prompt.end)
+        seen = self.prompt.text_seen
+        return self.decoder.text_attention(self._there(seen), int(seen.max()))
 
     def _there(self, array: Tokens | NDArray[np.float64]) -> Tensor:
         return torch.from_numpy(array).to(self._device)

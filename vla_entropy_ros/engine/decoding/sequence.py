@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Tokens = NDArray[np.int64]
 LeftOut = Mapping[int, Tokens]  # by layer, the visual tokens that are not computed from there on
 EMBEDDED = -1  # source of a row whose token id is embedded
+BITS = 62  # of a row's `branch`: an int64 has room for them, and for one that is never set
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,19 @@ class RowPlan:
     """The rows [R] of one decoder pass, in ascending order of position; any runner can execute it.
 
     source: row of the inputs (visual tokens, then those of state and placeholders), or EMBEDDED where the id `token`
-    is looked up instead; position: also the slot that the row's keys and values go to. end: slots that hold something
-    once the pass is done. first_text, words: position of the text rows whose queries are kept, and their number.
-    out: how many of the last rows put something out. narrow: by layer, the rows that go on from there.
+    is looked up instead; position: that of the rotary embedding; slot: where the row's keys and values go. A row sees
+    the first `seen` slots, and slot `area + n` where bit n of its `branch` is set, n being at most BITS - 1; each of
+    them holds something once the pass is done. first_text, words: position of the text rows whose queries are kept, and
+    their number. out: how many of the last rows put something out. narrow: by layer, the rows that go on from there.
     """
 
     source: Tokens
     token: Tokens
     position: Tokens
-    end: int
+    slot: Tokens
+    seen: Tokens
+    branch: Tokens
+    area: int
     out: int
     first_text: int = 0
     words: int = 0
@@ -35,6 +40,22 @@ class RowPlan:
 
     def __len__(self) -> int:
         return len(self.position)
+
+    @cached_property
+    def reach(self) -> int:
+        """How many slots are looked at: the others are seen by no row."""
+        highest = int(np.bitwise_or.reduce(self.branch)).bit_length()
+        return max(int(self.seen.max()), self.area + highest if highest else 0)
+
+    @cached_property
+    def all_seen(self) -> bool:
+        """Whether every row sees every slot that is looked at."""
+        return int(self.seen.min()) == self.reach
+
+    @property
+    def text_seen(self) -> Tokens:
+        """How many leading slots each text row sees [words]."""
+        return self.seen[self.query(-1) >= 0]
 
     def query(self, none: int) -> Tokens:
         """Number of the text row as which each row's query is kept [R]; `none` for rows that are no text."""
@@ -92,11 +113,6 @@ class Layout:
         return np.arange(self.count) if self.causal else np.zeros(self.count, np.int64)
 
     @cached_property
-    def all_seen(self) -> bool:
-        """Whether every row sees every slot."""
-        return bool(self.block[0] == self.block[-1])
-
-    @cached_property
     def nothing_ahead(self) -> bool:
         """Whether no row sees a slot behind its own."""
         return bool((np.diff(self.block) > 0).all())
@@ -111,9 +127,9 @@ class Layout:
         """Whether the start rows see nothing that changes, so that their keys and values serve for ever."""
         return not self.start or bool(self.block[self.first_visual - 1] < self.block[self.first_visual])
 
-    def seen(self, position: int, end: int) -> int:
-        """How many of the first `end` slots the row at `position` sees."""
-        return int(np.searchsorted(self.block[:end], self.block[position], side="right"))
+    def seen(self, position: Tokens, end: int) -> Tokens:
+        """How many of the first `end` slots the rows at `position` [R] see [R]."""
+        return np.searchsorted(self.block[:end], self.block[position], side="right")
 
     def prefill(self, fresh: Tokens, ids: Sequence[int], draft: Tokens, start: bool, left_out: LeftOut) -> RowPlan:
         """The pass that runs the prompt: `fresh` visual tokens [F] (ascending), state, text `ids`, what rides behind.
@@ -138,11 +154,16 @@ class Layout:
         )
         gone = {layer: np.isin(position, self.first_visual + tokens) for layer, tokens in left_out.items()}
         narrow = {layer: np.flatnonzero(~out) for layer, out in gone.items()}
-        out = self.placeholders or 1 + len(draft)
-        return RowPlan(source, token, position, end, out, first, len(ids), narrow)
+        return RowPlan(
+            source, token, position, slot=position, seen=self.seen(position, end), branch=np.zeros_like(position),
+            area=first + len(ids), out=self.placeholders or 1 + len(draft), first_text=first, words=len(ids),
+            narrow=narrow,
+        )  # fmt: skip
 
     def tokens(self, ids: Sequence[int], position: int) -> RowPlan:
         """A pass of tokens `ids` at consecutive positions from `position` on; each puts something out."""
-        count, end = len(ids), position + len(ids)
-        source = np.full(count, EMBEDDED)
-        return RowPlan(source, np.asarray(ids, np.int64), np.arange(position, end), end, count)
+        count = len(ids)
+        where = np.arange(position, position + count)
+        seen, branch = self.seen(where, position + count), np.zeros_like(where)
+        token = np.asarray(ids, np.int64)
+        return RowPlan(np.full(count, EMBEDDED), token, where, where, seen, branch, position, out=count)

@@ -56,6 +56,9 @@ class ToyNetwork(nn.Module):
     def visual_tokens(self, pixels: Tensor) -> Tensor:
         return self.projector(self.vision_backbone(pixels))
 
+    def use_kernels(self, on: bool) -> None:
+        """There are none for it."""
+
     def further_rows(self, state: Tensor) -> Tensor:
         return torch.cat((self.state_proj(state)[None], self.placeholders))
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
+import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +68,28 @@ def free_memory(device: torch.device) -> int:
     """Bytes that this process may still take on a CUDA device, what torch holds in reserve among them."""
     reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + reserve
+
+
+def why_no_kernels(device: torch.device) -> str | None:
+    """Why kernels written in Triton cannot run on `device`, in a few words; None where they can."""
+    if device.type != "cuda":
+        return f"they need CUDA, not {device.type}"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    compilers = (os.environ.get("CC"), "gcc", "clang", "cc")  # where Triton looks for one, to build its launcher
+    if not any(name and shutil.which(name) for name in compilers):
+        return "no C compiler is there: apt-get install gcc"
+    return None
+
+
+@contextlib.contextmanager
+def active(device: torch.device) -> Iterator[None]:
+    """Make `device` the current one of this thread: what names none, a stream or an event, is then of this one."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            yield
+    else:
+        yield
 
 
 class Upload:

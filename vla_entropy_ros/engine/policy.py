@@ -18,7 +18,7 @@ from .decoding.cuda_graphs import make_runner
 from .decoding.decoder import Decoder
 from .decoding.kv_cache import KVCache
 from .decoding.runner import EagerRunner, Endpoints
-from .device import Placement, Stopwatch, find_device, find_dtype
+from .device import Placement, Stopwatch, active, find_device, find_dtype
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
 from .files import Progress, no_progress
@@ -85,8 +85,10 @@ class PolicyInfo:
 class Policy:
     """A vision-language-action policy whose visual keys and values live on between ticks. Not thread-safe."""
 
-    def __init__(self, model: Model, tunables: Tunables | None = None, graphs: bool | None = None) -> None:
-        """tunables: None for those of config/policy.yaml, as far as this policy can run them; graphs: see `load`."""
+    def __init__(
+        self, model: Model, tunables: Tunables | None = None, graphs: bool | None = None, kernels: bool | None = None
+    ) -> None:
+        """tunables: None for those of config/policy.yaml, as far as it can run them; the others: see `load`."""
         self.model, self.info = model, PolicyInfo.of(model)
         network, layout, where = model.network, model.layout, model.where
         llama = network.language_model.config
@@ -99,9 +101,9 @@ class Policy:
             network, model.preprocess, model.head.readout, (model.cameras, size, size, 3), len(model.state_names),
             model.head.rows, model.head.extensions,
         )  # fmt: skip
-        with torch.inference_mode():
+        with active(where.device), torch.inference_mode():
             self._eager = EagerRunner(ends, Decoder(network.language_model, self._cache, layout))
-            self._runner = make_runner(ends, self._eager, self._selector.drift, graphs)
+            self._runner = make_runner(ends, self._eager, self._selector.drift, graphs, kernels)
         self._asked: tuple[str, Prompt] | None = None
         self._unsettled = False  # whether the attention of the last tick is still to be looked at
         self.set_tunables(tunables or self.fitting(Tunables.default(layout.visual)))
@@ -118,6 +120,7 @@ class Policy:
         tunables: Tunables | None = None,
         encoder: Encoder | None = None,
         graphs: bool | None = None,
+        kernels: bool | None = None,
         quantisation: str = "none",
         allow_download: bool = False,
         progress: Progress = no_progress,
@@ -128,7 +131,8 @@ class Policy:
         unnorm_key: data set of the action statistics, None or empty where there is one. encoder: prompt -> token ids
         that begin with BOS, in place of the folder's tokenizer.json. tunables: None for those of config/policy.yaml,
         budgets in proportion to the number of visual tokens. graphs: fixed shapes, on CUDA as graphs captured here;
-        None: only on CUDA. quantisation: "int8" for the decoder's weights in 8 bits. progress: told bytes done and due.
+        None: only on CUDA. kernels: fused ones in these, None: where they can be had. quantisation: the decoder's
+        weights in 8 bits, "int8" or "fp8". progress: told bytes done and due.
         """
         where = find_device(device)
         kind = find_dtype(dtype, where)
@@ -136,12 +140,17 @@ class Policy:
         load_setting("preprocess").check(preprocess)
         options = LoadOptions(Placement(where, kind, quantisation), unnorm_key or "", preprocess, encoder, progress)
         path = find_folder(folder, allow_download)
-        return cls(find_family(path).load(path, options), tunables, graphs)
+        return cls(find_family(path).load(path, options), tunables, graphs, kernels)
 
     @property
     def tunables(self) -> Tunables:
         """What the ticks run with."""
         return self._tunables
+
+    @property
+    def passes(self) -> str:
+        """How decoder passes run: eager, fixed shapes, or graphs; and whether in fused kernels."""
+        return self._runner.kind
 
     @property
     def fixed_shapes(self) -> bool:
@@ -182,7 +191,8 @@ class Policy:
         if self._asked is None or self._asked[0] != observation.instruction:
             self._asked = (observation.instruction, self.model.prompt(observation.instruction))
         try:
-            return self._tick(observation, self._asked[1])
+            with active(self.model.where.device):
+                return self._tick(observation, self._asked[1])
         except BaseException:  # whatever it was, the cache may be half written
             self._cache.clear()
             self._selector.fail()
@@ -229,7 +239,8 @@ class Policy:
         """Compute the attention scores for the next tick; call it after publishing, else the next `infer` does."""
         if self._unsettled:
             self._unsettled = False
-            self._selector.attend(self._runner.text_attention(), self._tunables)
+            with active(self.model.where.device):
+                self._selector.attend(self._runner.text_attention(), self._tunables)
 
     @torch.inference_mode()
     def outputs(self, image: NDArray[np.uint8], ids: tuple[int, ...]) -> Tensor:

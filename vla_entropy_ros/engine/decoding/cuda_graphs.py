@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..device import Upload
-from .decoder import Sight
+from ..device import Upload, why_no_kernels
+from ..files import one_line
+from .decoder import Decoder, Sight
 from .runner import EagerRunner, Embedded, Endpoints, Runner, Table
 from .sequence import EMBEDDED, RowPlan
 
 FINE, COARSE, TURN = 16, 32, 256  # prefill buckets: multiples of FINE up to TURN rows, of COARSE above
 PROBES = (32, 64)  # text rows of a captured attention probe; longer prompts are probed eagerly
 WARM_UP = 2  # runs before a capture: libraries choose kernels and allocate workspaces in them
+HALF, LEAST_HEAD = 2, 16  # bytes of a number, channels of a head that fused kernels can do with
 SOURCE, TOKEN, POSITION, SLOT, QUERY, SEEN, BRANCH, AREA = COLUMNS = range(8)  # of an uploaded plan
 
 _log = logging.getLogger(__name__)
 
+# step(x [R, D], position [R], slot [R], sight, tail, query [R] or None) -> states [tail, D]; see `Decoder.run`
+Step = Callable[[Tensor, Tensor, Tensor, Sight, int, Tensor | None], Tensor]
 Drift = Callable[[Tensor], Tensor]  # visual tokens [N, D] -> their change [N] since they were computed last
 
 
@@ -39,26 +42,37 @@ def buckets(most: int, least: int = 1) -> tuple[int, ...]:
 
 
 class Graph:
-    """A function over fixed tensors; captured once and replayed where `pool` is one, else called each time."""
+    """A function over fixed tensors; captured once and replayed where there is a `Captures`, else called each time."""
 
-    def __init__(self, body: Callable[[], None], pool: Any) -> None:
-        self._run = body
-        if pool is None:
-            return
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                body()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            body()
-        self._run = graph.replay
+    def __init__(self, body: Callable[[], None], captures: Captures | None) -> None:
+        self._run = body if captures is None else captures.capture(body)
 
     def __call__(self) -> None:
         """Run it on the tensors as they are now."""
         self._run()
+
+
+class Captures:
+    """What the captures of a runner share: their memory, and a stream whose workspaces all of them use."""
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream()
+
+    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
+        """Capture `body`; returns its replay."""
+        stream = self._stream
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                body()
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: what other threads ask of CUDA meanwhile, an image that is uploaded, does not spoil it
+        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+            body()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph.replay()  # the first launch brings it to the device
+        return graph.replay
 
 
 class CUDAGraphRunner:
@@ -69,8 +83,15 @@ class CUDAGraphRunner:
 
     narrows = False
 
-    def __init__(self, ends: Endpoints, eager: EagerRunner, drift: Drift, capture: bool) -> None:
+    def __init__(
+        self, ends: Endpoints, eager: EagerRunner, drift: Drift, capture: bool, step: Step | None = None
+    ) -> None:
+        """step: what runs the rows, in place of the eager runner's decoder."""
         self._ends, self._eager, self._drift = ends, eager, drift
+        self._step = step or eager.decoder.run
+        self.kind = "graphs" if capture else "fixed shapes"
+        if step:
+            self.kind += ", fused kernels"
         self._decoder, self.rows, self.captured = eager.decoder, eager.rows, capture
         layout, cache = self._decoder.layout, self._decoder.cache
         device, dtype = cache.keys.device, cache.keys.dtype
@@ -87,7 +108,7 @@ class CUDAGraphRunner:
         self._attention = torch.zeros(cache.layers, max(PROBES), layout.visual, device=device)
         self._clear(self._plan.host)
         self._plan.send(len(self._plan.host))
-        pool = torch.cuda.graph_pool_handle() if capture else None
+        pool = Captures() if capture else None
         self._embed = Graph(self._embed_all, pool)
         # the largest first: the others fit into its memory
         self._prefills = {size: Graph(self._pass(size, True), pool) for size in reversed(sizes)}
@@ -158,11 +179,12 @@ class CUDAGraphRunner:
         decoder, out = self._decoder, min(size, self._ends.tail)
 
         def body() -> None:
-            source, token, position, slot, query, seen, branch, area = self._plan.device[:size].unbind(1)
+            columns = self._plan.device[:size].t().contiguous()
+            source, token, position, slot, query, seen, branch, area = columns.unbind()
             held = self._inputs.index_select(0, source.clamp_min(0))
             x = torch.where((source >= 0)[:, None], held, decoder.llama.embed(token))
             sight = Sight(seen, branch, area[:, None], decoder.cache.length)
-            states = decoder.run(x, position, slot, sight, out, query if keep else None)
+            states = self._step(x, position, slot, sight, out, query if keep else None)
             table = self._ends.readout(states)
             self._table[len(self._table) - len(table) :].copy_(table)
 
@@ -179,16 +201,38 @@ class CUDAGraphRunner:
         return body
 
 
-def make_runner(ends: Endpoints, eager: EagerRunner, drift: Drift, graphs: bool | None) -> Runner:
+def make_runner(ends: Endpoints, eager: EagerRunner, drift: Drift, graphs: bool | None, kernels: bool | None) -> Runner:
     """The runner for this device, `eager` where shapes are not fixed.
 
-    graphs: fixed shapes, captured on CUDA; None: only there. Where the capture fails, a warning, and the eager one.
+    graphs: fixed shapes, captured on CUDA; None: only there. kernels: fused ones; None: where they can be had. What
+    fails leaves a warning, and the runner that does without.
     """
-    cuda = eager.decoder.positions.is_cuda
-    if not (cuda if graphs is None else graphs):
+    device = eager.decoder.positions.device
+    if not (device.type == "cuda" if graphs is None else graphs):
         return eager
-    try:
-        return CUDAGraphRunner(ends, eager, drift, cuda)
-    except RuntimeError as error:
-        _log.warning("CUDA graphs are not used, ticks run eagerly: %s", " ".join(str(error).split()))
-        return eager
+    step = fused_step(eager.decoder) if kernels or (kernels is None and device.type == "cuda") else None
+    for its_step in (step, None) if step else (None,):
+        ends.network.use_kernels(its_step is not None)
+        try:
+            return CUDAGraphRunner(ends, eager, drift, device.type == "cuda", its_step)
+        except Exception as error:  # noqa: BLE001 (those of Triton's compiler have no base of their own)
+            without = "fused kernels" if its_step else "CUDA graphs, ticks run eagerly"
+            _log.warning("without %s: %s", without, one_line(error))
+    return eager
+
+
+def fused_step(decoder: Decoder) -> Step | None:
+    """The decoder's `run` in fused kernels; None, and a warning that says why, where they can't be had."""
+    keys = decoder.cache.keys
+    width = keys.shape[-1]
+    reason = why_no_kernels(keys.device)
+    if keys.element_size() != HALF:
+        reason = f"they compute in 16 bits, not in {keys.dtype}"
+    elif width & (width - 1) or width < LEAST_HEAD:
+        reason = f"heads of {width} channels: a power of two from {LEAST_HEAD} on is needed"
+    if reason:
+        _log.warning("without fused kernels: %s", reason)
+        return None
+    from .fused import FusedDecoder  # brings Triton
+
+    return FusedDecoder(decoder).run

@@ -54,13 +54,13 @@ class Decoder:
         device, dtype = cache.keys.device, cache.keys.dtype
         self.positions = torch.arange(cache.count, device=device)
         cos, sin = rotary(self.positions, config.head_dim, config.rope_theta)
-        self._cos, self._sin = cos[:, None].to(dtype), sin[:, None].to(dtype)  # [count, 1, hd]
+        self.tables = cos[:, None].to(dtype), sin[:, None].to(dtype)  # cosine and sine [count, 1, hd]
         self._slots = torch.arange(cache.length, device=device)
         self._parts = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
         self._grouped = config.num_key_value_heads != config.num_attention_heads
         self.no_query = layout.text  # number of the scratch row of queries
         layers, heads = config.num_hidden_layers, config.num_attention_heads
-        self._queries = torch.zeros(layers, heads, layout.text + 1, config.head_dim, device=device, dtype=dtype)
+        self.queries = torch.zeros(layers, heads, layout.text + 1, config.head_dim, device=device, dtype=dtype)
         self._layers = [(cache.keys[i, None], cache.values[i, None]) for i in range(layers)]
 
     def run(
@@ -79,7 +79,7 @@ class Decoder:
         `no_query` for none; None to keep none. narrow: by layer, the rows that go on from there (ascending, none that
         was left out before, the last rows among them); those are padded again.
         """
-        cos, sin = self._cos.index_select(0, position), self._sin.index_select(0, position)  # [R, 1, hd]
+        cos, sin = (table.index_select(0, position) for table in self.tables)  # [R, 1, hd]
         now = _Rows(slot, query, cos, sin, sight.mask(self._slots, self.cache.keys.dtype))
         reach = sight.reach
         last = len(self._layers) - 1
@@ -104,7 +104,7 @@ class Decoder:
             keys.index_copy_(2, now.slot, k)
             values.index_copy_(2, now.slot, v)
             if now.query is not None:
-                self._queries[layer].index_copy_(1, now.query, q[0])
+                self.queries[layer].index_copy_(1, now.query, q[0])
             mask = now.mask
             if layer == last:
                 first = self._first(q.shape[2], tail)
@@ -123,7 +123,7 @@ class Decoder:
         slots as they are now; call it before the next pass that keeps queries.
         """
         words = len(seen)
-        queries = self._queries[:, :, :words]  # [L, H, M, hd]
+        queries = self.queries[:, :, :words]  # [L, H, M, hd]
         layers, heads, _, width = queries.shape
         keys = self.cache.keys[:, :, :reach]  # [L, Hkv, n, hd]
         grouped = queries.reshape(layers, keys.shape[1], -1, width)  # [L, Hkv, H / Hkv * M, hd]

@@ -36,6 +36,10 @@ class Network(Protocol):
         """Visual tokens [C, N / C, D] of pixel values [C, channels, S, S]."""
         ...
 
+    def use_kernels(self, on: bool) -> None:
+        """Embed images in fused kernels from now on, or without."""
+        ...
+
     def further_rows(self, state: Tensor) -> Tensor:
         """Rows [E, D] of the robot's `state` [n] and of placeholders, none where the layout has neither."""
         ...
@@ -75,11 +79,12 @@ class Embedded:
 class Runner(Protocol):
     """Executes row plans. rows: those of each pass since it was last emptied, mean of the layers.
 
-    narrows: whether a pass may leave rows out from a layer on.
+    narrows: whether a pass may leave rows out from a layer on; kind: how passes run, in words.
     """
 
     rows: list[int]
     narrows: bool
+    kind: str
 
     def embed_images(self, frames: NDArray[np.uint8], state: NDArray[np.float64]) -> Embedded:
         """Embed frames [C, S, S, 3], camera after camera, and the state [n]; valid until the next call."""
@@ -98,6 +103,7 @@ class EagerRunner:
     """Passes with as many rows as there are, on any device."""
 
     narrows = True
+    kind = "eager"
 
     def __init__(self, ends: Endpoints, decoder: Decoder) -> None:
         self._ends, self.decoder = ends, decoder

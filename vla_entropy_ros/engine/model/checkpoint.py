@@ -49,7 +49,7 @@ def fill(
 
 def check_fits(shapes: Shapes, llama: LlamaConfig, cameras: int, where: Placement) -> None:
     """Raise DeviceError if weights of those shapes, and what ticks need besides, are more than the device has free."""
-    eight = where.quantisation == "int8"
+    eight = where.quantisation != "none"
     check_memory(memory_needed(shapes, llama, cameras, where.dtype.itemsize, eight), where.device)
 
 
@@ -63,9 +63,9 @@ def place(network: nn.Module, name: str, tensor: Tensor, quantisation: str) -> N
     """Make `tensor` the parameter called `name`, in 8 bits where that is due."""
     path, _, leaf = name.rpartition(".")
     module = network.get_submodule(path)
-    if quantisation == "int8" and is_quantised(name):
+    if quantisation != "none" and is_quantised(name):
         assert isinstance(module, Linear)
-        module.hold(*quantise(tensor))
+        module.hold(*quantise(tensor, quantisation))
     else:
         setattr(module, leaf, nn.Parameter(tensor, requires_grad=False))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .llama import Llama
 from .shapes import LlamaConfig, TowerConfig
-from .vision import Projector, StemPatchEmbed, VisionBackbone
+from .vision import Projector, StemPatchEmbed, Tower, VisionBackbone
 
 
 class Network(nn.Module):
@@ -41,10 +41,16 @@ class Network(nn.Module):
         """No rows [0, D]: neither state nor placeholders."""
         return state.new_zeros(0, self.language_model.config.hidden_size)
 
+    def use_kernels(self, on: bool) -> None:
+        """Embed images in fused kernels from now on, see `VisionBackbone.use_kernels`."""
+        self.vision_backbone.use_kernels(on)
+
     def fuse(self) -> Network:
         """Compute faster from now on; for inference only, after the weights are loaded."""
         for module in self.vision_backbone.modules():
             if isinstance(module, StemPatchEmbed):
                 module.fuse()
+            elif isinstance(module, Tower):
+                module.fold()
         self.language_model.fuse()
         return self

@@ -1,4 +1,8 @@
-"""Weights of the decoder in 8 bits: one scale per output channel, activations left as they are."""
+"""Weights of the decoder in 8 bits, one scale per output channel.
+
+int8 leaves activations as they are. fp8 (float8_e4m3fn) rounds them, too, with a scale per row, so that
+tensor cores multiply 8 bits by 8 bits: nothing is widened, on the devices that can.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from torch.nn import functional as F
 from ..errors import DeviceError
 from ..tunables import QUANTISATIONS
 
-LEVELS = 127  # symmetric: -127 to 127
+LEVELS = {"int8": 127.0, "fp8": 448.0}  # largest value: symmetric, and that of float8_e4m3fn
+LEAST_SCALE = 1e-12  # of a row of zeros
 
 
 def check_quantisation(name: str, device: torch.device) -> str:
@@ -22,23 +27,32 @@ def check_quantisation(name: str, device: torch.device) -> str:
     return name
 
 
-def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight [N, K] as int8 [N, K] and scales [N] in its own dtype; weight is about int8 times scale, row by row."""
-    wide = weight.float()
-    scale = (wide.abs().amax(1) / LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
+def quantise(weight: Tensor, kind: str = "int8") -> tuple[Tensor, Tensor]:
+    """Weight [N, K] in 8 bits [N, K] and scales [N] in its own dtype; the weight is about their product, row by row.
+
+    kind: one of LEVELS.
+    """
+    wide, most = weight.float(), LEVELS[kind]
+    tiny = torch.finfo(torch.float32).tiny
+    scale = (wide.abs().amax(1) / most).clamp_min(tiny)
     scale = scale.to(weight.dtype)  # rounded first, so that the levels fit the scale that is kept
-    levels = (wide / scale.float().clamp_min(torch.finfo(torch.float32).tiny)[:, None]).round()
-    return levels.clamp(-LEVELS, LEVELS).to(torch.int8), scale
+    levels = (wide / scale.float().clamp_min(tiny)[:, None]).clamp(-most, most)
+    return (levels.round().to(torch.int8) if kind == "int8" else levels.to(torch.float8_e4m3fn)), scale
+
+
+def rounded(x: Tensor) -> Tensor:
+    """`x` [..., K] as fp8 products see it, float32: each row in 8 bits of its own scale."""
+    wide = x.float()
+    scale = (wide.abs().amax(-1, keepdim=True) / LEVELS["fp8"]).clamp_min(LEAST_SCALE)
+    return (wide / scale).to(torch.float8_e4m3fn).float() * scale
 
 
 def product(x: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
-    """`x` [..., K] times the transpose of `weight` [N, K]; int8 weights come with `scale` [N]."""
+    """`x` [..., K] times the transpose of `weight` [N, K]; weights in 8 bits come with `scale` [N]."""
     if scale is None:
         return F.linear(x, weight)
-    if x.is_cuda:
-        from .kernels import int8_product  # needs Triton, which comes with torch for CUDA
-
-        return int8_product(x, weight, scale)
+    if weight.dtype == torch.float8_e4m3fn:
+        return (F.linear(rounded(x), weight.float()) * scale.float()).to(x.dtype)
     return F.linear(x, weight.to(x.dtype)) * scale
 
 

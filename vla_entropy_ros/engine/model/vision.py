@@ -6,6 +6,7 @@ block before the last, no final norm, class and register tokens removed; what li
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,7 +25,14 @@ class PatchEmbed(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Map pixel values [B, 3, S, S] to [B, N, width] in raster order."""
-        return self.proj(pixels).flatten(2).transpose(1, 2)
+        if not pixels.is_cuda:
+            return self.proj(pixels).flatten(2).transpose(1, 2)
+        # as a product: a tenth of the time that cuDNN's convolution takes there
+        count, channels, side, _ = pixels.shape
+        patch = self.proj.kernel_size[0]
+        grid = side // patch
+        parts = pixels.view(count, channels, grid, patch, grid, patch).permute(0, 2, 4, 1, 3, 5)
+        return F.linear(parts.reshape(count, grid**2, -1), self.proj.weight.flatten(1), self.proj.bias)
 
 
 class StemPatchEmbed(nn.Module):
@@ -105,6 +113,15 @@ class TowerBlock(nn.Module):
         x = x + self.ls1(self.attn(self.norm1(x)))
         return x + self.ls2(self.mlp(self.norm2(x)))
 
+    def fold(self) -> None:
+        """Scale the weights in place of what they give; for inference, once they are loaded."""
+        for scale, layer in ((self.ls1, self.attn.proj), (self.ls2, self.mlp.fc2)):
+            if isinstance(scale, LayerScale):
+                gain = scale.scale_factor.detach()
+                layer.weight.data.mul_(gain[:, None])
+                layer.bias.data.mul_(gain)
+        self.ls1, self.ls2 = nn.Identity(), nn.Identity()
+
 
 class Tower(nn.Module):
     """A vision transformer up to the block whose output OpenVLA uses."""
@@ -120,12 +137,26 @@ class Tower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Patch features [B, N, width] of pixel values [B, 3, S, S]."""
-        x = self.patch_embed(pixels) + self.pos_embed
-        prefix = [token.expand(len(x), -1, -1) for token in (self.cls_token, self.reg_token) if token is not None]
-        x = torch.cat((*prefix, x), dim=1)
+        x = self.embed(pixels)
         for block in self.blocks:
             x = block(x)
+        return self.patches(x)
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Rows [B, P + N, width] of the first block: P class and register tokens, then the patches."""
+        x = self.patch_embed(pixels) + self.pos_embed
+        prefix = [token.expand(len(x), -1, -1) for token in (self.cls_token, self.reg_token) if token is not None]
+        return torch.cat((*prefix, x), dim=1)
+
+    def patches(self, x: Tensor) -> Tensor:
+        """The patches' rows [B, N, width] of all `x` [B, P + N, width]."""
         return x[:, x.shape[1] - self.config.grid**2 :]
+
+    def fold(self) -> None:
+        """Let weights take over what follows them; for inference, once they are loaded."""
+        for block in self.blocks:
+            assert isinstance(block, TowerBlock)
+            block.fold()
 
 
 class VisionBackbone(nn.Module):
@@ -137,6 +168,7 @@ class VisionBackbone(nn.Module):
         self.featurizer = Tower(featurizer)
         self.fused_featurizer = Tower(fused_featurizer) if fused_featurizer else None
         self._side: Any = None  # the stream of the second tower, on CUDA
+        self._run: Callable[[Tower, Tensor], Tensor] = Tower.forward
 
     @property
     def width(self) -> int:
@@ -144,20 +176,29 @@ class VisionBackbone(nn.Module):
         fused = self.fused_featurizer.config.width if self.fused_featurizer is not None else 0
         return self.featurizer.config.width + fused
 
+    def use_kernels(self, on: bool) -> None:
+        """Run the towers in fused kernels from now on, which needs CUDA and folded towers; or as modules again."""
+        if on:
+            from .fused_tower import run_tower  # brings Triton
+
+            self._run = run_tower
+        else:
+            self._run = Tower.forward
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Features [B, N, width] of pixel values [B, 3, S, S], or [B, 6, S, S] for two towers."""
         if self.fused_featurizer is None:
-            return self.featurizer(pixels)
+            return self._run(self.featurizer, pixels)
         first, second = pixels[:, :3], pixels[:, 3:]
         if not pixels.is_cuda:
-            return torch.cat((self.featurizer(first), self.fused_featurizer(second)), dim=-1)
+            return torch.cat((self._run(self.featurizer, first), self._run(self.fused_featurizer, second)), dim=-1)
         now = torch.cuda.current_stream(pixels.device)
         if self._side is None:
             self._side = torch.cuda.Stream(pixels.device)
         self._side.wait_stream(now)  # neither tower fills a GPU: both at once
         with torch.cuda.stream(self._side):
-            beside = self.fused_featurizer(second)
-        features = self.featurizer(first)
+            beside = self._run(self.fused_featurizer, second)
+        features = self._run(self.featurizer, first)
         now.wait_stream(self._side)
         pixels.record_stream(self._side)
         beside.record_stream(now)

@@ -17,7 +17,7 @@ from .actions.speculative import Extend
 from .decoding.cuda_graphs import make_runner
 from .decoding.decoder import Decoder
 from .decoding.kv_cache import KVCache
-from .decoding.runner import EagerRunner, Endpoints
+from .decoding.runner import EagerRunner, Endpoints, Runner
 from .device import Placement, Stopwatch, active, find_device, find_dtype
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
@@ -148,9 +148,9 @@ class Policy:
         return self._tunables
 
     @property
-    def passes(self) -> str:
-        """How decoder passes run: eager, fixed shapes, or graphs; and whether in fused kernels."""
-        return self._runner.kind
+    def runner(self) -> Runner:
+        """What executes its passes, for those who count or compare them."""
+        return self._runner
 
     @property
     def fixed_shapes(self) -> bool:

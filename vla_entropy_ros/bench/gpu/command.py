@@ -1,55 +1,102 @@
-"""`vla-entropy bench --device`: run the benchmark and write gpu.json and gpu.png."""
+"""`vla-entropy bench --device`: run the benchmark; gpu.json is whole at every moment, pictures beside it."""
 
 from __future__ import annotations
 
 import json
-import platform
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
-from ... import __version__
 from ...engine.device import find_device, find_dtype
 from ...resources import share_path
 from . import chart, run
+from .check import BenchmarkError
+from .figures import ratios
+from .machine import about
 from .replay import expected_passes, measured_passes, share_of
 from .shapes import find_shape
 
 SAID = (
     "Weights are random; drafts are held to be right by chance, at the rate that gives the passes per tick measured on "
-    "the small policy. Latency depends on neither."
+    "the small policy. Latency depends on neither. Near ties are looked at again as in any policy of this dtype; "
+    "near_ties is the share of rows that these random logits put within draft_margin, which trained ones need not."
 )
-FIGURES = (
-    "one_pass_floor_ms", "one_pass_floor_8_bits_ms", "peak_memory_gb", "ratios", "generate_agrees", "drafts",
-)  # fmt: skip
+PARTS = ("rows", "failed", "one_pass_floor_ms", "memory_gb", "passes_ms")  # what comes bit by bit
+FIGURES = ("one_pass_floor_ms", "memory_gb", "passes_ms", "ratios", "drafts")
+
+
+class Report:
+    """The output folder, written after each part that comes."""
+
+    def __init__(self, folder: Path, content: dict[str, Any]) -> None:
+        self._folder = folder
+        self.content = {"complete": False, **content, **{name: {} for name in PARTS}, "ratios": {}}
+        self._profiles: dict[str, str] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write()
+
+    def add(self, found: dict[str, Any]) -> None:
+        """Merge a part of the content, and write."""
+        self._profiles |= found.pop("profile", {})
+        for name, value in found.items():
+            self.content[name] = self.content[name] | value if name in PARTS else value
+        self.content["ratios"] = ratios(self.content)
+        self.write()
+
+    def write(self) -> None:
+        """Write gpu.json, and the profile where there is one; a reader never sees half a file."""
+        _replace(self._folder / "gpu.json", json.dumps(self.content, indent=1, allow_nan=False) + "\n")
+        if self._profiles:
+            text = "\n\n".join(f"{name}\n{table}" for name, table in self._profiles.items())
+            _replace(self._folder / "gpu-profile.txt", text + "\n")
+
+    def finish(self) -> None:
+        """Draw what was measured; BenchmarkError if a row failed."""
+        if self.content["rows"]:
+            chart.plot(self.content, self._folder / "gpu.png", title(self.content))
+        if any(any(kinds.values()) for kinds in self.content["passes_ms"].values()):
+            chart.plot_passes(self.content, self._folder / "gpu-rows.png", title(self.content))
+        if self.content["failed"]:
+            causes = "; ".join(f"{name}: {cause}" for name, cause in self.content["failed"].items())
+            raise BenchmarkError(f"not what an eager policy computes: {causes}")
+        self.content["complete"] = True
+        self.write()
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
 
 
 def measure_device(
-    console: Console, folder: Path, device: str, shape: str, ticks: int, warm_up: int, passes: float | None
-) -> dict[str, Any]:
-    """Measure and write into `folder`; EngineError or ValueError in one line. passes: None for docs/bench.json's."""
-    from ...progress import bar
+    console: Console, folder: Path, device: str, shape: str, ticks: int, warm_up: int, passes: float | None,
+    dtype: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure and write into `folder`; EngineError or ValueError in one line.
 
+    passes: None for docs/bench.json's; dtype: None for bfloat16 on CUDA, float32 elsewhere.
+    """
     where = find_device(device)
-    dtype = find_dtype("bfloat16" if where.type == "cuda" else "float32", where)
+    kind = find_dtype(dtype or ("bfloat16" if where.type == "cuda" else "float32"), where)
     target = passes if passes is not None else measured_passes(_measurement())
     share = share_of(target)
-    plan = run.Plan(find_shape(shape), where, dtype, ticks, warm_up, share, graphs=True)
-    with bar(console, "measuring", len(run.ROWS)) as (shown, task):
-        found = run.measure_rows(plan, lambda: shown.advance(task))
-    content = {
-        "about": about(where) | {"dtype": str(dtype).removeprefix("torch."), "shape": shape},
+    plan = run.Plan(find_shape(shape), where, kind, ticks, warm_up, share)
+    report = Report(folder, {
+        "about": about(where) | {"dtype": str(kind).removeprefix("torch."), "shape": shape},
         "ticks": ticks, "warm_up": warm_up, "note": SAID,
         "drafts": {"measured_passes": target, "share_that_holds": round(share, 4),
                    "expected_passes": round(expected_passes(share), 3)},
-        **found,
-    }  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "gpu.json").write_text(json.dumps(content, indent=1) + "\n")
-    chart.plot(content, folder / "gpu.png", title(content))
-    return content
+    })  # fmt: skip
+    for found in run.Bench(plan).measure():
+        for name, row in found.get("rows", {}).items():
+            console.print(chart.line(name, row), highlight=False, soft_wrap=True)
+        for name, cause in found.get("failed", {}).items():
+            console.print(f"{name}: failed: {cause}", highlight=False, soft_wrap=True)
+        report.add(found)
+    report.finish()
+    return report.content
 
 
 def show(console: Console, content: dict[str, Any], folder: Path) -> None:
@@ -65,20 +112,6 @@ def title(content: dict[str, Any]) -> str:
     machine = content["about"]
     rate = f"copy {content['bandwidth_tb_s']} TB/s, product {content['product_tflop_s']} TFLOP/s"
     return f"shape {machine['shape']}, {machine['dtype']}, {machine['device']}, torch {machine['torch']}; {rate}"
-
-
-def about(device: torch.device) -> dict[str, Any]:
-    """Device and versions."""
-    cuda = device.type == "cuda"
-    return {
-        "version": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "device": torch.cuda.get_device_name(device) if cuda else f"CPU, {torch.get_num_threads()} threads",
-        "memory_gb": round(torch.cuda.get_device_properties(device).total_memory / 1e9, 1) if cuda else None,
-        "system": platform.platform(),
-    }
 
 
 def _measurement() -> Path:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...engine import Observation, Policy
 from ...engine.actions.tokens import ACTION_NAMES, BINS, ActionSpace
 from ...engine.device import Placement
-from ...engine.families import LoadOptions
+from ...engine.families import LoadOptions, Model
 from ...engine.families.openvla_config import PolicyConfig, read_config
 from ...engine.families.openvla_folder import read_towers
 from ...engine.families.openvla_model import build
@@ -27,6 +27,12 @@ from ...resources import default_checkpoint, share_path
 from ..openvla import LLAMA, ROWS, TOKENS, TOWERS
 
 PADDING = 64
+# Of random logits: of 256 alike the best two are often so close that a tick would spend more passes on second looks
+# than a trained policy's. These come in opposite pairs, each a quarter of the one before: a large one decides.
+HEAD_SCALE, HEAD_FALL = 32.0, 0.25
+ADDED = ("o_proj.weight", "down_proj.weight")  # whose results add up: small ones keep rounding from growing by layer
+CAMERA = (480, 640)  # rows and columns of an image
+CELLS = 14  # squares of the table along an image's height
 INSTRUCTION = "pick up the red cube"
 
 
@@ -71,13 +77,22 @@ def _stored(folder: Path) -> Shape:
 
 def random_policy(shape: Shape, where: Placement, graphs: bool | None = None) -> tuple[Policy, Network]:
     """A policy of that shape and its network; DeviceError if the device has too little memory, before it is used."""
+    model, network = random_model(shape, where)
+    return Policy(model, graphs=graphs), network
+
+
+def random_model(shape: Shape, where: Placement, made_on: torch.device | None = None) -> tuple[Model, Network]:
+    """What `random_policy` is made of, for several policies over the same weights.
+
+    made_on: device whose generator makes the weights, None for that of `where`; the same one gives the same weights.
+    """
     check_quantisation(where.quantisation, where.device)
     config = _config(shape)
     words = [1, *(5 + n % 50 for n in range(shape.prompt))]
-    network = _network(shape, config, where)
+    network = _network(shape, config, where, made_on or where.device)
     space = ActionSpace(config.action_vocabulary, config.norm_stats, None)
     prompter = config.prompter(lambda _: words, share_path("config"))
-    return Policy(build(config, network, prompter, space, LoadOptions(where)), graphs=graphs), network
+    return build(config, network, prompter, space, LoadOptions(where)), network
 
 
 def _config(shape: Shape) -> PolicyConfig:
@@ -96,13 +111,16 @@ def _config(shape: Shape) -> PolicyConfig:
     )
 
 
-def _network(shape: Shape, config: PolicyConfig, where: Placement) -> Network:
+def _network(shape: Shape, config: PolicyConfig, where: Placement, made_on: torch.device) -> Network:
     network = Network.shaped(shape.towers, shape.llama)
     shapes = wanted_shapes(network, shape.llama)
     check_fits(shapes, shape.llama, config.cameras, where)
-    random = torch.Generator(where.device).manual_seed(0)
+    random = torch.Generator(made_on).manual_seed(0)
     for name, size in shapes.items():
-        place(network, name, _weight(name, size, config.action_vocabulary, random, where.dtype), where.quantisation)
+        weight = _weight(name, size, config.action_vocabulary, random, where.dtype).to(where.device)
+        if name.endswith(ADDED):
+            weight /= math.sqrt(2 * shape.llama.num_hidden_layers)
+        place(network, name, weight, where.quantisation)
     return network.eval().fuse()
 
 
@@ -117,16 +135,27 @@ def _weight(name: str, size: tuple[int, ...], actions_end: int, random: torch.Ge
     weight.normal_(0.0, 1.0 if wide else 1 / math.sqrt(math.prod(size[1:])), generator=random)
     if "lm_head" in name:
         weight[: actions_end - BINS] = weight[actions_end:] = 0.0
+        up, down = weight[actions_end - BINS : actions_end].view(-1, 2, weight.shape[1]).unbind(1)
+        up.mul_(HEAD_SCALE * HEAD_FALL ** torch.arange(len(up), device=up.device)[:, None])
+        torch.neg(up, out=down)
     return weight
 
 
-def moving(size: int, ticks: int, seed: int = 0) -> Iterator[Observation]:
-    """A scene at 10 Hz in which an arm of a seventh of the width sweeps over a cluttered table, under sensor noise."""
+def moving(ticks: int, size: tuple[int, int] = CAMERA, seed: int = 0) -> Iterator[Observation]:
+    """A scene at 10 Hz in which an arm of a seventh of the height sweeps over a cluttered table, under sensor noise.
+
+    size: rows and columns of its images.
+    """
     random = np.random.default_rng(seed)
-    table = np.kron(random.integers(40, 216, (14, 14, 3)), np.ones((size // 14, size // 14, 1))).astype(np.float32)
-    width = size // 7
+    height, width = size
+    cell = -(-height // CELLS)
+    squares = random.integers(40, 216, (CELLS, -(-width // cell), 3))
+    table = np.kron(squares, np.ones((cell, cell, 1)))[:height, :width].astype(np.float32)
+    side = height // 7
     for tick in range(ticks):
-        frame = table + random.normal(0.0, 1.0, table.shape)
-        row, column = (int((0.5 + 0.4 * f(0.05 * tick)) * (size - width)) for f in (math.sin, math.cos))
-        frame[row : row + width, column : column + width] = (200.0, 120.0, 40.0)
+        frame = table + random.standard_normal(table.shape, np.float32)
+        row, column = (
+            int((0.5 + 0.4 * f(0.05 * tick)) * (length - side)) for f, length in ((math.sin, height), (math.cos, width))
+        )
+        frame[row : row + side, column : column + side] = (200.0, 120.0, 40.0)
         yield Observation((np.clip(frame, 0, 255).astype(np.uint8),), INSTRUCTION, 0.1 * tick)

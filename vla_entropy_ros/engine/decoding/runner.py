@@ -79,12 +79,14 @@ class Embedded:
 class Runner(Protocol):
     """Executes row plans. rows: those of each pass since it was last emptied, mean of the layers.
 
-    narrows: whether a pass may leave rows out from a layer on; kind: how passes run, in words.
+    narrows: whether a pass may leave rows out from a layer on; captured: whether passes are replayed CUDA graphs; kind:
+    how passes run, in words.
     """
 
     rows: list[int]
     narrows: bool
     kind: str
+    captured: bool
 
     def embed_images(self, frames: NDArray[np.uint8], state: NDArray[np.float64]) -> Embedded:
         """Embed frames [C, S, S, 3], camera after camera, and the state [n]; valid until the next call."""
@@ -104,6 +106,7 @@ class EagerRunner:
 
     narrows = True
     kind = "eager"
+    captured = False
 
     def __init__(self, ends: Endpoints, decoder: Decoder) -> None:
         self._ends, self.decoder = ends, decoder

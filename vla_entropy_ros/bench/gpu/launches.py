@@ -1,0 +1,106 @@
+"""What a tick launches: kernels by stage, and a profiler's table of one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ...engine import Observation, Policy
+from ...engine.actions.drafts import NO_DRAFT
+from ...engine.observation import state_vector
+
+TOP = 25
+NAME = 90  # characters of a kernel's name
+
+
+class Launches(TorchDispatchMode):
+    """Counts operations that write something, by name: on a GPU each would launch a kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run and count it, unless its result is another view of what was there, or memory nobody wrote to."""
+        made = func(*args, **(kwargs or {}))
+        name = str(func)
+        there = {_storage(each) for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)}
+        fresh = any(_storage(each) not in there for each in tree_leaves(made) if isinstance(each, Tensor))
+        if func._schema.is_mutable or (fresh and ".empty" not in name and ".new_empty" not in name):
+            self.counts[name] += 1
+        return made
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+@torch.inference_mode()
+def stages(policy: Policy, seen: Observation) -> dict[str, int]:
+    """Kernels of each stage: on CUDA as the profiler sees them, elsewhere operations that would launch one."""
+    model, runner, layout = policy.model, policy.runner, policy.model.layout
+    frames, state = model.preprocess.frames(seen.images), state_vector(seen, model.state_names)
+    embedded = runner.embed_images(frames, state)
+    ids = model.prompt(seen.instruction).ids
+    prefill = layout.prefill(np.arange(layout.visual), ids, NO_DRAFT.ids, True, {})
+    step = layout.tokens(ids[:1], layout.first_text + len(ids))
+    work: dict[str, Callable[[], object]] = {
+        "vision": lambda: runner.embed_images(frames, state),
+        "prefill": lambda: runner.run(prefill, embedded),
+        "pass": lambda: runner.run(step),
+        "probe": runner.text_attention,
+    }
+    count = _kernels if model.where.device.type == "cuda" else _operations
+    return {stage: count(each) for stage, each in work.items()}
+
+
+def _operations(work: Callable[[], object]) -> int:
+    with Launches() as launches:
+        work()
+    return sum(launches.counts.values())
+
+
+def _kernels(work: Callable[[], object]) -> int:
+    return sum(count for _, count, _ in _profiled(work, cuda=True))
+
+
+def profile(policy: Policy, scene: list[Observation]) -> str:
+    """The kernels that take most time in the last tick of `scene`, a line each; on a CPU the operations."""
+    *before, last = scene
+    for seen in before:
+        policy.infer(seen)
+        policy.settle()
+
+    def tick() -> None:
+        policy.infer(last)
+        policy.settle()
+
+    found = _profiled(tick, cuda=policy.model.where.device.type == "cuda")
+    lines = [f"{'total us':>10} {'count':>6} {'mean us':>9}  name"]
+    for name, count, total in sorted(found, key=lambda each: -each[2])[:TOP]:
+        lines.append(f"{total:10.1f} {count:6d} {total / count:9.2f}  {name[:NAME]}")
+    lines.append(f"{sum(total for *_, total in found):10.1f} {sum(count for _, count, _ in found):6d}  in all")
+    return "\n".join(lines)
+
+
+def _profiled(work: Callable[[], object], cuda: bool) -> list[tuple[str, int, float]]:
+    """Name, count and total time [us] of everything that ran, on the device or on the host."""
+    activity = ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[activity]) as seen:
+        work()
+        if cuda:
+            torch.cuda.synchronize()
+    found = []
+    for event in seen.key_averages():
+        on_device = event.device_type != torch.autograd.DeviceType.CPU
+        if on_device == cuda:
+            found.append((event.key, event.count, event.self_device_time_total if cuda else event.self_cpu_time_total))
+    return [each for each in found if each[2] > 0]

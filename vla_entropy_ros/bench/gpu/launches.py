@@ -93,8 +93,8 @@ def profile(policy: Policy, scene: list[Observation]) -> str:
 
 def _profiled(work: Callable[[], object], cuda: bool) -> list[tuple[str, int, float]]:
     """Name, count and total time [us] of everything that ran, on the device or on the host."""
-    activity = ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU
-    with torch.profiler.profile(activities=[activity]) as seen:
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with torch.profiler.profile(activities=activities) as seen:
         work()
         if cuda:
             torch.cuda.synchronize()

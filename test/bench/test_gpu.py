@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,15 +58,6 @@ def test_the_command_runs_every_row_and_writes_json_and_picture(tmp_path: Path) 
     assert content["ratios"]["one pass / roofline"] > 0
     assert content["ratios"]["8 bits: one pass / roofline"] > 0
     assert content["about"]["nvidia_smi"] is None
-
-
-def test_one_command_runs_what_needs_a_gpu(tmp_path: Path) -> None:
-    chosen = ["--device", "cpu", "--shape", "tiny", "--ticks", "2", "--output", str(tmp_path), "--no-tests"]
-    tool = Path(__file__).parents[2] / "tools" / "gpu.py"
-    done = subprocess.run([sys.executable, str(tool), *chosen], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "== benchmark: exit status 0 after" in done.stdout
-    assert json.loads((tmp_path / "gpu.json").read_text())["about"]["shape"] == "tiny"
 
 
 def test_the_command_refuses_what_it_cannot_run_in_one_line(tmp_path: Path) -> None:

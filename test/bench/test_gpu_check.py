@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 from rich.console import Console
 
-from vla_entropy_ros.bench.gpu import check, command, launches, machine, passes, rows, run
+from vla_entropy_ros.bench.gpu import across, check, command, launches, machine, passes, rows, run
 from vla_entropy_ros.bench.gpu.check import BenchmarkError, States, Twin
 from vla_entropy_ros.bench.gpu.shapes import TINY, moving, random_model
 from vla_entropy_ros.cli import main
@@ -92,6 +92,18 @@ def test_a_wrong_weight_is_beyond_rounding(quantisation: str) -> None:
     assert check.wrong(right.figures(), torch.bfloat16) is None
     wrong = check.compare(policy, states, Twin(twin[0]), scene, tunables)
     assert "logit_error" in str(check.wrong(wrong.figures(), torch.bfloat16))
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_device_is_compared_with_the_cpu(dead: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if dead:
+        monkeypatch.setattr(cuda_graphs.Graph, "__init__", dead_graphs("prefill"))
+    monkeypatch.setattr("sys.argv", ["across", "--device", "cpu", "--output", str(tmp_path)])
+    assert across.main() == int(dead)
+    found = json.loads((tmp_path / "check.json").read_text())
+    assert list(found) == ["none", "int8"]
+    assert all(("failed" in figures) is dead for figures in found.values())
+    assert dead or all(figures["equal_tokens"] == 1.0 for figures in found.values())
 
 
 def test_ticks_in_bfloat16_follow_a_users_rules_and_hardly_ever_look_twice(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A policy of a given shape with random weights, on the device that is there: what a tick takes, row by row.
 
 `rows` (the table of what is measured), `shapes` (sizes, random weights, a moving scene), `run` (the rows in turn; the
-baseline is `generate`, one folder up), `check` (against an eager twin), `figures`, `passes` (what a row costs),
-`launches` (kernels by stage, a profile), `replay` (how many drafts hold), `roofline` (what the device can do),
-`machine` (what it is), `chart` (table and pictures), `command` (all of it).
+baseline is `generate`, one folder up), `check` (against an eager twin; `across`: on the CPU), `figures`, `passes` (what
+a row costs), `launches` (kernels by stage, a profile), `replay` (how many drafts hold), `roofline` (what the device can
+do), `machine` (what it is), `chart` (table and pictures), `command` (all of it).
 """

@@ -63,7 +63,9 @@ class Bench:
             model, network = random_model(plan.shape, Placement(plan.device, plan.dtype, quantisation))
             states = States(model)
             for switches, served in by_policy(rows):
-                yield from self._policy(Policy(model, graphs=True, **switches), states, served)  # type: ignore[arg-type]
+                policy = captured_policy(model, served[0].name, **switches)
+                yield from self._policy(policy, states, served)
+                del policy
             floor = roofline.one_pass(line, plan.shape, self._prefill_rows(model), *weights(network))
             yield {"one_pass_floor_ms": {quantisation: floor}}
             yield {"passes_ms": {quantisation: passes.costs(model, states, self._scene[0])}}
@@ -72,8 +74,6 @@ class Bench:
     def _policy(self, policy: Policy, states: States, rows: list[Row]) -> Iterator[Found]:
         """Every row that this policy serves."""
         device, first = self._plan.device, rows[0]
-        if not policy.fixed_shapes or (device.type == "cuda" and not policy.runner.captured):
-            raise BenchmarkError(f"{first.name}: its graphs were not captured (a warning says why): nothing is timed")
         memory = {"loading": peak(device), "reserved": reserved(device)}
         yield {"memory_gb": {" ".join([first.quantisation, *first.switches]): memory}}
         for row in rows:
@@ -120,6 +120,14 @@ class Bench:
         """Rows of a prefill in our defaults: budget, text and drafts."""
         budget = min(Tunables.default(model.layout.visual).row_budget, model.layout.visual)
         return budget + self._plan.shape.prompt + model.tokens - 1
+
+
+def captured_policy(model: Model, name: str, **switches: bool) -> Policy:
+    """A policy of fixed shapes; BenchmarkError with that name unless they are captured where there is CUDA."""
+    policy = Policy(model, graphs=True, **switches)  # type: ignore[arg-type]
+    if not policy.fixed_shapes or (model.where.device.type == "cuda" and not policy.runner.captured):
+        raise BenchmarkError(f"{name}: its graphs were not captured (a warning says why): nothing is timed")
+    return policy
 
 
 def defaults(policy: Policy) -> Tunables:

@@ -41,22 +41,23 @@ def test_the_command_runs_every_row_and_writes_json_and_picture(tmp_path: Path) 
     assert all(f"{name}: " in result.stderr for name in found)
     assert {row["ticks"] for row in found.values()} == {4}
     assert [found[name]["passes"] for name in (rows.BASELINE, rows.STATIC, rows.ONE_PASS)] == [7.0, 7.0, 1.0]
-    assert found["8 bits: one pass"]["passes"] == 1.0
+    assert found["fp8: one pass"]["passes"] == 1.0
     assert found[rows.STATIC]["fresh_share"] == 1.0 > found["+ partial prefill"]["fresh_share"]
     assert found["+ partial prefill"]["age_mean"] > 0.0
     assert 1.0 < found["+ drafts"]["passes"] < 7.0
-    for row in found.values():
+    for name, row in found.items():
         assert row["latency_ms"]["max"] >= row["latency_ms"]["p95"] >= row["latency_ms"]["p50"] > 0
         assert row["period_ms"]["mean"] >= row["latency_ms"]["mean"]
         assert row["hz"] == pytest.approx(1e3 / row["period_ms"]["mean"], abs=0.06)
         assert row["equal_tokens"] == 1.0
-        assert row["logit_error"] is None or row["logit_error"] < 1e-5
+        # fp8 rounds a value near the middle of two the other way for any difference at all
+        assert row["logit_error"] is None or row["logit_error"] < (1e-2 if name.startswith(rows.FP8) else 1e-5)
     assert content["one_pass_floor_ms"]["none"]["total"] > content["one_pass_floor_ms"]["none"]["decoder"] > 0
     assert (content["complete"], content["failed"]) == (True, {})
     assert content["drafts"]["expected_passes"] == pytest.approx(3.0, abs=1e-3)
     assert "random" in content["note"]
     assert content["ratios"]["one pass / roofline"] > 0
-    assert content["ratios"]["8 bits: one pass / roofline"] > 0
+    assert content["ratios"]["fp8: one pass / roofline"] > 0
     assert content["about"]["nvidia_smi"] is None
 
 

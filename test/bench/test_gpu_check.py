@@ -81,7 +81,7 @@ def test_a_capture_that_fails_stops_the_benchmark(tmp_path: Path, monkeypatch: p
     assert json.loads((tmp_path / "gpu.json").read_text())["rows"] == {}
 
 
-@pytest.mark.parametrize("quantisation", ["none", "int8"])
+@pytest.mark.parametrize("quantisation", ["none", "int8", "fp8"])
 def test_a_wrong_weight_is_beyond_rounding(quantisation: str) -> None:
     policy, states = made(torch.bfloat16, quantisation)
     twin = random_model(TINY, Placement(CPU, torch.bfloat16, quantisation))
@@ -89,9 +89,9 @@ def test_a_wrong_weight_is_beyond_rounding(quantisation: str) -> None:
         twin[1].get_parameter("language_model.model.layers.1.mlp.down_proj.weight").zero_()
     tunables, scene = run.defaults(policy), list(moving(3))
     right = check.compare(policy, states, Twin(policy.model), scene, tunables)
-    assert check.wrong(right.figures(), torch.bfloat16) is None
+    assert check.wrong(right.figures(), policy.model.where) is None
     wrong = check.compare(policy, states, Twin(twin[0]), scene, tunables)
-    assert "logit_error" in str(check.wrong(wrong.figures(), torch.bfloat16))
+    assert "logit_error" in str(check.wrong(wrong.figures(), policy.model.where))
 
 
 @pytest.mark.parametrize("dead", [False, True])
@@ -101,7 +101,7 @@ def test_a_device_is_compared_with_the_cpu(dead: bool, tmp_path: Path, monkeypat
     monkeypatch.setattr("sys.argv", ["across", "--device", "cpu", "--output", str(tmp_path)])
     assert across.main() == int(dead)
     found = json.loads((tmp_path / "check.json").read_text())
-    assert list(found) == ["none", "int8"]
+    assert list(found) == ["none", "int8", "fp8"]
     assert all(("failed" in figures) is dead for figures in found.values())
     assert dead or all(figures["equal_tokens"] == 1.0 for figures in found.values())
 
@@ -113,7 +113,8 @@ def test_ticks_in_bfloat16_follow_a_users_rules_and_hardly_ever_look_twice(tmp_p
         if name != rows.BASELINE:
             assert row["draft_margin"] == margin
             assert row["near_ties"] < 0.02, name
-            assert 0 < row["logit_error"] < check.TOLERANCE[torch.bfloat16]
+            most = check.IN_FP8 if name.startswith(rows.FP8) else check.TOLERANCE[torch.bfloat16]
+            assert 0 < row["logit_error"] < most
     assert content["rows"][rows.ONE_PASS]["passes"] == pytest.approx(1.0, abs=0.1)
     assert content["rows"][rows.OURS]["passes"] == pytest.approx(2.5, abs=0.5)
 

@@ -27,7 +27,7 @@ def against_cpu(device: torch.device, shape: str, dtype: torch.dtype, quantisati
     states, twin = States(model), random_model(find_shape(shape), Placement(CPU, dtype, quantisation))[0]
     policy = captured_policy(model, shape)
     figures = compare(policy, states, Twin(twin), list(moving(TICKS)), defaults(policy)).figures()
-    if cause := wrong(figures, dtype):
+    if cause := wrong(figures, model.where):
         raise BenchmarkError(cause)
     return figures
 

@@ -21,6 +21,7 @@ from ...engine.actions.speculative import Scored, greedy_decode
 from ...engine.actions.token_head import TokenHead
 from ...engine.decoding.runner import EagerRunner, Embedded, Table
 from ...engine.decoding.sequence import RowPlan
+from ...engine.device import Placement
 from ...engine.families import Model
 from ...engine.observation import state_vector
 from ...engine.tunables import Tunables
@@ -28,7 +29,10 @@ from ...engine.tunables import Tunables
 TICKS = 6  # of a comparison: the first computes everything, the next ones reuse it
 # Largest difference of two results, as a share of them. Measured on a CPU over 32 random layers, fixed shapes against
 # eager: 1.3 to 1.9 % in bfloat16, as much as against float32, so it is rounding; 7e-7 in float32.
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
+# Fused kernels round less often than modules, and are 2.7 to 3.1 % from them on an H200. In fp8 a value that is rounded
+# the other way is 6 to 12 % off, and 32 random layers make 15 % of it: there the kernels' own tests are sharper.
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+IN_FP8 = 0.3
 
 
 class BenchmarkError(ValueError):
@@ -221,10 +225,16 @@ def compare(policy: Policy, states: States, twin: Twin, scene: Sequence[Observat
     return Agreement(len(scene), shares[0], logits.value, vision.value, attention.value, near_ties=shares[1])
 
 
-def wrong(found: Mapping[str, float | None], dtype: torch.dtype) -> str | None:
-    """Which of an agreement's figures is beyond rounding in `dtype`, None where none is."""
+def tolerance(where: Placement) -> float:
+    """Largest error that is rounding, for weights and activations of these types."""
+    return IN_FP8 if where.quantisation == "fp8" else TOLERANCE[where.dtype]
+
+
+def wrong(found: Mapping[str, float | None], where: Placement) -> str | None:
+    """Which of an agreement's figures is beyond rounding, None where none is."""
+    most = tolerance(where)
     for name in ("vision_error", "logit_error", "attention_error"):
         error = found.get(name)
-        if error is not None and error > TOLERANCE[dtype]:
-            return f"{name} {error:.3g}, at most {TOLERANCE[dtype]:g} is rounding"
+        if error is not None and error > most:
+            return f"{name} {error:.3g}, at most {most:g} is rounding"
     return None

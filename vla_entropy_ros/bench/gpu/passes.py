@@ -15,7 +15,7 @@ from ...engine.decoding.runner import Embedded, Runner
 from ...engine.decoding.sequence import Layout, RowPlan
 from ...engine.families import Model
 from ...engine.observation import state_vector
-from .check import TOLERANCE, BenchmarkError, Error, States, Twin, recorded
+from .check import BenchmarkError, Error, States, Twin, recorded, tolerance
 
 PREFILLS = (16, 32, 64, 96, 112, 128, 160, 192, 256, 288)
 EXTENSIONS = (1, 8, 16, 32, 48)
@@ -40,7 +40,7 @@ def costs(model: Model, states: States, seen: Observation) -> Costs:
     for kind, count, plan in _plans(model.layout, model.prompt(seen.instruction).ids):
         with recorded(policy, states) as record:
             policy.runner.run(plan, embedded)
-        error, (run,), most = Error(), record.passes, TOLERANCE[model.where.dtype]
+        error, (run,), most = Error(), record.passes, tolerance(model.where)
         error.add(run.states, twin.states(run, its))
         if not error.value <= most:
             raise BenchmarkError(f"{kind} of {count} rows: off by {error.value:.3g}, at most {most:g} is rounding")

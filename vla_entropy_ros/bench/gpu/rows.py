@@ -46,26 +46,31 @@ class Row:
 
 
 BASELINE, STATIC, ONE_PASS = "transformers generate", "static cache, graphs", "one pass"
-OURS = "+ drafts"
-EIGHT = "8 bits: "
+OURS = "+ fused kernels"
+FP8, INT8 = "fp8: ", "int8: "
+PLAIN = {"kernels": False}
 ROWS = (
-    Row(BASELINE, peer=True),
-    Row(STATIC, mode="full", drafts="off"),
-    Row("+ partial prefill", drafts="off"),
+    Row(BASELINE, switches=PLAIN, peer=True),
+    Row(STATIC, switches=PLAIN, mode="full", drafts="off"),
+    Row("+ partial prefill", switches=PLAIN, drafts="off"),
+    Row("+ drafts", switches=PLAIN),
     Row(OURS),
     Row(ONE_PASS, held=ALWAYS),
-    Row(EIGHT + STATIC, "int8", mode="full", drafts="off"),
-    Row(EIGHT + OURS, "int8"),
-    Row(EIGHT + ONE_PASS, "int8", held=ALWAYS),
+    Row(FP8 + "full, one token a pass", "fp8", mode="full", drafts="off"),
+    Row(FP8 + "ours", "fp8"),
+    Row(FP8 + ONE_PASS, "fp8", held=ALWAYS),
+    Row(INT8 + "ours", "int8"),
+    Row(INT8 + ONE_PASS, "int8", held=ALWAYS),
 )
 
 RATIOS = {  # name: the row above and the one below, by their mean latency
     "generate / ours": (BASELINE, OURS),
     "static graphs / ours": (STATIC, OURS),
-    "generate / ours in 8 bits": (BASELINE, EIGHT + OURS),
-    "static graphs / ours in 8 bits": (STATIC, EIGHT + OURS),
+    "generate / ours in fp8": (BASELINE, FP8 + "ours"),
+    "static graphs / ours in fp8": (STATIC, FP8 + "ours"),
+    "generate / ours in int8": (BASELINE, INT8 + "ours"),
 }
-BOUNDS = {"none": ONE_PASS, "int8": EIGHT + ONE_PASS}  # by quantisation, the row that a roofline is drawn for
+BOUNDS = {"none": ONE_PASS, "fp8": FP8 + ONE_PASS, "int8": INT8 + ONE_PASS}  # the row that a roofline is drawn for
 
 
 def by_weights(rows: tuple[Row, ...] = ROWS) -> Iterator[tuple[str, list[Row]]]:

@@ -83,7 +83,7 @@ class Bench:
             except BenchmarkError as error:
                 yield {"failed": {row.name: str(error)}}
                 continue
-            if cause := wrong(found, self._plan.dtype):
+            if cause := wrong(found, policy.model.where):
                 yield {"failed": {row.name: cause}}
             reset_peak(device)
             ticks = self._timed(row, policy, tunables)

@@ -45,6 +45,7 @@ class Graph:
     """A function over fixed tensors; captured once and replayed where there is a `Captures`, else called each time."""
 
     def __init__(self, body: Callable[[], None], captures: Captures | None) -> None:
+        self._body = body  # holds what it reads: a graph knows the addresses alone
         self._run = body if captures is None else captures.capture(body)
 
     def __call__(self) -> None:

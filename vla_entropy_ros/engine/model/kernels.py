@@ -231,7 +231,7 @@ def rotate_kernel(qkv, cos, sin, position, slot, query, keys, values, queries, L
     value = values + ((h - H - HK)[:, None].to(tl.int64) * LENGTH + s) * 2 * HALF + column
     tl.store(value, first, mask=is_value)
     tl.store(value + HALF, second, mask=is_value)
-    if KEPT > 0:
+    if query is not None:
         number = tl.load(query + r)
         kept = queries + (h[:, None].to(tl.int64) * (KEPT + 1) + number) * 2 * HALF + column
         tl.store(kept, first, mask=asks & (number < KEPT))

@@ -160,9 +160,8 @@ def rotate_into(
     rows, count, width = qkv.shape
     kv_heads, length, _ = keys.shape
     group = min(32, triton.next_power_of_2(count))
-    kept = 0 if query is None else queries.shape[1] - 1
     rotate_kernel[(rows, triton.cdiv(count, group))](
-        qkv, cos, sin, position, slot, query, keys, values, queries, length, kept, width // 2,
+        qkv, cos, sin, position, slot, query, keys, values, queries, length, queries.shape[1] - 1, width // 2,
         H=count - 2 * kv_heads, HK=kv_heads, GROUP=group, WIDTH=triton.next_power_of_2(width // 2), num_warps=4,
     )  # fmt: skip
 

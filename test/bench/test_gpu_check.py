@@ -14,13 +14,15 @@ import torch
 from click.testing import CliRunner
 from rich.console import Console
 
-from vla_entropy_ros.bench.gpu import across, check, command, launches, machine, passes, rows, run
+from vla_entropy_ros.bags.bag import Bag
+from vla_entropy_ros.bench.gpu import across, check, command, launches, machine, passes, rows, run, shapes, trained
 from vla_entropy_ros.bench.gpu.check import BenchmarkError, States, Twin
 from vla_entropy_ros.bench.gpu.shapes import TINY, moving, random_model
 from vla_entropy_ros.cli import main
-from vla_entropy_ros.engine import Policy
+from vla_entropy_ros.engine import Observation, Policy
 from vla_entropy_ros.engine.decoding import cuda_graphs
 from vla_entropy_ros.engine.device import Placement
+from vla_entropy_ros.resources import default_checkpoint, share_path
 
 CPU = torch.device("cpu")
 COMMAND = ["bench", "--device", "cpu", "--shape", "tiny", "--ticks", "2", "--warm-up", "1", "--passes", "3"]
@@ -104,6 +106,22 @@ def test_a_device_is_compared_with_the_cpu(dead: bool, tmp_path: Path, monkeypat
     assert list(found) == ["none", "int8", "fp8"]
     assert all(("failed" in figures) is dead for figures in found.values())
     assert dead or all(figures["equal_tokens"] == 1.0 for figures in found.values())
+
+
+def test_second_looks_of_the_small_policy_are_those_of_its_dtype() -> None:
+    wide, narrow = (trained.second_looks(CPU, dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert wide["images"] == 40
+    assert wide["equal_tokens"] == narrow["equal_tokens"] == 1.0
+    assert wide["passes"] == wide["passes_without_second_looks"]
+    policy = Policy.load(default_checkpoint(), dtype="bfloat16")
+    passes = [policy.infer(seen).decoder_passes for seen in observations_of_the_bag()]
+    assert narrow["passes"] == pytest.approx(np.mean(passes), abs=1e-4)
+    assert narrow["passes_without_second_looks"] <= narrow["passes"]
+
+
+def observations_of_the_bag() -> list[Observation]:
+    with Bag(share_path(trained.BAG)) as bag:
+        return [Observation((frame.pixels(),), shapes.INSTRUCTION, 0.1 * n) for n, frame in enumerate(bag.frames())]
 
 
 def test_ticks_in_bfloat16_follow_a_users_rules_and_hardly_ever_look_twice(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from ...engine.device import find_device, find_dtype
 from ...resources import share_path
-from . import chart, run
+from . import chart, run, trained
 from .check import BenchmarkError
 from .figures import ratios
 from .machine import about
@@ -18,9 +19,10 @@ from .replay import expected_passes, measured_passes, share_of
 from .shapes import find_shape
 
 SAID = (
-    "Weights are random; drafts are held to be right by chance, at the rate that gives the passes per tick measured on "
-    "the small policy. Latency depends on neither. Near ties are looked at again as in any policy of this dtype; "
-    "near_ties is the share of rows that these random logits put within draft_margin, which trained ones need not."
+    "Weights are random, drafts are held to be right by chance; latency depends on neither. Passes per tick are those "
+    "measured on the small policy (docs/bench.json, float32), and the second looks that it takes here in this dtype, "
+    "at draft_margin, over the shipped bag. The rows look at near ties again by the same rule; near_ties is the share "
+    "of their rows that random logits put within draft_margin."
 )
 PARTS = ("rows", "failed", "one_pass_floor_ms", "memory_gb", "passes_ms")  # what comes bit by bit
 FIGURES = ("one_pass_floor_ms", "memory_gb", "passes_ms", "ratios", "drafts")
@@ -80,14 +82,13 @@ def measure_device(
     """
     where = find_device(device)
     kind = find_dtype(dtype or ("bfloat16" if where.type == "cuda" else "float32"), where)
-    target = passes if passes is not None else measured_passes(_measurement())
-    share = share_of(target)
+    drafts = _drafts(passes, where, kind)
+    share = drafts["share_that_holds"]
     plan = run.Plan(find_shape(shape), where, kind, ticks, warm_up, share)
     report = Report(folder, {
         "about": about(where) | {"dtype": str(kind).removeprefix("torch."), "shape": shape},
         "ticks": ticks, "warm_up": warm_up, "note": SAID,
-        "drafts": {"measured_passes": target, "share_that_holds": round(share, 4),
-                   "expected_passes": round(expected_passes(share), 3)},
+        "drafts": drafts,
     })  # fmt: skip
     for found in run.Bench(plan).measure():
         for name, row in found.get("rows", {}).items():
@@ -97,6 +98,17 @@ def measure_device(
         report.add(found)
     report.finish()
     return report.content
+
+
+def _drafts(passes: float | None, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """How often a draft holds so that a tick takes `passes`, and where they come from."""
+    told: dict[str, Any] = {}
+    if passes is None:
+        small = trained.second_looks(device, dtype)
+        told = {"measured_passes": measured_passes(_measurement()), "small_policy": small}
+        passes = told["measured_passes"] + small["passes"] - small["passes_without_second_looks"]
+    share = share_of(passes)
+    return {**told, "expected_passes": round(expected_passes(share), 3), "share_that_holds": round(share, 4)}
 
 
 def show(console: Console, content: dict[str, Any], folder: Path) -> None:

@@ -26,7 +26,7 @@ faults: setup ## everything that can go wrong, 20 times each, and 30 minutes of 
 fuzz: setup ## 500 spoiled files of each kind: all refused, or taken as others take them (ARGS="--help" for options)
 	@$(BIN)/python -m tools.fuzz $(ARGS)
 
-gpu: setup ## on a machine with an NVIDIA GPU: the tests that need one and the benchmark, in ten minutes at most
+gpu: setup ## on a machine with an NVIDIA GPU: check, tests and benchmark in ten minutes at most (ARGS=--train trains there)
 	@$(BIN)/python tools/gpu.py $(ARGS)
 
 neutral: setup ## is a change numerically neutral? (ARGS="--base main~1" compares with that commit)

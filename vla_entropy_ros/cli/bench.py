@@ -51,7 +51,7 @@ COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose pre
 @click.option(
     "--passes",
     type=click.FloatRange(1.0),
-    help="With --device: mean decoder passes per tick. Default: measured, from docs/bench.json.",
+    help="With --device: mean decoder passes per tick. Default: measured on the small policy.",
 )
 @options.checkpoint
 @options.seed
@@ -72,7 +72,8 @@ def bench(
     bench.json, bench.png and the episodes to the output folder.
 
     With --device, OpenVLA-7B's shape is run: random weights, a moving scene, from transformers' generate to one decoder
-    pass per tick, beside the device's measured roofline. Writes gpu.json and gpu.png.
+    pass per tick, beside the device's measured roofline. Fails unless graphs were captured there and an eager policy
+    computes the same. Writes gpu.json row by row, gpu-profile.txt and two pictures.
     """
     if device is not None:
         _device(options.output_folder(output, "gpu"), device, shape, ticks, warm_up, passes, as_json)

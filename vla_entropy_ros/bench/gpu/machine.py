@@ -42,7 +42,8 @@ def _under_load(device: torch.device) -> dict[str, str] | None:
     out = torch.empty_like(one)
     for _ in range(PRODUCTS):
         torch.mm(one, one, out=out)
-    found = nvidia_smi(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)  # from torch 2.4 on
+    found = nvidia_smi(f"GPU-{uuid}") if uuid else None
     torch.cuda.synchronize(device)
     return found
 

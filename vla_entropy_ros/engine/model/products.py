@@ -66,7 +66,7 @@ def tile(rows: int, kind: int, gated: bool) -> Tile:
         return Tile(least, 64, wide, 4, 3 if kind == INT8 else 4 if gated or kind == FP8 else 5)
     if gated:
         return Tile(128, 128, wide, 8, 4) if kind == FP8 else Tile(64, 64, wide, 4, 3)
-    return Tile(128, 64, wide, 4, 4 if kind == FP8 else 3)
+    return Tile(128, 64, wide, 4, 4) if kind == FP8 else Tile(128, 64, 64, 4, 3)
 
 
 class Weight:

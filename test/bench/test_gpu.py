@@ -131,7 +131,7 @@ def test_openvlas_shape_has_its_parameters_and_fits_its_memory(monkeypatch: pyte
     assert (shape.visual, network.vision_backbone.width) == (256, 2176)
     needed: list[int] = []
 
-    def refuse(need: int, device: torch.device) -> None:
+    def refuse(need: int, device: torch.device, instead: object) -> None:
         needed.append(need)
         raise DeviceError("too little")
 

@@ -12,13 +12,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_entropy_ros.engine import DeviceError, Observation, Policy, device
-from vla_entropy_ros.engine.device import check_memory, find_dtype
-from vla_entropy_ros.engine.model.quantise import Linear, check_quantisation, product, quantise, stack
-from vla_entropy_ros.engine.model.shapes import LlamaConfig, memory_needed
+from vla_entropy_ros.engine import DeviceError, Observation, Policy
+from vla_entropy_ros.engine.device import find_dtype
+from vla_entropy_ros.engine.model.quantise import KINDS, Linear, Stack, check_quantisation, product, quantise
 from vla_entropy_ros.engine.tunables import Tunables
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+
+
+def in_8_bits(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    levels, scale = torch.empty_like(weight, dtype=torch.int8), weight.new_empty(len(weight))
+    quantise(weight, levels, scale)
+    return levels, scale
 
 
 @settings(max_examples=50, deadline=None)
@@ -26,25 +31,41 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_weight_is_off_by_half_a_level_at_most(seed: int, spread: float) -> None:
     weight = torch.randn(8, 24, generator=torch.Generator().manual_seed(seed)) * spread
     weight[3] = 0.0
-    levels, scale = quantise(weight)
+    levels, scale = in_8_bits(weight)
     assert levels.dtype == torch.int8
     assert int(levels.abs().max()) == 127
     assert bool(((weight - levels * scale[:, None]).abs() <= 0.5001 * scale[:, None]).all())
 
 
-def test_stacked_layers_give_what_they_give_apart() -> None:
+@pytest.mark.parametrize(("kind", "late"), [("none", False), ("none", True), ("int8", True), ("fp8", True)])
+def test_stacked_layers_give_what_they_give_apart(kind: str, late: bool) -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 5, 16)
-    for eight in (False, True):
-        layers = [Linear(16, rows) for rows in (12, 4, 4)]
-        if eight:
-            for layer in layers:
-                layer.quantise()
-        apart = torch.cat([layer(x) for layer in layers], -1)
-        torch.testing.assert_close(stack(*layers)(x), apart)
-        torch.testing.assert_close(torch.cat([layer(x) for layer in layers], -1), apart)
-        assert layers[0].weight.dtype == (torch.int8 if eight else torch.float32)
-        assert layers[0].weight.data_ptr() + layers[0].weight.nbytes == layers[1].weight.data_ptr()
+    weights = [torch.randn(rows, 16) for rows in (12, 4, 4)]
+    alone = [Linear(16, len(weight)) for weight in weights]
+    with torch.device("meta" if late else "cpu"):
+        layers = [Linear(16, len(weight)) for weight in weights]
+    stack = Stack(*layers) if late else None
+    for one, layer, weight in zip(alone, layers, weights, strict=True):
+        one.hold(weight, kind)
+        layer.hold(weight, kind)
+    stack = stack or Stack(*layers)
+    apart = torch.cat([layer(x) for layer in alone], -1)
+    torch.testing.assert_close(stack(x), apart)
+    torch.testing.assert_close(torch.cat([layer(x) for layer in layers], -1), apart)
+    assert {layer.weight.untyped_storage().data_ptr() for layer in layers} == {stack.weight.data_ptr()}
+    assert layers[0].weight.dtype == KINDS.get(kind, torch.float32)
+    assert layers[0].weight.data_ptr() + layers[0].weight.nbytes == layers[1].weight.data_ptr()
+
+
+def test_blocks_of_rows_are_quantised_as_the_whole_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        weight = torch.randn(37, 24).to(dtype)
+        whole = in_8_bits(weight)
+        monkeypatch.setattr("vla_entropy_ros.engine.model.quantise.BLOCK", 5 * 24 + 1)
+        for one, other in zip(in_8_bits(weight), whole, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+        monkeypatch.undo()
 
 
 def moving(size: int, ticks: int) -> list[Observation]:
@@ -84,32 +105,6 @@ def test_what_a_device_lacks_is_refused_with_the_valid_choices(
         check_quantisation("int8", torch.device("cuda"))
 
 
-def test_too_little_memory_is_said_before_anything_is_loaded(
-    small_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(device, "free_memory", lambda _: 9_500_000_000)
-    with pytest.raises(DeviceError, match=r"^15\.1 GB of GPU memory are needed, 9\.5 GB are free on cuda$"):
-        check_memory(15_080_000_000, torch.device("cuda"))
-    check_memory(9_000_000_000, torch.device("cuda"))
-    check_memory(15_000_000_000, torch.device("cpu"))
-
-    def refuse(need: int, where: torch.device) -> None:
-        raise DeviceError(f"{need} bytes on {where}")
-
-    monkeypatch.setattr("vla_entropy_ros.engine.model.checkpoint.check_memory", refuse)
-    loaded: list[int] = []
-    with pytest.raises(DeviceError, match="bytes on cpu"):
-        Policy.load(small_folder, progress=lambda done, total: loaded.append(done))
-    assert not loaded
-
-
-def test_the_memory_needed_counts_weights_slots_and_work() -> None:
-    shapes = {"language_model.model.layers.0.mlp.up_proj.weight": (11008, 4096), "projector.fc1.weight": (100, 100)}
-    none, int8 = (memory_needed(shapes, LlamaConfig(), 1, 2, eight) for eight in (False, True))
-    assert none - int8 == 11008 * 4096
-    assert none > 2 * (11008 * 4096 + 10_000) + 2 * 512 * 32 * 32 * 128 * 2
-
-
 @pytest.mark.parametrize("quantisation", ["none", "int8"])
 def test_loading_tells_how_far_it_is(small_folder: Path, quantisation: str) -> None:
     told: list[tuple[int, int]] = []
@@ -123,7 +118,7 @@ def check_kernel(multiply: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], 
     for rows in (1, 7, 37, 200):
         for width, columns in ((96, 64), (50, 304), (704, 128)):
             x = torch.randn(2, rows, columns, device=where, dtype=torch.bfloat16)
-            weight, scale = quantise(torch.randn(width, columns, device=where, dtype=torch.bfloat16))
+            weight, scale = in_8_bits(torch.randn(width, columns, device=where, dtype=torch.bfloat16))
             exact = (x.double() @ weight.double().T) * scale.double()
             found = multiply(x, weight, scale)
             assert found.dtype == torch.bfloat16

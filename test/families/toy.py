@@ -111,8 +111,9 @@ class ToyFamily:
         cameras, where = int(read_json(folder / "config.json")["num_images_in_input"]), options.where
         with torch.device("meta"):
             network = ToyNetwork()
-        fill(network, LLAMA, cameras, StoredTensors(folder), set(), where, options.progress)
         network.language_model.fuse()
+        layout = Layout((BOS,), cameras * TOWER.grid**2, 16, CHUNK, state=1, placeholders=CHUNK, causal=False)
+        fill(network, LLAMA, layout, StoredTensors(folder), set(), where, options.progress)
         template = Template("{}", LLAMA.vocab_size, BOS)
         return Model(
             family=self.name,
@@ -120,7 +121,7 @@ class ToyFamily:
             preprocess=Preprocessor(TOWER.image_size, (SMALL,), options.preprocess, where.device, where.dtype),
             prompt=Prompter(template, options.encoder, folder),
             network=network,
-            layout=Layout((BOS,), cameras * TOWER.grid**2, 16, CHUNK, state=1, placeholders=CHUNK, causal=False),
+            layout=layout,
             head=RegressionHead(network),
             where=where,
             cameras=cameras,

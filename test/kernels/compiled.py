@@ -88,10 +88,8 @@ def launch_all(dtype: torch.dtype, rows: int) -> None:
 
     def weight(outputs: int, inputs: int) -> Weight:
         layer = Linear(1, 1)
-        values = torch.empty(outputs, inputs, dtype=dtype, device="meta")
-        layer.hold(
-            values, None if dtype == torch.bfloat16 else torch.empty(outputs, dtype=torch.bfloat16, device="meta")
-        )
+        layer.weight = torch.nn.Parameter(torch.empty(outputs, inputs, dtype=dtype, device="meta"), requires_grad=False)
+        layer.scale = None if dtype == x.dtype else torch.empty(outputs, dtype=x.dtype, device="meta")
         return Weight(layer)
 
     def empty(*size: int, of: torch.dtype = torch.bfloat16) -> torch.Tensor:

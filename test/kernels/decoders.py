@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vla_entropy_ros.engine.decoding.cuda_graphs import Step
 from vla_entropy_ros.engine.decoding.decoder import Decoder, Sight
 from vla_entropy_ros.engine.decoding.kv_cache import KVCache
 from vla_entropy_ros.engine.decoding.sequence import Layout
@@ -24,7 +25,7 @@ def decoder(config: LlamaConfig, dtype: torch.dtype, quantisation: str = "none",
     """One with random weights that keep states of order one."""
     random = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
-        llama = Llama(config)
+        llama = Llama(config).fuse()
     for name, old in llama.state_dict().items():
         weight = torch.randn(old.shape, generator=random)
         weight = 1 + 0.1 * weight if weight.dim() == 1 else weight / old.shape[-1] ** 0.5
@@ -32,7 +33,6 @@ def decoder(config: LlamaConfig, dtype: torch.dtype, quantisation: str = "none",
         holder = torch.nn.Module()
         holder.language_model = llama
         place(holder, f"language_model.{name}", weight.to(DEVICE, dtype), quantisation)
-    llama.fuse()
     return Decoder(llama, KVCache(config, LAYOUT.count, DEVICE, dtype), LAYOUT)
 
 
@@ -57,18 +57,20 @@ def whole_pass(of: Decoder, seed: int = 1) -> Pass:
     query = torch.where((slot >= LAYOUT.first_text) & (slot < count), slot - LAYOUT.first_text, LAYOUT.text)
     width = of.llama.config.hidden_size
     x = torch.randn(count + 3, width, generator=torch.Generator().manual_seed(seed)).to(of.cache.keys)
-    parts = [each.to(DEVICE) for each in (position, slot, query, seen, branch)]
+    position, slot, query, seen, branch = (each.to(DEVICE) for each in (position, slot, query, seen, branch))
     area = torch.full((count + 3, 1), count, device=DEVICE)
-    return Pass(x, *parts[:3], Sight(parts[3], parts[4], area, of.cache.length))
+    return Pass(x, position, slot, query, Sight(seen, branch, area, of.cache.length))
 
 
-def run(of: Decoder, step, made: Pass, rows: slice = slice(None)) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
+def run(of: Decoder, step: Step, made: Pass, rows: slice = slice(None)) -> dict[str, Tensor]:
     """States of the last rows, keys, values and queries that `step` leaves, from an empty cache; rows: only those."""
-    seen, branch, area = (each[rows].clone() for each in (made.sight.seen, made.sight.branch, made.sight.area))
+    area = made.sight.area
+    assert isinstance(area, Tensor)
+    seen, branch, area = (each[rows].clone() for each in (made.sight.seen, made.sight.branch, area))
     sight = Sight(seen, branch, area, made.sight.reach)
-    picked = [each[rows].clone() for each in (made.x, made.position, made.slot)]
+    x, position, slot = (each[rows].clone() for each in (made.x, made.position, made.slot))
     with torch.inference_mode():
-        states = step(*picked, sight, min(8, len(picked[0])), made.query[rows].clone())
+        states = step(x, position, slot, sight, min(8, len(x)), made.query[rows].clone())
     cache = of.cache
     return {
         "states": states.clone(),

@@ -10,7 +10,7 @@ from vla_entropy_ros.engine.decoding.fused import FusedDecoder
 from vla_entropy_ros.engine.model.fused_tower import run_tower
 from vla_entropy_ros.engine.model.kernels import FP8
 from vla_entropy_ros.engine.model.products import Weight, add_norm, rows_for
-from vla_entropy_ros.engine.model.quantise import Linear, quantise, rounded
+from vla_entropy_ros.engine.model.quantise import Linear, rounded
 from vla_entropy_ros.engine.model.shapes import LlamaConfig, TowerConfig
 from vla_entropy_ros.engine.model.vision import Tower
 
@@ -69,7 +69,7 @@ def test_what_a_row_becomes_does_not_depend_on_the_number_of_rows(quantisation: 
 def weight(outputs: int, inputs: int, kind: str, dtype: torch.dtype) -> tuple[Weight, torch.Tensor]:
     """One with random values, and what it is in float64."""
     layer, values = Linear(inputs, outputs), torch.randn(outputs, inputs, device=DEVICE, dtype=dtype) / inputs**0.5
-    layer.hold(*((values, None) if kind == "none" else quantise(values, kind)))
+    layer.hold(values, kind)
     exact = layer.weight.double() * (1.0 if layer.scale is None else layer.scale.double()[:, None])
     return Weight(layer), exact
 

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,13 +55,32 @@ def _has_bfloat16(device: torch.device | None) -> bool:
     return device is None or device.type != "cuda" or torch.cuda.get_device_capability(device) >= BFLOAT16_FROM
 
 
-def check_memory(need: int, device: torch.device) -> None:
-    """Raise DeviceError if `need` bytes are more than is free on a CUDA device."""
-    if device.type != "cuda":
+def half_dtype(device: torch.device) -> torch.dtype:
+    """The number type of 16 bits that suits `device`."""
+    return torch.bfloat16 if _has_bfloat16(device) else torch.float16
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """The name by which `find_dtype` finds it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def check_memory(need: int, device: torch.device, instead: Mapping[str, int]) -> None:
+    """Raise DeviceError if `need` bytes are more than is free on a CUDA device.
+
+    instead: bytes that are needed with other settings; the line says which of them fit, or which needs least.
+    """
+    if device.type != "cuda" or need <= (free := free_memory(device)):
         return
-    free = free_memory(device)
-    if need > free:
-        raise DeviceError(f"{need / GB:.1f} GB of GPU memory are needed, {free / GB:.1f} GB are free on {device}")
+    line = f"{need / GB:.1f} GB of GPU memory are needed, {free / GB:.1f} GB are free on {device}"
+    less = {settings: size for settings, size in instead.items() if size < need}
+    fits = [f"{settings} needs {size / GB:.1f} GB" for settings, size in less.items() if size <= free]
+    if fits:
+        line += f"; what fits: {', or '.join(fits)}"
+    elif less:
+        least = min(less, key=less.__getitem__)
+        line += f"; even {least} needs {less[least] / GB:.1f} GB: free some, or use a larger GPU"
+    raise DeviceError(line)
 
 
 def free_memory(device: torch.device) -> int:

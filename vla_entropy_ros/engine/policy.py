@@ -18,7 +18,7 @@ from .decoding.cuda_graphs import make_runner
 from .decoding.decoder import Decoder
 from .decoding.kv_cache import KVCache
 from .decoding.runner import EagerRunner, Endpoints, Runner
-from .device import Placement, Stopwatch, active, find_device, find_dtype
+from .device import Placement, Stopwatch, active, find_device, find_dtype, name_of
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
 from .files import Progress, no_progress
@@ -77,7 +77,7 @@ class PolicyInfo:
             visual_tokens=model.layout.visual,
             parameters=model.parameters,
             device=str(model.where.device),
-            dtype=str(model.where.dtype).removeprefix("torch."),
+            dtype=name_of(model.where.dtype),
             **{name: getattr(model, name) for name in same},
         )
 

@@ -16,7 +16,7 @@ from ...engine.actions.tokens import ACTION_NAMES, BINS, ActionSpace
 from ...engine.device import Placement
 from ...engine.families import LoadOptions, Model
 from ...engine.families.openvla_config import PolicyConfig, read_config
-from ...engine.families.openvla_folder import read_towers
+from ...engine.families.openvla_folder import layout_of, read_towers
 from ...engine.families.openvla_model import build
 from ...engine.model.checkpoint import check_fits, place, wanted_shapes
 from ...engine.model.network import Network
@@ -114,7 +114,7 @@ def _config(shape: Shape) -> PolicyConfig:
 def _network(shape: Shape, config: PolicyConfig, where: Placement, made_on: torch.device) -> Network:
     network = Network.shaped(shape.towers, shape.llama)
     shapes = wanted_shapes(network, shape.llama)
-    check_fits(shapes, shape.llama, config.cameras, where)
+    check_fits(shapes, shape.llama, layout_of(config, shape.towers), where)
     random = torch.Generator(made_on).manual_seed(0)
     for name, size in shapes.items():
         weight = _weight(name, size, config.action_vocabulary, random, where.dtype).to(where.device)

@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..model.llama import Llama, rotary
+from ..model.shapes import PROBED
 from .kv_cache import KVCache
 from .sequence import BITS, Layout
 
 # Rows of a pass are padded to a multiple of this: BLAS sums 1 to 3 rows in another order than more, so a token's keys
 # would depend on how many others are computed beside it.
 ROW_MULTIPLE = 4
+FLOAT = 4  # bytes
 HIDDEN = -30000.0  # added to the scores of a slot that is not seen: its weight is exactly 0, in half precision, too
 
 
@@ -122,20 +124,26 @@ class Decoder:
         seen [M]: how many leading slots each of them sees, `reach` at most. Computed from the kept queries and the
         slots as they are now; call it before the next pass that keeps queries.
         """
-        words = len(seen)
-        queries = self.queries[:, :, :words]  # [L, H, M, hd]
-        layers, heads, _, width = queries.shape
-        keys = self.cache.keys[:, :, :reach]  # [L, Hkv, n, hd]
-        grouped = queries.reshape(layers, keys.shape[1], -1, width)  # [L, Hkv, H / Hkv * M, hd]
-        scores = (grouped @ keys.transpose(2, 3)).reshape(layers, heads, words, -1).float() / math.sqrt(width)
-        weights = torch.where(self._slots[:reach] < seen[:, None], scores, HIDDEN).softmax(-1)
+        words, (layers, heads) = len(seen), self.queries.shape[:2]
+        hidden = self._slots[:reach] >= seen[:, None]
+        step = max(1, PROBED // (heads * words * reach * FLOAT))  # layers at a time: it bounds the memory
+        parts = [slice(number, number + step) for number in range(0, layers, step)]
+        found = [_attention(self.queries[p, :, :words], self.cache.keys[p, :, :reach], hidden).mean(1) for p in parts]
         start = self.layout.first_visual
-        return weights.mean(1)[:, :, start : start + self.layout.visual]
+        return (found[0] if len(found) == 1 else torch.cat(found))[:, :, start : start + self.layout.visual]
 
     @staticmethod
     def _first(rows: int, tail: int) -> int:
         """First of the rows that the last layer computes to the end, so that `tail` are among them."""
         return (rows - tail) // ROW_MULTIPLE * ROW_MULTIPLE
+
+
+def _attention(queries: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
+    """Attention weights [L, H, M, n], float32, of queries [L, H, M, hd] on keys [L, Hkv, n, hd] not `hidden` [M, n]."""
+    layers, heads, words, width = queries.shape
+    grouped = queries.reshape(layers, keys.shape[1], -1, width)  # [L, Hkv, H / Hkv * M, hd]
+    scores = (grouped @ keys.transpose(2, 3)).reshape(layers, heads, words, -1).float()
+    return scores.div_(math.sqrt(width)).masked_fill_(hidden, HIDDEN).softmax(-1)
 
 
 @dataclass

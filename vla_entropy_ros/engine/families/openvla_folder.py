@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from ..actions.tokens import ACTION_NAMES, BINS, ActionSpace
+from ..decoding.sequence import Layout
 from ..errors import CheckpointError
 from ..files import plain
 from ..model.backbones import TowerKind, tower_config, unused_tensors
+from ..model.prompt import MAX_TEXT
 from ..model.reading import check_tokenizer
 from ..model.shapes import EMBEDDING, HEAD, TOWER_NAMES, LlamaConfig, Shapes, TowerConfig, memory_needed, tensor_shapes
 from ..model.stored import StoredTensors
@@ -68,17 +70,22 @@ def _describe_config(told: Description, config: PolicyConfig, stored: StoredTens
         wanted = tensor_shapes(towers, config.llama)
         told.sizes["parameters"] = sum(map(math.prod, wanted.values()))
         told.sizes |= {name: asdict(tower) for name, tower in zip(TOWER_NAMES, towers, strict=False)}
-        told.memory = _memory(wanted, config)
+        told.memory = _memory(wanted, config, layout_of(config, towers))
         stored.check(wanted, unused_of(config, stored))
 
 
-def _memory(wanted: Shapes, config: PolicyConfig) -> dict[str, int]:
+def _memory(wanted: Shapes, config: PolicyConfig, layout: Layout) -> dict[str, int]:
     """Bytes by number type, and by that of what stays beside weights in 8 bits."""
     kinds = [(name, size, eight) for eight in (False, True) for name, size in DTYPE_BYTES.items()]
     return {
-        f"int8, {name}" if eight else name: memory_needed(wanted, config.llama, config.cameras, size, eight)
+        f"int8, {name}" if eight else name: memory_needed(wanted, config.llama, layout, size, eight)
         for name, size, eight in kinds
     }
+
+
+def layout_of(config: PolicyConfig, towers: Sequence[TowerConfig]) -> Layout:
+    """The decoder's sequence: BOS, visual tokens, text, action tokens."""
+    return Layout((config.bos_id,), config.cameras * towers[0].grid ** 2, MAX_TEXT, len(ACTION_NAMES))
 
 
 def read_towers(config: PolicyConfig, stored: StoredTensors) -> tuple[TowerConfig, ...]:

@@ -10,17 +10,16 @@ from torch import nn
 from ..actions.token_head import TokenHead
 from ..actions.tokens import ACTION_NAMES, ActionSpace
 from ..cost import vision_flops
-from ..decoding.sequence import Layout
 from ..files import folder_errors
 from ..model.checkpoint import fill
 from ..model.network import Network
 from ..model.preprocess import Preprocessor
-from ..model.prompt import MAX_TEXT, Prompter
+from ..model.prompt import Prompter
 from ..model.shapes import tensor_shapes
 from ..model.stored import StoredTensors
 from .family import LoadOptions, Model
 from .openvla_config import PolicyConfig, read_config
-from .openvla_folder import NAME, read_towers, unused_of
+from .openvla_folder import NAME, layout_of, read_towers, unused_of
 
 
 def load(folder: Path, options: LoadOptions) -> Model:
@@ -33,7 +32,7 @@ def load(folder: Path, options: LoadOptions) -> Model:
         stored.check(tensor_shapes(towers, config.llama), unused)  # before anything is built
         prompter = config.prompter(options.encoder, folder)
     network = Network.shaped(towers, config.llama)
-    fill(network, config.llama, config.cameras, stored, unused, options.where, options.progress)
+    fill(network, config.llama, layout_of(config, towers), stored, unused, options.where, options.progress)
     return build(config, network.fuse(), prompter, space, options, tuple(stored.remarks))
 
 
@@ -43,14 +42,13 @@ def build(
 ) -> Model:  # fmt: skip
     """The model around a network whose weights are in place."""
     tower, where, llama = network.vision_backbone.featurizer.config, options.where, network.language_model
-    layout = Layout((config.bos_id,), config.cameras * tower.grid**2, MAX_TEXT, len(ACTION_NAMES))
     return Model(
         family=NAME,
         backbone=config.vision_backbone_id,
         preprocess=Preprocessor(config.image_size, config.towers, options.preprocess, where.device, where.dtype),
         prompt=prompter,
         network=network,
-        layout=layout,
+        layout=layout_of(config, network.vision_backbone.configs),
         head=TokenHead(space, len(ACTION_NAMES), llama.lm_head, guarded=where.dtype != torch.float32),
         where=where,
         cameras=config.cameras,

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..device import Placement, check_memory
+from ..device import Placement, check_memory, half_dtype, name_of
 from ..errors import CheckpointError
 from ..files import Progress, plain
-from .quantise import Linear, quantise
-from .shapes import EMBEDDING, HEAD, LlamaConfig, Shapes, is_quantised, memory_needed
+from .quantise import Linear
+from .shapes import EMBEDDING, HEAD, LlamaConfig, Positions, Shapes, memory_needed
 from .stored import StoredTensors
 
 
 def fill(
-    network: nn.Module, llama: LlamaConfig, cameras: int, stored: StoredTensors, unused: set[str], where: Placement,
-    progress: Progress,
+    network: nn.Module, llama: LlamaConfig, positions: Positions, stored: StoredTensors, unused: set[str],
+    where: Placement, progress: Progress,
 ) -> None:  # fmt: skip
     """Put the stored weights into `network` (on the meta device) tensor by tensor; `llama`: its decoder.
 
-    unused: stored tensors that no part of the network has, the head among them where it is tied. Raises CheckpointError
-    that lists every one that does not fit, or is not finite, or DeviceError if the device's memory is too small;
-    nothing is loaded then.
+    Beside what is in place already, the device holds one tensor at a time. positions: of the sequence. unused: stored
+    tensors that no part of the network has, the head among them where it is tied. Raises CheckpointError that lists
+    every one that does not fit, or is not finite, or DeviceError if the device's memory is too small; nothing is loaded
+    then.
     """
     wanted = wanted_shapes(network, llama)
     stored.check(wanted, unused)
-    check_fits(wanted, llama, cameras, where)
+    check_fits(wanted, llama, positions, where)
     done, total = 0, sum(math.prod(shape) for shape in wanted.values()) * where.dtype.itemsize
     for name, tensor in stream(stored, wanted, where):
         done += tensor.nbytes
         place(network, name, tensor, where.quantisation)
+        del tensor  # before the next one is read
         progress(done, total)
     if llama.tied:
         embedding = network.get_parameter(EMBEDDING)
@@ -47,10 +50,19 @@ def fill(
     network.eval()
 
 
-def check_fits(shapes: Shapes, llama: LlamaConfig, cameras: int, where: Placement) -> None:
-    """Raise DeviceError if weights of those shapes, and what ticks need besides, are more than the device has free."""
-    eight = where.quantisation != "none"
-    check_memory(memory_needed(shapes, llama, cameras, where.dtype.itemsize, eight), where.device)
+def check_fits(shapes: Shapes, llama: LlamaConfig, positions: Positions, where: Placement) -> None:
+    """Raise DeviceError if a policy with weights of those shapes needs more memory than the device has free.
+
+    The line says what would fit.
+    """
+    needs = {}
+    smaller = "int8" if where.quantisation == "none" else where.quantisation
+    for quantisation, dtype in product((where.quantisation, smaller), (where.dtype, half_dtype(where.device))):
+        changes = [f"dtype: {name_of(dtype)}"] if dtype != where.dtype else []
+        changes += [f"quantisation: {quantisation}"] if quantisation != where.quantisation else []
+        eight = quantisation != "none"
+        needs[", ".join(changes)] = memory_needed(shapes, llama, positions, dtype.itemsize, eight)
+    check_memory(needs.pop(""), where.device, needs)
 
 
 def wanted_shapes(network: nn.Module, llama: LlamaConfig) -> dict[str, tuple[int, ...]]:
@@ -60,12 +72,11 @@ def wanted_shapes(network: nn.Module, llama: LlamaConfig) -> dict[str, tuple[int
 
 
 def place(network: nn.Module, name: str, tensor: Tensor, quantisation: str) -> None:
-    """Make `tensor` the parameter called `name`, in 8 bits where that is due."""
+    """Make `tensor` the parameter called `name`, in 8 bits where that is due; a stacked layer's goes into the stack."""
     path, _, leaf = name.rpartition(".")
     module = network.get_submodule(path)
-    if quantisation != "none" and is_quantised(name):
-        assert isinstance(module, Linear)
-        module.hold(*quantise(tensor, quantisation))
+    if isinstance(module, Linear):
+        module.hold(tensor, quantisation)
     else:
         setattr(module, leaf, nn.Parameter(tensor, requires_grad=False))
 
@@ -84,12 +95,12 @@ def stream(stored: StoredTensors, names: Iterable[str], where: Placement) -> Ite
                 if not is_finite(tensor):
                     raise CheckpointError(f"{file}: {plain(name)}: {_not_finite(read, where.dtype)}")
                 yield name, tensor
+                del read, tensor
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no value is infinite or no number: one pass in nearly every case, without a mask."""
-    total = tensor.sum(dtype=torch.float32)  # what is not finite survives in it
-    return bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all())
+    """Whether no value is infinite or no number: in one pass, without a mask or a wider copy."""
+    return bool(torch.stack(torch.aminmax(tensor)).isfinite().all())  # what is no number survives in both
 
 
 def _not_finite(stored: Tensor, dtype: torch.dtype) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .quantise import Linear, stack
+from .quantise import Linear, Stack
 from .shapes import LlamaConfig
 
 # attend(layer, q [B, H, S, hd], k [B, Hkv, S, hd], v [B, Hkv, S, hd]) -> [B, H, S, hd]; q and k are already rotated.
@@ -74,7 +74,7 @@ class LlamaAttention(nn.Module):
 
     def fuse(self) -> None:
         """Project q, k and v by one product from now on; for inference, the weights keep their names."""
-        self._fused = [stack(self.q_proj, self.k_proj, self.v_proj)]
+        self._fused = [Stack(self.q_proj, self.k_proj, self.v_proj)]
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int, mix: Mix) -> Tensor:
         """Project `x` [B, S, D], rotate, mix, project back to [B, T, D]."""
@@ -103,7 +103,7 @@ class LlamaMLP(nn.Module):
 
     def fuse(self) -> None:
         """Compute gate and up by one product from now on; for inference, the weights keep their names."""
-        self._fused = [stack(self.gate_proj, self.up_proj)]
+        self._fused = [Stack(self.gate_proj, self.up_proj)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` [..., D] to [..., D]."""
@@ -156,7 +156,10 @@ class Llama(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
     def fuse(self) -> Llama:
-        """Compute with fewer, larger products from now on; for inference only, after the weights are loaded."""
+        """Compute with fewer, larger products from now on; for inference only.
+
+        Weights that come later go straight to where those products read them.
+        """
         for module in self.modules():
             if isinstance(module, (LlamaAttention, LlamaMLP)):
                 module.fuse()

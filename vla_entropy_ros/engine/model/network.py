@@ -23,11 +23,11 @@ class Network(nn.Module):
 
     @classmethod
     def shaped(cls, towers: Sequence[TowerConfig], llama: LlamaConfig) -> Network:
-        """One of that shape on the meta device: no memory is taken until weights are put in."""
+        """One of that shape for inference, on the meta device: no memory is taken until weights are put in."""
         with torch.device("meta"):
             vision = VisionBackbone(*towers)
             projector = Projector(vision.width, llama.hidden_size, fused=len(towers) == 2)
-            return cls(vision, projector, Llama(llama))
+            return cls(vision, projector, Llama(llama).fuse())
 
     def features(self, pixels: Tensor) -> Tensor:
         """Features [B, N, F] of the towers for pixel values [B, 3 or 6, S, S]."""
@@ -46,11 +46,10 @@ class Network(nn.Module):
         self.vision_backbone.use_kernels(on)
 
     def fuse(self) -> Network:
-        """Compute faster from now on; for inference only, after the weights are loaded."""
+        """Lay weights out as they are read fastest; for inference only, after they are loaded."""
         for module in self.vision_backbone.modules():
             if isinstance(module, StemPatchEmbed):
                 module.fuse()
             elif isinstance(module, Tower):
                 module.fold()
-        self.language_model.fuse()
         return self

@@ -7,6 +7,8 @@ tensor cores multiply 8 bits by 8 bits: nothing is widened, on the devices that 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,12 @@ from ..errors import DeviceError
 from ..tunables import QUANTISATIONS
 
 LEVELS = {"int8": 127.0, "fp8": 448.0}  # largest value: symmetric, and that of float8_e4m3fn
+KINDS = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 LEAST_SCALE = 1e-12  # of a row of zeros
+BLOCK = 2**22  # numbers that are quantised at a time: what is wider than the weight stays small beside it
+
+# room(weight [N, K], kind) -> where that weight is to be kept, and its scales [N] in 8 bits
+Room = Callable[[Tensor, str], tuple[Tensor, Tensor | None]]
 
 
 def check_quantisation(name: str, device: torch.device) -> str:
@@ -27,17 +34,17 @@ def check_quantisation(name: str, device: torch.device) -> str:
     return name
 
 
-def quantise(weight: Tensor, kind: str = "int8") -> tuple[Tensor, Tensor]:
-    """Weight [N, K] in 8 bits [N, K] and scales [N] in its own dtype; the weight is about their product, row by row.
-
-    kind: one of LEVELS.
-    """
-    wide, most = weight.float(), LEVELS[kind]
-    tiny = torch.finfo(torch.float32).tiny
-    scale = (wide.abs().amax(1) / most).clamp_min(tiny)
-    scale = scale.to(weight.dtype)  # rounded first, so that the levels fit the scale that is kept
-    levels = (wide / scale.float().clamp_min(tiny)[:, None]).clamp(-most, most)
-    return (levels.round().to(torch.int8) if kind == "int8" else levels.to(torch.float8_e4m3fn)), scale
+def quantise(weight: Tensor, levels: Tensor, scale: Tensor) -> None:
+    """Write `weight` [N, K] as `levels` [N, K] in 8 bits and `scale` [N]; it is about their product, row by row."""
+    low, high = weight.aminmax(dim=1)
+    whole = levels.dtype == torch.int8
+    least, most = torch.finfo(torch.float32).tiny, LEVELS["int8" if whole else "fp8"]
+    # rounded to its type first, so that the levels fit the scale that is kept
+    scale.copy_((torch.maximum(-low, high).float() / most).clamp_min(least))
+    step = max(1, BLOCK // weight.shape[1])
+    for rows in (slice(first, first + step) for first in range(0, len(weight), step)):
+        wide = weight[rows] / scale[rows, None].float().clamp_min(least)  # in float32
+        levels[rows].copy_((wide.round_() if whole else wide).clamp_(-most, most))
 
 
 def rounded(x: Tensor) -> Tensor:
@@ -57,37 +64,66 @@ def product(x: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """A linear layer without bias whose weight may become int8; `scale` [N] then belongs to it."""
+    """A linear layer without bias whose weight may be int8; `scale` [N] then belongs to it."""
 
     def __init__(self, columns: int, rows: int) -> None:
         super().__init__(columns, rows, bias=False)
         self.scale: Tensor | None = None
+        self._room: Room | None = None  # that a stack keeps for its weight
 
-    def quantise(self) -> None:
-        """Keep the weight in 8 bits from now on; for inference."""
-        self.hold(*quantise(self.weight))
+    def hold(self, weight: Tensor, kind: str = "none") -> None:
+        """Compute with `weight` [N, K] from now on, in 8 bits where `kind` is one of KINDS; for inference.
 
-    def hold(self, weight: Tensor, scale: Tensor | None) -> None:
-        """Compute with this weight from now on."""
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.scale = scale
+        A layer of a stack copies it there; another one keeps the tensor itself, unless it gets fewer bits.
+        """
+        kept, scale = (self._room or _own_room)(weight, kind)
+        if scale is not None:
+            quantise(weight, kept, scale)
+        elif kept is not weight:
+            kept.copy_(weight)
+        self.weight, self.scale = nn.Parameter(kept, requires_grad=False), scale
+
+    def join(self, room: Room) -> None:
+        """Be a layer of a stack, which keeps this `room` for the weight: the one it has moves there."""
+        self._room = room
+        if not self.weight.is_meta:
+            self.hold(self.weight.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` [..., K] to [..., N]."""
         return product(x, self.weight, self.scale)
 
 
-def stack(*layers: Linear) -> Linear:
-    """One layer made of several; their weights become views of its own, so that nothing is stored twice."""
-    weight = torch.cat([layer.weight.detach() for layer in layers])
-    scales = [layer.scale for layer in layers if layer.scale is not None]
-    scale = torch.cat(scales) if scales else None
-    sizes = [layer.out_features for layer in layers]
-    parts = weight.split(sizes)
-    each = scale.split(sizes) if scale is not None else (None,) * len(layers)
-    for layer, part, its in zip(layers, parts, each, strict=True):
-        layer.hold(part, its)
-    with torch.device("meta"):
-        made = Linear(layers[0].in_features, sum(sizes))
-    made.hold(weight, scale)
-    return made
+def _own_room(weight: Tensor, kind: str) -> tuple[Tensor, Tensor | None]:
+    """The `Room` of a layer that is alone."""
+    return _empty(weight, len(weight), kind) if kind in KINDS else (weight, None)
+
+
+def _empty(like: Tensor, rows: int, kind: str) -> tuple[Tensor, Tensor | None]:
+    """Memory for a weight of so many rows, `like` this one otherwise, and for their scales in 8 bits."""
+    weight = like.new_empty(rows, *like.shape[1:], dtype=KINDS.get(kind, like.dtype))
+    return weight, like.new_empty(rows) if kind in KINDS else None
+
+
+class Stack(Linear):
+    """Layers computed by one product: their weights are rows of its own, so that nothing is stored twice.
+
+    It takes memory when the first of them is given its weight.
+    """
+
+    def __init__(self, *layers: Linear) -> None:
+        with torch.device("meta"):
+            super().__init__(layers[0].in_features, sum(layer.out_features for layer in layers))
+        self.requires_grad_(False)
+        self._taken = False  # its memory
+        first = 0
+        for layer in layers:
+            layer.join(partial(self._rows, slice(first, first + layer.out_features)))
+            first += layer.out_features
+
+    def _rows(self, rows: slice, weight: Tensor, kind: str) -> tuple[Tensor, Tensor | None]:
+        """The `Room` for the layer of these rows."""
+        if not self._taken:
+            whole, self.scale = _empty(weight, self.out_features, kind)
+            self.weight, self._taken = nn.Parameter(whole, requires_grad=False), True
+        return self.weight.detach()[rows], None if self.scale is None else self.scale[rows]

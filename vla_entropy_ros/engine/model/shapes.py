@@ -6,14 +6,31 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 PATCH = 14  # pixels along a side: of every tower that OpenVLA checkpoints have
 TOWER_NAMES = ("featurizer", "fused_featurizer")
 EMBEDDING, HEAD = "language_model.model.embed_tokens.weight", "language_model.lm_head.weight"
 QUANTISED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")  # output head: left alone
-WORKING = 4  # tensors of the largest size that a tick, a stacked layer and the libraries need besides
+WORKING = 7  # numbers that a pass holds for each of a row's in the feed-forward block
+PROBED = 2**24  # bytes of attention scores that are looked back at at a time
+WORKSPACES = 4 * 2**25  # bytes: cuBLAS takes 32 MiB for each stream on Hopper, a quarter of it elsewhere
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Positions(Protocol):
+    """Of a decoder's sequence: how many there are, and how many may be text."""
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        ...
+
+    @property
+    def text(self) -> int:
+        """Those of text."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -121,14 +138,22 @@ def is_quantised(name: str) -> bool:
     return path[0] == "language_model" and path[-2] in QUANTISED
 
 
-def memory_needed(shapes: Shapes, llama: LlamaConfig, cameras: int, size: int, eight: bool) -> int:
-    """Bytes of device memory for weights of those shapes, a K/V cache and a tick's intermediate results.
+def memory_needed(
+    shapes: Shapes, llama: LlamaConfig, positions: Positions, size: int, eight: bool, widened: bool = False
+) -> int:  # fmt: skip
+    """Bytes of device memory for a policy with weights of those shapes: they, what ticks hold, and what libraries take.
 
-    size: bytes of a number; eight: whether the decoder's weights are in 8 bits.
+    size: bytes of a number; eight: whether the decoder's weights are in 8 bits; widened: whether each is widened again
+    for its product, for want of a kernel that reads it as it is.
     """
-    sizes = {name: 1 if eight and is_quantised(name) else size for name in shapes}
-    weights = sum(math.prod(shape) * sizes[name] for name, shape in shapes.items())
+    narrow = {name: shape for name, shape in shapes.items() if eight and is_quantised(name)}
+    weights = sum(math.prod(shape) * (1 if name in narrow else size) for name, shape in shapes.items())
+    weights += sum(shape[0] * size for shape in narrow.values())  # scales
+    width, layers, grouped = llama.hidden_size, llama.num_hidden_layers, llama.num_key_value_heads * llama.head_dim
+    kept = positions.count * (2 * layers * grouped + 4 * width) + positions.text * layers * width  # numbers
+    working = WORKING * positions.count * llama.intermediate_size * size
+    if eight and widened:
+        working += max(2 * llama.intermediate_size, width + 2 * grouped) * width * size
     largest = max(math.prod(shape) for shape in shapes.values()) * size
-    slot = 2 * llama.num_hidden_layers * llama.num_key_value_heads * llama.head_dim * size
-    rows = 512 * cameras  # slots, and rows of a pass
-    return weights + rows * slot + WORKING * max(largest, rows * llama.intermediate_size * size)
+    loading = 2 * largest if llama.tied else largest  # a tied head is compared with the embedding
+    return weights + max(kept * size + max(working, 4 * PROBED), loading) + WORKSPACES

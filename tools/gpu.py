@@ -27,7 +27,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 580.0  # seconds for everything
 CHECK_LIMIT, TESTS_LIMIT = 90.0, 200.0  # of it; the benchmark takes the rest
-TESTS = ("test/engine/test_graphs.py", "test/engine/test_quantise.py")
+TESTS = ("test/engine/test_graphs.py", "test/kernels/test_fused_kernels.py")
 CHOSEN = "cuda or kernel or device_memory"
 COMMAND = "from vla_entropy_ros.cli import main; main()"
 CHECK = "vla_entropy_ros.bench.gpu.across"

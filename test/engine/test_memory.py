@@ -106,7 +106,7 @@ def test_the_memory_needed_is_what_openvlas_shape_holds(
     kept, passing, shape, eight = Live(), Live(), find_shape("7b"), quantisation == "int8"
     shapes = tensor_shapes(shape.towers, shape.llama)
 
-    def network_on_meta(_shape: object, _config: object, where: Placement) -> Network:
+    def network_on_meta(_shape: object, _config: object, where: Placement, _made_on: object) -> Network:
         network = Network.shaped(shape.towers, shape.llama)
         with kept:
             for name, size in shapes.items():
@@ -180,6 +180,7 @@ def test_what_would_fit_is_said(
 ) -> None:
     monkeypatch.setattr(device, "free_memory", lambda _: free)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
+    monkeypatch.setattr(checkpoint, "kernels_available", lambda _: None)
     shape = find_shape("7b")
     with pytest.raises(DeviceError) as caught:
         check_fits(tensor_shapes(shape.towers, shape.llama), shape.llama, LAYOUT, Placement(CUDA, dtype, quantisation))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import shutil
+import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +23,8 @@ from .tunables import DTYPE_BYTES
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_BYTES}
 GB = 1e9
 BFLOAT16_FROM = (8, 0)  # compute capability: Ampere
+FP8_FROM = (8, 9)  # Ada
+TRITON_FROM = (7, 0)  # Volta
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,52 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def check_quantisation(name: str, device: torch.device) -> None:
+    """Raise DeviceError unless `device` can multiply in what `name` stands for."""
+    if name != "fp8" or device.type != "cuda" or torch.cuda.get_device_capability(device) >= FP8_FROM:
+        return
+    has = _dotted(torch.cuda.get_device_capability(device))
+    raise DeviceError(
+        f"quantisation 'fp8' needs compute capability {_dotted(FP8_FROM)}, {device} has {has}: valid are none, int8"
+    )
+
+
+@functools.cache
+def kernels_available(device: torch.device) -> str | None:
+    """Why Triton's kernels cannot run on `device`, in a few words with what helps; None where they can."""
+    if device.type != "cuda":
+        return "Triton's kernels need CUDA"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed (pip install triton)"
+    if (capability := torch.cuda.get_device_capability(device)) < TRITON_FROM:
+        return f"Triton needs compute capability {_dotted(TRITON_FROM)}, this GPU has {_dotted(capability)}"
+    if reason := _no_compiler():
+        return reason
+    try:
+        with torch.cuda.device(device):
+            importlib.import_module("triton.runtime").driver.active.get_current_target()  # builds what starts kernels
+    except Exception as error:  # noqa: BLE001 - of Triton, a compiler, a driver: whatever it is, no kernel runs
+        return f"Triton does not start here ({type(error).__name__}: {' '.join(str(error).split())})"
+    return None
+
+
+def _no_compiler() -> str | None:
+    """What Triton lacks to build what starts its kernels; it looks for a compiler in the same order."""
+    chosen = os.environ.get("CC")
+    if chosen is not None and shutil.which(chosen) is None:
+        return f"CC={chosen} is no compiler here, and Triton needs one (unset CC, or name gcc or clang)"
+    if chosen is None and not (shutil.which("gcc") or shutil.which("clang")):
+        return "there is no C compiler, which Triton needs (apt-get install gcc libc6-dev)"
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")
+    if not (header := Path(sysconfig.get_paths(scheme)["include"], "Python.h")).exists():
+        return f"{header} is missing, which Triton needs (apt-get install python3-dev)"
+    return None
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))
+
+
 def check_memory(need: int, device: torch.device, instead: Mapping[str, int]) -> None:
     """Raise DeviceError if `need` bytes are more than is free on a CUDA device.
 
@@ -87,18 +138,6 @@ def free_memory(device: torch.device) -> int:
     """Bytes that this process may still take on a CUDA device, what torch holds in reserve among them."""
     reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + reserve
-
-
-def why_no_kernels(device: torch.device) -> str | None:
-    """Why kernels written in Triton cannot run on `device`, in a few words; None where they can."""
-    if device.type != "cuda":
-        return f"they need CUDA, not {device.type}"
-    if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed"
-    compilers = (os.environ.get("CC"), "gcc", "clang", "cc")  # where Triton looks for one, to build its launcher
-    if not any(name and shutil.which(name) for name in compilers):
-        return "no C compiler is there: apt-get install gcc"
-    return None
 
 
 @contextlib.contextmanager

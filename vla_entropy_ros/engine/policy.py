@@ -18,13 +18,13 @@ from .decoding.cuda_graphs import make_runner
 from .decoding.decoder import Decoder
 from .decoding.kv_cache import KVCache
 from .decoding.runner import EagerRunner, Endpoints, Runner
-from .device import Placement, Stopwatch, active, find_device, find_dtype, name_of
+from .device import Placement, Stopwatch, active, check_quantisation, find_device, find_dtype, name_of
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
 from .files import Progress, no_progress
 from .hub import find_folder
 from .model.prompt import Encoder, Prompt
-from .model.quantise import check_quantisation
+from .model.quantise import widened
 from .observation import NEW_EPISODE, Observation, State, check_observation, state_vector
 from .result import Result, Timings, drafts, reuse
 from .reuse.selector import Selector
@@ -50,7 +50,7 @@ class PolicyInfo:
     unnorm_key: str
     unnorm_keys: tuple[str, ...]
     action_range: tuple[tuple[float, ...], tuple[float, ...]] | None  # q01, q99 of the actions in SI units
-    remarks: tuple[str, ...]  # a line each about what of the folder was left aside
+    remarks: tuple[str, ...]  # a line each about what of the folder was left aside, or runs otherwise than asked
     parameters: int
     device: str
     dtype: str
@@ -69,7 +69,6 @@ class PolicyInfo:
             "unnorm_key",
             "unnorm_keys",
             "action_range",
-            "remarks",
         )
         return cls(
             vision_backbone_id=model.backbone,
@@ -78,6 +77,7 @@ class PolicyInfo:
             parameters=model.parameters,
             device=str(model.where.device),
             dtype=name_of(model.where.dtype),
+            remarks=(*model.remarks, *([line] if (line := widened(model.where)) else [])),
             **{name: getattr(model, name) for name in same},
         )
 
@@ -136,6 +136,7 @@ class Policy:
         """
         where = find_device(device)
         kind = find_dtype(dtype, where)
+        load_setting("quantisation").check(quantisation)
         check_quantisation(quantisation, where)
         load_setting("preprocess").check(preprocess)
         options = LoadOptions(Placement(where, kind, quantisation), unnorm_key or "", preprocess, encoder, progress)

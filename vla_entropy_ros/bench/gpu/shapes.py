@@ -20,7 +20,6 @@ from ...engine.families.openvla_folder import layout_of, read_towers
 from ...engine.families.openvla_model import build
 from ...engine.model.checkpoint import check_fits, place, wanted_shapes
 from ...engine.model.network import Network
-from ...engine.model.quantise import check_quantisation
 from ...engine.model.shapes import LlamaConfig, TowerConfig
 from ...engine.model.stored import StoredTensors
 from ...resources import default_checkpoint, share_path
@@ -86,7 +85,6 @@ def random_model(shape: Shape, where: Placement, made_on: torch.device | None = 
 
     made_on: device whose generator makes the weights, None for that of `where`; the same one gives the same weights.
     """
-    check_quantisation(where.quantisation, where.device)
     config = _config(shape)
     words = [1, *(5 + n % 50 for n in range(shape.prompt))]
     network = _network(shape, config, where, made_on or where.device)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..device import Upload, why_no_kernels
+from ..device import Upload, kernels_available
 from ..files import one_line
 from .decoder import Decoder, Sight
 from .runner import EagerRunner, Embedded, Endpoints, Runner, Table
@@ -226,7 +226,7 @@ def fused_step(decoder: Decoder) -> Step | None:
     """The decoder's `run` in fused kernels; None, and a warning that says why, where they can't be had."""
     keys = decoder.cache.keys
     width = keys.shape[-1]
-    reason = why_no_kernels(keys.device)
+    reason = kernels_available(keys.device)
     if keys.element_size() != HALF:
         reason = f"they compute in 16 bits, not in {keys.dtype}"
     elif width & (width - 1) or width < LEAST_HEAD:

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..device import Placement, check_memory, half_dtype, name_of
+from ..device import Placement, check_memory, half_dtype, kernels_available, name_of
 from ..errors import CheckpointError
 from ..files import Progress, plain
 from .quantise import Linear
@@ -55,13 +55,13 @@ def check_fits(shapes: Shapes, llama: LlamaConfig, positions: Positions, where: 
 
     The line says what would fit.
     """
-    needs = {}
+    needs, widened = {}, kernels_available(where.device) is not None
     smaller = "int8" if where.quantisation == "none" else where.quantisation
     for quantisation, dtype in product((where.quantisation, smaller), (where.dtype, half_dtype(where.device))):
         changes = [f"dtype: {name_of(dtype)}"] if dtype != where.dtype else []
         changes += [f"quantisation: {quantisation}"] if quantisation != where.quantisation else []
         eight = quantisation != "none"
-        needs[", ".join(changes)] = memory_needed(shapes, llama, positions, dtype.itemsize, eight)
+        needs[", ".join(changes)] = memory_needed(shapes, llama, positions, dtype.itemsize, eight, widened)
     check_memory(needs.pop(""), where.device, needs)
 
 

@@ -6,7 +6,6 @@ tensor cores multiply 8 bits by 8 bits: nothing is widened, on the devices that 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from functools import partial
 
@@ -14,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import DeviceError
-from ..tunables import QUANTISATIONS
+from ..device import Placement, kernels_available
 
 LEVELS = {"int8": 127.0, "fp8": 448.0}  # largest value: symmetric, and that of float8_e4m3fn
 KINDS = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
@@ -26,12 +24,13 @@ BLOCK = 2**22  # numbers that are quantised at a time: what is wider than the we
 Room = Callable[[Tensor, str], tuple[Tensor, Tensor | None]]
 
 
-def check_quantisation(name: str, device: torch.device) -> str:
-    """Return `name`; raises DeviceError that lists the ones valid on `device`."""
-    valid = QUANTISATIONS if device.type != "cuda" or importlib.util.find_spec("triton") else ("none",)
-    if name not in valid:
-        raise DeviceError(f"quantisation {name!r} is not valid on {device}: valid are {', '.join(valid)}")
-    return name
+def widened(where: Placement) -> str | None:
+    """A line that says why weights in 8 bits are widened on a GPU; None where they are not."""
+    if where.quantisation == "none" or where.device.type != "cuda":
+        return None
+    if reason := kernels_available(where.device):
+        return f"quantisation: {where.quantisation} saves memory on {where.device}, but no time: {reason}"
+    return None
 
 
 def quantise(weight: Tensor, levels: Tensor, scale: Tensor) -> None:

@@ -5,12 +5,9 @@ On a machine with CUDA they run there instead: tools/gpu.py.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 
 import torch
-
-collect_ignore_glob = ["test_*.py"] if importlib.util.find_spec("triton") is None else []
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before any kernel is imported

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("triton", reason="needs Triton: make kernels")
+
 ROOT = Path(__file__).parents[2]
 SHARED = {80: 166_912, 89: 101_376, 90: 232_448}
 SPILLS = 8  # instructions; a kernel that spills in its loop has hundreds

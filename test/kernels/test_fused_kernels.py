@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+pytest.importorskip("triton", reason="needs Triton: make kernels")
+
 from vla_entropy_ros.engine.decoding.fused import FusedDecoder
 from vla_entropy_ros.engine.model.fused_tower import run_tower
 from vla_entropy_ros.engine.model.kernels import FP8

@@ -127,9 +127,9 @@ def ros_source() -> str:
     return "wheels"
 
 
-def fingerprint(ros: str) -> str:
-    """Hash what decides whether the environment has to be made anew or updated."""
-    digest = hashlib.sha256(f"{sys.version} {ROOT} {ros} {os.environ.get('ROS_DISTRO')}".encode())
+def fingerprint(ros: str, gpu: bool) -> str:
+    """Hash what decides whether the environment has to be made anew or updated; gpu: whether torch is to suit one."""
+    digest = hashlib.sha256(f"{sys.version} {ROOT} {ros} {os.environ.get('ROS_DISTRO')} {gpu}".encode())
     for path in sorted([*REQUIREMENTS.glob("*.txt"), ROOT / "setup.py", Path(__file__)]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -166,27 +166,40 @@ def offered_build(pip: list[str]) -> str:
     return "cuda" if libraries else "cpu"
 
 
+def build_there(python: str) -> str | None:
+    """Which of BUILDS `python` has; None where torch is not there."""
+    script = "import torch; print('cuda' if torch.version.cuda else 'cpu')"
+    done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
 def install_torch(steps: Steps, python: str, build: str) -> None:
-    """Install torch unless it is there; `build` is one of BUILDS, or 'auto': what suits the machine and can be had."""
+    """Install torch unless it is there; `build` is one of BUILDS, or 'auto': what suits the machine and can be had.
+
+    A CUDA build suits a machine without a GPU that has it already.
+    """
     pip = [python, "-m", "pip"]
-    if subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode == 0:
+    wanted = ("cuda" if has_gpu() else "cpu") if build == "auto" else build
+    there = build_there(python)
+    if there == wanted or (there == "cuda" and build == "auto"):
         steps.skip("torch is there")
         return
     offered = offered_build(pip)
-    wanted = ("cuda" if has_gpu() else "cpu") if build == "auto" else build
-    if offered != wanted:
+    replace = ["--force-reinstall"] if there else []  # its version is right
+    if offered != wanted or replace:
         bounded = ["--retries", "2", "--timeout", "20"]  # seconds: an index behind a closed door ends within minutes
         how = {
             "cpu": [*pip, "install", torch_pin(), "--no-deps", "--index-url", CPU_INDEX, *bounded],
             "cuda": [*pip, "install", torch_pin().replace("==", "==="), "--no-deps"],  # exactly: not 2.13.0+cpu
         }
+        own = [*pip, "install", torch_pin(), "--no-deps"]
         steps.total += 1
         try:
-            steps.run(f"Installing torch ({BUILDS[wanted]})", how[wanted])
+            steps.run(f"Installing torch ({BUILDS[wanted]})", [*(own if offered == wanted else how[wanted]), *replace])
         except StepError as error:
             if build != "auto":
                 raise
-            accept(wanted, offered, error.cause, Path(python))
+            accept(wanted, there or offered, error.cause, Path(python))
     steps.run("Installing torch and what it needs", [*pip, *installs(["torch"])])
 
 
@@ -247,13 +260,14 @@ def main() -> int:
     try:
         check_python()
         ros = ros_source()
-        stamp, wanted = folder / ".complete", fingerprint(ros)
-        made, _, build = stamp.read_text().partition(" ") if stamp.exists() else ("", "", "")
-        if made == wanted and chosen.torch in (None, build):
+        stamp = folder / ".complete"
+        made, _, before = stamp.read_text().partition(" ") if stamp.exists() else ("", "", "")
+        build = chosen.torch or before or "auto"
+        wanted = fingerprint(ros, build == "auto" and has_gpu())
+        if build == before and made in (wanted, fingerprint(ros, True)):  # with a GPU that is gone, all works
             return 0
-        if (folder / "bin").exists():
-            shutil.rmtree(folder)
-        build = chosen.torch or build or "auto"
+        if (folder / "bin").exists() and (build, made) != (before, fingerprint(ros, False)):
+            shutil.rmtree(folder)  # unless a GPU has come, and torch alone is to be replaced
         make(folder, ros, build)
         stamp.write_text(f"{wanted} {build}")
     except SetupError as error:

@@ -24,12 +24,12 @@ class Machine:
         self.patch = patch
         self.answers(offered="cuda", gpu=False, refused="--index-url")
 
-    def answers(self, offered: str, gpu: bool, refused: str = "nothing") -> None:
-        """Offer a build, have a GPU or none, and fail calls with the argument `refused`."""
+    def answers(self, offered: str, gpu: bool, refused: str = "nothing", there: str = "") -> None:
+        """Offer a build, have a GPU or none, have one build already, and fail calls with the argument `refused`."""
         self.patch.setattr(bootstrap, "offered_build", lambda pip: offered)
         self.patch.setattr(bootstrap, "has_gpu", lambda: gpu)
         script = (
-            f'#!/bin/sh\n[ "$1" = -c ] && exit 1\necho "$@" >> {self.calls}\n'
+            f'#!/bin/sh\nif [ "$1" = -c ]; then echo {there}; exit {int(not there)}; fi\necho "$@" >> {self.calls}\n'
             f"case \"$*\" in *{refused}*) cat <<'END'\n{UNREACHABLE}END\nexit 1;; esac\n"
         )
         self.python.write_text(script)
@@ -38,7 +38,7 @@ class Machine:
     def install(self, build: str = "auto") -> list[str]:
         """Install torch; returns the calls of pip."""
         bootstrap.install_torch(bootstrap.Steps(1), str(self.python), build)
-        return self.calls.read_text().splitlines()
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
 
 
 @pytest.fixture
@@ -96,6 +96,60 @@ def test_a_build_that_was_asked_for_is_never_replaced(machine: Machine, build: s
         machine.install(build)
 
 
+@pytest.mark.parametrize(("there", "gpu"), [("cpu", False), ("cuda", True), ("cuda", False)])
+def test_a_build_that_serves_the_machine_stays(machine: Machine, there: str, gpu: bool) -> None:
+    machine.answers("cpu", gpu, there=there)
+    assert machine.install() == []
+
+
+@pytest.mark.parametrize("offered", ["cpu", "cuda"])
+def test_a_cpu_build_is_replaced_where_there_is_a_gpu(machine: Machine, offered: str) -> None:
+    machine.answers(offered, gpu=True, there="cpu")
+    replaced, rest = machine.install()
+    assert replaced.endswith("--no-deps --force-reinstall")
+    assert bootstrap.torch_pin().replace("==", "===" if offered == "cpu" else "==") in replaced.split()
+    assert "--force-reinstall" not in rest
+
+
+def test_a_cpu_build_goes_on_where_the_one_for_the_gpu_cannot_be_had(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.answers("cuda", gpu=True, there="cpu", refused="--force-reinstall")
+    machine.install()
+    assert "torch's CUDA build can't be had (no connection" in (said := capsys.readouterr().out)
+    assert "going on with the CPU build;" in said
+
+
+@pytest.mark.parametrize(("build", "there"), [("cpu", "cuda"), ("cuda", "cpu")])
+def test_another_build_than_the_one_asked_for_is_replaced(machine: Machine, build: str, there: str) -> None:
+    machine.answers(build, gpu=there == "cuda", there=there)
+    assert "--force-reinstall" in machine.install(build)[0]
+
+
+def test_a_gpu_that_comes_has_torch_replaced_and_one_that_goes_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, bool]] = []
+
+    def make(folder: Path, ros: str, build: str) -> None:
+        made.append((build, (folder / "kept").exists()))
+        (folder / "bin").mkdir(parents=True, exist_ok=True)
+        (folder / "kept").touch()
+
+    def main(gpu: bool, *options: str) -> int:
+        monkeypatch.setattr(bootstrap, "has_gpu", lambda: gpu)
+        monkeypatch.setattr("sys.argv", ["bootstrap", str(tmp_path / "env"), *options])
+        assert bootstrap.main() == 0
+        return len(made)
+
+    monkeypatch.setattr(bootstrap, "make", make)
+    monkeypatch.setattr(bootstrap, "ros_source", lambda: "wheels")
+    assert [main(False), main(False), main(True), main(True), main(False), main(True)] == [1, 1, 2, 2, 2, 2]
+    assert made == [("auto", False), ("auto", True)]
+    assert [main(True, "--torch=cpu"), main(True), main(False)] == [3, 3, 3]
+    assert made[-1] == ("cpu", False)
+
+
 def test_what_pip_says_last_stands_where_the_index_answered_after_all() -> None:
     assert bootstrap.last_error(f"{UNREACHABLE}ERROR: No space left on device") == "ERROR: No space left on device"
 
@@ -118,7 +172,7 @@ def test_the_build_once_chosen_stays_until_another_is_named(tmp_path: Path, monk
     main()
     main("--torch=cuda")
     assert built == ["cuda"]
-    monkeypatch.setattr(bootstrap, "fingerprint", lambda ros: "another requirement")
+    monkeypatch.setattr(bootstrap, "fingerprint", lambda ros, gpu: f"another requirement, {gpu}")
     main()
     main("--torch=cpu")
     assert built == ["cuda", "cuda", "cpu"]

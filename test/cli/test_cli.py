@@ -40,7 +40,7 @@ def test_every_command_explains_itself_and_offers_json(command: list[str]) -> No
         (["evaluate", "--task", "pick_pink"], "valid are pick_red, pick_green"),
         (["evaluate", "--episodes", "0"], "0 is not in the range"),
         (["demo", "--mode", "fast"], "valid are plain, full, vla_cache"),
-        (["train", "--device", "abacus"], "'abacus': valid are"),
+        (["train", "--device", "abacus"], "device 'abacus' is not available: available are auto, cpu"),
         (["inspect", "checkpoint", "nowhere"], "no checkpoint folder nowhere here: expected its path, or org/name"),
         (["inspect", "checkpoint", __file__], "is a file: name the folder that it is in"),
         (["inspect", "checkpoint", "~nobody-at-all/x"], "no folder ~nobody-at-all/x"),

@@ -150,6 +150,25 @@ def test_a_gpu_that_comes_has_torch_replaced_and_one_that_goes_changes_nothing(
     assert made[-1] == ("cpu", False)
 
 
+@pytest.mark.parametrize(("there", "done"), [("OSMesa", "libosmesa6 is there"), ("EGL", "OSMesa is not here, EGL is")])
+def test_a_gl_library_that_is_here_serves(
+    there: str, done: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: name if name == there else None)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    bootstrap.install_gl(bootstrap.Steps(1))
+    assert done in capsys.readouterr().out
+
+
+def test_without_any_gl_library_set_up_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(bootstrap.SetupError, match=r"the library OSMesa: sudo apt-get install"):
+        bootstrap.install_gl(bootstrap.Steps(1))
+
+
 def test_what_pip_says_last_stands_where_the_index_answered_after_all() -> None:
     assert bootstrap.last_error(f"{UNREACHABLE}ERROR: No space left on device") == "ERROR: No space left on device"
 

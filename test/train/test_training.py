@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_map
 
 from vla_entropy_ros.engine import Observation, Policy
 from vla_entropy_ros.sim import COLOURS, GOALS
@@ -17,13 +18,14 @@ from vla_entropy_ros.sim.expert import CAGE, LEVELS
 from vla_entropy_ros.sim.tasks import SKILLS
 from vla_entropy_ros.train.demonstrations import PLACED, Demonstrations, collect, record
 from vla_entropy_ros.train.export import export
-from vla_entropy_ros.train.network import LAST_ACTION_ID, SmallPolicy
+from vla_entropy_ros.train.network import LAST_ACTION_ID, Batch, SmallPolicy
 from vla_entropy_ros.train.recipe import Recipe
 from vla_entropy_ros.train.tokenizer import build_tokenizer
-from vla_entropy_ros.train.trainer import Trainer, _colours
+from vla_entropy_ros.train.trainer import Trainer, _colours, default_processes
 
 RECIPE = Path(__file__).parents[2] / "config" / "train.yaml"
 SCALE, SIZE = 0.03, 56
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +144,10 @@ def test_leaving_no_token_out_changes_nothing(tiny: Recipe, data: Demonstrations
 
 
 def test_training_learns_stops_and_goes_on(tiny: Recipe, tmp_path: Path) -> None:
-    first = Trainer(tiny, tmp_path, "cpu", processes=1)
+    first = Trainer(tiny, tmp_path, CPU, processes=1)
     demonstrations = first._data(0)
     first._train([demonstrations], 20, tiny.tokens)
-    resumed = Trainer(tiny, tmp_path, "cpu", processes=1)
+    resumed = Trainer(tiny, tmp_path, CPU, processes=1)
     assert resumed.step == 20
     for one, other in zip(first.policy.parameters(), resumed.policy.parameters(), strict=True):
         torch.testing.assert_close(one, other)
@@ -155,6 +157,36 @@ def test_training_learns_stops_and_goes_on(tiny: Recipe, tmp_path: Path) -> None
     assert resumed.step == tiny.total_steps == 40
     assert resumed.policy.loss(batch)[0].item() < before
     assert (tmp_path / "policy.pt").exists()
+
+
+@pytest.mark.parametrize("tokens", [12, None])
+def test_a_step_waits_for_nothing_of_its_device(
+    tokens: int | None, tiny: Recipe, data: Demonstrations, tmp_path: Path
+) -> None:
+    trainer = Trainer(tiny, tmp_path, CPU, processes=1)
+    batch = next(trainer._batches([data]))
+    meta = torch.device("meta")  # where there are no values: whoever asks for one is refused
+    there = tree_map(lambda value: value.to(meta), vars(batch))
+    loss, parts = trainer.policy.to(meta).loss(Batch(**there), tokens)
+    loss.backward()
+    assert {part.device for part in parts.values()} == {meta}
+
+
+def test_what_is_in_sight_is_found_before_the_batch_goes_to_its_device(
+    tiny: Recipe, data: Demonstrations, tmp_path: Path
+) -> None:
+    batch = next(Trainer(tiny, tmp_path, CPU, processes=1)._batches([data]))
+    seen = ~batch.points.isnan().any(-1)
+    torch.testing.assert_close(batch.points[batch.seen], batch.points[seen], rtol=0, atol=0)
+    torch.testing.assert_close(batch.points[batch.placed], batch.points[:, :PLACED][seen[:, :PLACED]], rtol=0, atol=0)
+    assert 0 < len(batch.placed[0]) < len(batch.seen[0])
+
+
+def test_beside_a_gpu_as_many_processes_record_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_processes(CPU) == 2
+    for cores, processes in ((4, 4), (64, 16), (None, 1)):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert default_processes(torch.device("cuda", 1)) == processes
 
 
 def test_export_is_an_openvla_folder_with_the_same_actions(tiny: Recipe, data: Demonstrations, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Offscreen rendering on the CPU; one renderer belongs to one thread, since it owns a GL context."""
+"""Offscreen rendering; one renderer belongs to one thread, since it owns a GL context."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes.util
 import os
 import sys
 
@@ -10,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 GL_PACKAGE = "libosmesa6"
-os.environ.setdefault("MUJOCO_GL", "osmesa")
+GL_LIBRARIES = {"osmesa": "OSMesa", "egl": "EGL"}  # by MUJOCO_GL: on the CPU where that is there, else on a GPU
+
+
+def find_gl() -> str:
+    """The value of MUJOCO_GL whose library is here; where none is, the one that can be installed."""
+    return next((name for name, library in GL_LIBRARIES.items() if ctypes.util.find_library(library)), "osmesa")
+
+
+if not os.environ.get("MUJOCO_GL"):
+    os.environ["MUJOCO_GL"] = find_gl()
 if "OpenGL" not in sys.modules:  # too late otherwise
     # Mesa's LLVM is loaded for the whole process: a triton that comes later binds to it, not to its own, and crashes.
     with contextlib.suppress(ImportError):

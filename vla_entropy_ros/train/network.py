@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ class Batch:
 
     pixels [B, 3, S, S] in 0..1; colours [B, 4]: whose cube each skill is about; actions [B, 4, 7]: the expert's, by
     skill; points [B, OBJECTS, 2]: places in the image (0..1), NaN where out of sight; places [B, PLACED, 3]: in the
-    world [m]; opening [B] of the gripper.
+    world [m]; opening [B] of the gripper. seen: image and object of each point in sight; placed: of those with a place.
+    They are found before the batch goes to its device, which then need not be waited for.
     """
 
     pixels: Tensor
@@ -43,6 +45,8 @@ class Batch:
     points: Tensor
     places: Tensor
     opening: Tensor
+    seen: tuple[Tensor, Tensor]
+    placed: tuple[Tensor, Tensor]
 
 
 class SmallPolicy(nn.Module):
@@ -50,6 +54,8 @@ class SmallPolicy(nn.Module):
 
     scale: Tensor  # [7]: action at the end of the bins' range
     weights: Tensor  # [7]: of the dimensions, in the loss
+    cells: Tensor  # [N, 2]: row and column of each visual token
+    middle: Tensor  # [3]: of the workspace
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
@@ -78,6 +84,9 @@ class SmallPolicy(nn.Module):
         limits = [recipe.max_translation] * 3 + [recipe.max_rotation] * 3 + [1.0]
         self.register_buffer("scale", torch.tensor(limits), persistent=False)
         self.register_buffer("weights", torch.tensor(recipe.dimension_weights), persistent=False)
+        cells = torch.cartesian_prod(torch.arange(self.side), torch.arange(self.side)).float()
+        self.register_buffer("cells", cells, persistent=False)
+        self.register_buffer("middle", torch.tensor(MIDDLE), persistent=False)
 
     def prompts(self, skill: str) -> Tensor:
         """Text ids [4, M] of the skill's instruction for each colour."""
@@ -106,8 +115,8 @@ class SmallPolicy(nn.Module):
         position = (actions / self.scale).clamp(-1, 1) * 127.5 + 127.0
         return position.round().clamp(0, 254).long(), position.clamp(0, 254)
 
-    def loss(self, batch: Batch, keep: int | None = None) -> tuple[Tensor, dict[str, float]]:
-        """Loss of a batch, and its parts; `keep`: train on that many of the visual tokens, None for all.
+    def loss(self, batch: Batch, keep: int | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch, and its parts, on the device; `keep`: train on that many of the visual tokens, None for all.
 
         The four instructions of an image share its visual prefix: [BOS, visual | text, actions | text, actions | ...],
         each branch blind to the others. Left-out tokens are those far from every object, drawn anew at each step: the
@@ -132,8 +141,8 @@ class SmallPolicy(nn.Module):
             off = (LAST_ACTION_ID - logits.argmax(-1) - position).abs()
             right = (off < 1.5).all(-1).float().mean(0)  # [4]
         parts = {
-            "action": action_loss.item(), "token": token_loss.item(), "way": way_loss.item(),
-            **{f"right_{skill}": right[number].item() for number, skill in enumerate(SKILLS)},
+            "action": action_loss.detach(), "token": token_loss.detach(), "way": way_loss.detach(),
+            **{f"right_{skill}": right[number] for number, skill in enumerate(SKILLS)},
         }  # fmt: skip
         return action_loss + self.recipe.auxiliary_weight * (token_loss + way_loss), parts
 
@@ -151,9 +160,8 @@ class SmallPolicy(nn.Module):
         """Tokens [B, keep], ascending: those of objects and their neighbours, the rest drawn at random."""
         side = self.side
         lottery = torch.rand(len(points), side * side, device=points.device)
-        cells = torch.cartesian_prod(torch.arange(side), torch.arange(side)).to(points)  # [N, 2]: row, column
         own = (points.nan_to_num(nan=-9.0) * side).floor().flip(-1)  # [B, OBJECTS, 2]: row, column
-        far = (own[:, :, None] - cells).abs().amax(-1).amin(1)  # [B, N]: tokens between here and the nearest object
+        far = (own[:, :, None] - self.cells).abs().amax(-1).amin(1)  # [B, N]: tokens to the nearest object
         return (lottery + (2 - far).clamp_min(0)).topk(keep, dim=1).indices.sort(1).values
 
     def branches(
@@ -167,25 +175,17 @@ class SmallPolicy(nn.Module):
         model, device = self.language_model, visual.device
         batch, count, _ = visual.shape
         ids = torch.cat([torch.cat((words, LAST_ACTION_ID - bins[:, k, :-1]), 1) for k, words in enumerate(text)], 1)
-        lengths = [words.shape[1] + ACTION_DIM - 1 for words in text]
+        lengths = tuple(words.shape[1] + ACTION_DIM - 1 for words in text)
         start = model.embed(torch.ones(batch, 1, dtype=torch.long, device=device))
         rows = torch.cat((start, visual, model.embed(ids)), 1)
-        prefix = count + 1
+        step, mask, rows_of_actions = _branches(1 + count, lengths, device)
         seen = torch.arange(count, device=device).expand(batch, -1) if where is None else where
-        step = torch.cat([torch.arange(length, device=device) for length in lengths])
         after = (1 + self.side**2 + step).expand(batch, -1)
         positions = torch.cat((torch.zeros_like(after[:, :1]), 1 + seen, after), 1)  # [B, S]
-        branch = torch.repeat_interleave(
-            torch.arange(-1, len(lengths), device=device), torch.tensor([prefix, *lengths], device=device)
-        )
-        order = torch.arange(len(branch), device=device)
-        mask = ((branch[:, None] == branch) | (branch == -1)) & (order[:, None] >= order)
 
         def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
-        ends = prefix + torch.tensor(lengths, device=device).cumsum(0)
-        rows_of_actions = ends[:, None] + torch.arange(-ACTION_DIM, 0, device=device)  # [K, 7]: each predicts the next
         middle = []
 
         def look(layer: int, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -200,23 +200,22 @@ class SmallPolicy(nn.Module):
         """Visual tokens tell what they show: which token holds each object, where in it, and where in the world."""
         out = self.auxiliary["token"](visual).float()  # [B, n, 3 * OBJECTS + 3 * PLACED + 1]
         which, offsets, places, opening = out.split((OBJECTS, 2 * OBJECTS, 3 * PLACED, 1), -1)
-        seen = ~batch.points.isnan().any(-1)  # [B, OBJECTS]
         cell = (batch.points.nan_to_num() * self.side).clamp(0, self.side - 1e-4)
         token = cell.floor().long()[..., 1] * self.side + cell.floor().long()[..., 0]
         if where is not None:
             token = torch.searchsorted(where, token.contiguous()).clamp_max(where.shape[1] - 1)
-        losses = [F.cross_entropy(which.transpose(1, 2)[seen], token[seen])]
-        offset = _at(offsets, token, 2)[seen]
-        losses.append(2 * F.smooth_l1_loss(offset, (cell - cell.floor())[seen] - 0.5, beta=0.05))
-        placed, true = seen[:, :PLACED], (batch.places - batch.places.new_tensor(MIDDLE)) / REACH
+        losses = [F.cross_entropy(which.transpose(1, 2)[batch.seen], token[batch.seen])]
+        offset = _at(offsets, token, 2)[batch.seen]
+        losses.append(2 * F.smooth_l1_loss(offset, (cell - cell.floor())[batch.seen] - 0.5, beta=0.05))
+        placed, true = batch.placed, (batch.places - self.middle) / REACH
         losses.append(2 * F.smooth_l1_loss(_at(places, token[:, :PLACED], 3)[placed], true[placed], beta=0.05))
-        losses.append(F.smooth_l1_loss(_at(opening, token[:, [TOOL]], 1)[:, 0, 0], batch.opening, beta=0.05))
+        losses.append(F.smooth_l1_loss(_at(opening, token[:, TOOL : TOOL + 1], 1)[:, 0, 0], batch.opening, beta=0.05))
         return torch.stack(losses).sum()
 
     def _way_loss(self, middle: Tensor, batch: Batch) -> Tensor:
         """The last text row knows the way [5] from tool to cube, and from there to the plate or to the side."""
         cube = batch.places.gather(1, batch.colours[..., None].expand(-1, -1, 3))  # [B, 4, 3]
-        tool, plate = batch.places[:, [TOOL]], batch.places[:, [TOOL - 1]]
+        tool, plate = batch.places[:, TOOL : TOOL + 1], batch.places[:, TOOL - 1 : TOOL]
         on = (plate - cube)[..., :2]
         for number, skill in enumerate(SKILLS):
             if side := SIDES.get(skill.partition("_")[2]):
@@ -235,6 +234,21 @@ class SmallPolicy(nn.Module):
         policy = cls(construct(Recipe, stored["recipe"], path.name))
         policy.load_state_dict(stored["weights"])
         return policy.eval()
+
+
+@functools.lru_cache(maxsize=4)
+def _branches(prefix: int, lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """For branches of these lengths behind a shared prefix: number of each row in its branch, mask [S, S], rows [K, 7].
+
+    The rows are those of the actions: each predicts the next.
+    """
+    step = torch.cat([torch.arange(length) for length in lengths])
+    branch = torch.repeat_interleave(torch.arange(-1, len(lengths)), torch.tensor([prefix, *lengths]))
+    order = torch.arange(len(branch))
+    mask = ((branch[:, None] == branch) | (branch == -1)) & (order[:, None] >= order)
+    ends = prefix + torch.tensor(lengths).cumsum(0)
+    actions = ends[:, None] + torch.arange(-ACTION_DIM, 0)
+    return step.to(device), mask.to(device), actions.to(device)
 
 
 def waves(side: int, width: int) -> Tensor:

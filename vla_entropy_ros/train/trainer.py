@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +24,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..progress import bar
 from ..sim import COLOURS
 from ..sim.tasks import SKILLS
-from .demonstrations import Demonstrations, collect
+from .demonstrations import PLACED, Demonstrations, collect
 from .export import export
 from .network import Batch, SmallPolicy
 from .recipe import Recipe
 
+CPU_PROCESSES, GPU_PROCESSES = 2, 16  # unless another number is given; beside a GPU, one per core at most
 CHECKPOINT_SECONDS = 60.0
 LOG_STEPS = 50
 GOAL_SHARE = 0.7  # how often the running goal is among the four that an image is trained on, beyond chance
@@ -38,14 +40,15 @@ PATIENCE = timedelta(hours=2)  # the other processes wait this long while one re
 SEED_STRIDE = 1_000_000  # seeds of training episodes start here; evaluation uses seeds below
 
 
-def train(recipe: Recipe, folder: Path, device: str, processes: int) -> None:
-    """Train in `folder`, or go on where an earlier run of it stopped.
+def train(recipe: Recipe, folder: Path, device: torch.device, processes: int | None = None) -> None:
+    """Train in `folder`, or go on where an earlier run of it stopped; processes: None for as many as suit the device.
 
     On a CPU the batch is shared by `processes` single-threaded processes (two OpenMP threads that meet a busy core
     are many times slower); on a GPU one process trains and all record.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    workers = processes if device == "cpu" else 1
+    processes = processes or default_processes(device)
+    workers = processes if device.type == "cpu" else 1
     if workers == 1:
         Trainer(recipe, folder, device, processes).run()
         return
@@ -55,8 +58,13 @@ def train(recipe: Recipe, folder: Path, device: str, processes: int) -> None:
         spawn(_train_worker, (workers, store, recipe, folder, device, processes), nprocs=workers)
 
 
+def default_processes(device: torch.device) -> int:
+    """Processes that suit `device`: beside a GPU, recording takes most of the time, and scales with the cores."""
+    return CPU_PROCESSES if device.type == "cpu" else min(GPU_PROCESSES, os.cpu_count() or 1)
+
+
 def _train_worker(
-    rank: int, workers: int, store: str, recipe: Recipe, folder: Path, device: str, processes: int
+    rank: int, workers: int, store: str, recipe: Recipe, folder: Path, device: torch.device, processes: int
 ) -> None:
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=workers, timeout=PATIENCE)
     try:
@@ -69,7 +77,7 @@ class Trainer:
     """One run in one folder: data-*, state.pt, policy-*, policy.pt, log.jsonl."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, device: str, processes: int, rank: int = 0, workers: int = 1
+        self, recipe: Recipe, folder: Path, device: torch.device, processes: int, rank: int = 0, workers: int = 1
     ) -> None:
         self.recipe, self.folder, self.device, self.processes = recipe, folder, device, processes
         self.rank, self.workers = rank, workers
@@ -140,28 +148,30 @@ class Trainer:
             return
         started = saved = time.monotonic()
         first = self.step
-        sums: dict[str, float] = {}
+        kept: list[Tensor] = []  # parts of the loss; read once per line, for that waits for the device
         with bar(self._console, "training", self.recipe.total_steps) as (shown, task):
             for batch in self._batches(data):
-                for name, value in self._optimise(batch, tokens).items():
-                    sums[name] = sums.get(name, 0.0) + value
+                parts = self._optimise(batch, tokens)
+                if self.rank == 0:
+                    kept.append(torch.stack(list(parts.values())))
                 self.step += 1
                 shown.update(task, completed=self.step)
                 if self.rank == 0 and self.step % LOG_STEPS == 0:
-                    means = {name: value / LOG_STEPS for name, value in sums.items()}
+                    sums = map(sum, zip(*torch.stack(kept).tolist(), strict=True))
+                    means = {name: value / LOG_STEPS for name, value in zip(parts, sums, strict=True)}
                     self._log(means, (self.step - first) / (time.monotonic() - started))
-                    sums.clear()
+                    kept.clear()
                 if self.rank == 0 and (time.monotonic() - saved > CHECKPOINT_SECONDS or self.step >= until):
                     self._save()
                     saved = time.monotonic()
                 if self.step >= until:
                     return
 
-    def _optimise(self, batch: Batch, tokens: int | None) -> dict[str, float]:
-        """One step of the optimiser; the parts of the loss."""
+    def _optimise(self, batch: Batch, tokens: int | None) -> dict[str, Tensor]:
+        """One step of the optimiser; the parts of the loss, on the device."""
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             loss, parts = self.policy.loss(batch, tokens)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -201,20 +211,33 @@ class Trainer:
                 source = newest if not older or rng.random() < 0.5 else older[rng.integers(len(older))]
                 at_cube = source.at_cube if rng.random() < CUBE_SHARE else ()
                 picks.append((source, rng.choice(at_cube) if len(at_cube) else rng.integers(len(source))))
-            images = torch.from_numpy(np.stack([s.images[i] for s, i in picks])).to(self.device)
+            images = self._there(np.stack([s.images[i] for s, i in picks]))
             colours = np.stack([_colours(s.actions[i], int(s.goal[i]), rng) for s, i in picks])  # [B, 4]
             goals = np.arange(len(SKILLS)) * len(COLOURS) + colours  # indices of GOALS
             actions = np.stack([s.actions[i][g] for (s, i), g in zip(picks, goals, strict=True)])
             others = [np.stack([getattr(s, name)[i] for s, i in picks]) for name in ("points", "places", "opening")]
+            seen = ~np.isnan(others[0]).any(-1)  # [B, OBJECTS]
             pixels = self._vary(images.permute(0, 3, 1, 2).float() / 255, rng)
-            yield Batch(pixels, *(torch.from_numpy(a).to(self.device) for a in (colours, actions, *others)))
+            colour, action, points, places, opening = map(self._there, (colours, actions, *others))
+            pairs = self._indices(seen), self._indices(seen[:, :PLACED])
+            yield Batch(pixels, colour, action, points, places, opening, *pairs)
+
+    def _indices(self, mask: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+        """Row and column of what is true, on the device."""
+        rows, columns = map(self._there, np.nonzero(mask))
+        return rows, columns
 
     def _vary(self, pixels: Tensor, rng: np.random.Generator) -> Tensor:
         """Vary brightness, and add noise, to pixels [B, 3, S, S] in 0..1."""
         shape = (len(pixels), 1, 1, 1)
-        gain = torch.from_numpy(rng.uniform(0.85, 1.15, shape)).to(pixels)
-        shift = torch.from_numpy(rng.uniform(-0.05, 0.05, shape)).to(pixels)
+        gain = self._there(rng.uniform(0.85, 1.15, shape).astype(np.float32))
+        shift = self._there(rng.uniform(-0.05, 0.05, shape).astype(np.float32))
         return (pixels * gain + shift + 0.03 * (torch.rand_like(pixels) - 0.5)).clamp(0, 1)
+
+    def _there(self, array: NDArray[Any]) -> Tensor:
+        """The array on the device; nothing waits for it to arrive."""
+        tensor = torch.from_numpy(array)
+        return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _log(self, parts: dict[str, float], rate: float) -> None:
         """One line for people, one for programs."""

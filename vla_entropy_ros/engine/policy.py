@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,12 @@ from torch import Tensor
 
 from ..settings import SettingError
 from .actions.drafts import NO_DRAFT
+from .actions.head import Acted
 from .actions.speculative import Extend
 from .decoding.cuda_graphs import make_runner
 from .decoding.decoder import Decoder
 from .decoding.kv_cache import KVCache
-from .decoding.runner import EagerRunner, Endpoints, Runner
+from .decoding.runner import EagerRunner, Embedded, Endpoints, Runner
 from .device import Placement, Stopwatch, active, check_quantisation, find_device, find_dtype, name_of
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
@@ -27,7 +30,7 @@ from .model.prompt import Encoder, Prompt
 from .model.quantise import widened
 from .observation import NEW_EPISODE, Observation, State, check_observation, state_vector
 from .result import Result, Timings, drafts, reuse
-from .reuse.selector import Selector
+from .reuse.selector import Choice, Selector
 from .tunables import Tunables, load_setting
 
 PROBE_IDS = tuple(range(8))  # any text serves to see whether the image matters
@@ -105,7 +108,7 @@ class Policy:
             self._eager = EagerRunner(ends, Decoder(network.language_model, self._cache, layout))
             self._runner = make_runner(ends, self._eager, self._selector.drift, graphs, kernels)
         self._asked: tuple[str, Prompt] | None = None
-        self._unsettled = False  # whether the attention of the last tick is still to be looked at
+        self._last: Callable[[], None] | None = None  # what is left to do of the last tick
         self.set_tunables(tunables or self.fitting(Tunables.default(layout.visual)))
 
     @classmethod
@@ -179,6 +182,7 @@ class Policy:
 
     def reset(self, reason: str = NEW_EPISODE) -> None:
         """Begin a new episode: the next tick computes everything, because of `reason`."""
+        self._last = None
         self._selector.begin(reason)
         self._forget_text()
 
@@ -197,12 +201,13 @@ class Policy:
         except BaseException:  # whatever it was, the cache may be half written
             self._cache.clear()
             self._selector.fail()
-            self._unsettled = False
+            self._last = None
             raise
 
     def _tick(self, observation: Observation, prompt: Prompt) -> Result:
         model, runner, selector, tunables = self.model, self._runner, self._selector, self._tunables
         watch = Stopwatch(model.where.device)
+        self.settle()
         runner.rows.clear()
         if selector.observe(observation, tunables.max_gap):
             self._forget_text()
@@ -210,7 +215,6 @@ class Policy:
         watch.lap("preprocess")
         embedded = runner.embed_images(frames, state_vector(observation, model.state_names))
         watch.lap("vision")
-        self.settle()
         choice = selector.select(frames, embedded, tunables)
         watch.lap("select")
         draft = model.head.propose(tunables)
@@ -219,8 +223,8 @@ class Policy:
         watch.lap("prefill")
         acted = model.head.act(table, draft, prompt.ids, self._extension(prompt), tunables, watch.start)
         watch.lap("decode")
-        selector.commit(choice, embedded, acted, tunables.adaptive)
-        self._unsettled = True
+        selector.grow(choice)
+        self._last = partial(self._conclude, choice, embedded, acted, tunables)
         return Result(
             actions=acted.actions,
             tokens=acted.decoded.tokens,
@@ -237,11 +241,16 @@ class Policy:
 
     @torch.inference_mode()
     def settle(self) -> None:
-        """Compute the attention scores for the next tick; call it after publishing, else the next `infer` does."""
-        if self._unsettled:
-            self._unsettled = False
+        """Do what the next tick needs of this one; call it after publishing, else the next `infer` does."""
+        last, self._last = self._last, None
+        if last is not None:
             with active(self.model.where.device):
-                self._selector.attend(self._runner.text_attention(), self._tunables)
+                last()
+
+    def _conclude(self, choice: Choice, embedded: Embedded, acted: Acted, tunables: Tunables) -> None:
+        """Remember what was computed, and what the text looked at."""
+        self._selector.commit(choice, embedded, acted, tunables.adaptive)
+        self._selector.attend(self._runner.text_attention(), self._tunables)
 
     @torch.inference_mode()
     def outputs(self, image: NDArray[np.uint8], ids: tuple[int, ...]) -> Tensor:
@@ -287,4 +296,3 @@ class Policy:
     def _forget_text(self) -> None:
         """Drop what the text of the tick before has left: drafts of actions that it asked for."""
         self.model.head.forget()
-        self._unsettled = False

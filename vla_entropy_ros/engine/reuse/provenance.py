@@ -55,6 +55,12 @@ class Provenance:
         """`drift` since the last layers were computed."""
         return _change(visual, self._deep_embeddings)
 
+    def grow(self, fresh: Mask, deep: Mask) -> None:
+        """Note that a tick is over: every token is older, but for the `fresh` [N], in the last layers the `deep`."""
+        for age, rows in ((self.age, fresh), (self.deep_age, deep)):
+            age += 1
+            age[rows] = 0
+
     def commit(self, fresh: Mask, patches: Patches, visual: Tensor, deep: Mask | None = None) -> None:
         """Note that a pass has computed the start rows and the `fresh` tokens [N], in the last layers the `deep` ones.
 
@@ -63,11 +69,8 @@ class Provenance:
         deep = fresh if deep is None else deep
         self._fresh.host[0], self._fresh.host[1] = fresh, deep
         self._fresh.send(2)
-        stores = ((self._embeddings, self.age, fresh), (self._deep_embeddings, self.deep_age, deep))
-        for written, (embeddings, age, rows) in zip(self._fresh.device, stores, strict=True):
+        for written, embeddings in zip(self._fresh.device, (self._embeddings, self._deep_embeddings), strict=True):
             torch.where(written[:, None], visual, embeddings, out=embeddings)
-            age += 1
-            age[rows] = 0
         self.reference.copy_rows(patches, fresh)
         self.previous = patches
         self._epochs[fresh] = self._epoch

@@ -125,8 +125,12 @@ class Selector:
         chosen = select(tunables, episode.t, seen, attended, static, self.age, urgency, deep)
         return self._choice(chosen, seen, attended, None, now, tunables)
 
+    def grow(self, choice: Choice) -> None:
+        """Note that the passes have written what was chosen: `age` tells it, the rest waits for `commit`."""
+        self._provenance.grow(choice.selection.fresh, choice.selection.deep)
+
     def commit(self, choice: Choice, embedded: Embedded, acted: Acted, adaptive: bool) -> None:
-        """Note that the passes have written what was chosen, and what came of it."""
+        """Note what the passes have written, and what came of it, before the next tick; see `grow`."""
         selection = choice.selection
         self._provenance.commit(selection.fresh, choice.patches, embedded.visual, selection.deep)
         self._episode.advance()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vla_entropy_ros.engine.reuse.patches import Patches
 from vla_entropy_ros.engine.reuse.schedule import budgets
-from vla_entropy_ros.engine.reuse.selection import fill, influence, select, static_patches, top
+from vla_entropy_ros.engine.reuse.selection import Required, fill, influence, static_patches, top
 from vla_entropy_ros.engine.tunables import MODES, Tunables
 
 DEFAULT = replace(Tunables.default(), mode="info_entropy")
@@ -82,7 +82,7 @@ def test_what_is_reused_is_static_unimportant_and_young(
     tunables = replace(DEFAULT, mode=mode, row_budget=row_budget, max_age=max_age)
     static, age = random.random(64) < 0.8, random.integers(0, 13, 64)
     image, attention = random.random(64), random.random(64)
-    chosen = select(tunables, t, image, attention, static, age, age.astype(np.float64))
+    chosen = Required.of(tunables, t, image, attention, static, age).filled(tunables, age.astype(np.float64))
     reused = ~chosen.fresh
     assert not (reused & ~static).any()
     assert not (reused & (chosen.important_visual | chosen.important_attention)).any()
@@ -102,7 +102,8 @@ def test_the_last_layers_compute_what_is_important_or_old_and_then_the_most_urge
     tunables = replace(DEFAULT, row_budget=row_budget, taper_rows=taper_rows, max_age=8)
     static, age = random.random(64) < 0.8, random.integers(0, 10, 64)
     scores, urgency, deep_urgency = random.random((3, 64))
-    chosen = select(tunables, 5, scores, scores, static, age, urgency, deep_urgency)
+    required = Required.of(tunables, 5, scores, scores, static, age)
+    chosen = required.filled(tunables, urgency, deep_urgency)
     must = chosen.important_visual | chosen.important_attention | (age >= 8)
     assert not (chosen.deep & ~chosen.fresh).any()
     assert (chosen.deep[must]).all()
@@ -110,7 +111,7 @@ def test_the_last_layers_compute_what_is_important_or_old_and_then_the_most_urge
     free, left = chosen.deep & ~must, chosen.fresh & ~chosen.deep
     if free.any() and left.any():
         assert deep_urgency[free].min() >= deep_urgency[left].max()
-    assert (select(tunables, 5, scores, scores, static, age, urgency).deep == chosen.fresh).all()
+    assert (required.filled(tunables, urgency).deep == chosen.fresh).all()
 
 
 def test_spare_rows_go_to_the_most_urgent() -> None:

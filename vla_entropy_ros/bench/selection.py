@@ -34,7 +34,9 @@ def selection_time(tokens: int, repeats: int = 200) -> float:
     tunables = replace(Tunables.default(tokens), mode="info_entropy")  # the mode with the most to compute
     acted = Acted(np.zeros((1, 1)))
     first = Embedded(visual, visual)
-    selector.commit(selector.select(scene.astype(np.uint8), first, tunables), first, acted, adaptive=False)
+    chosen = selector.select(scene.astype(np.uint8), first, tunables)
+    selector.grow(chosen)
+    selector.commit(chosen, first, acted, adaptive=False)
     selector.attend(torch.from_numpy(random.random((1, WORDS, tokens), np.float32)), tunables)
     times = []
     for _ in range(repeats):
@@ -48,5 +50,6 @@ def selection_time(tokens: int, repeats: int = 200) -> float:
         choice = selector.select(frame, seen, tunables)
         times.append(time.perf_counter() - began)
         assert choice.reason is None
+        selector.grow(choice)
         selector.commit(choice, seen, acted, adaptive=False)
     return float(np.median(times)) * 1e3

@@ -49,31 +49,49 @@ def top(score: Scores, count: int) -> Mask:
     return mask
 
 
-def select(
-    tunables: Tunables,
-    t: int,
-    image_entropy: Scores,
-    attention: Scores,
-    static: Mask,
-    age: NDArray[np.int64],
-    urgency: Scores,
-    deep_urgency: Scores | None = None,
-) -> Selection:
-    """Reuse what is static, unimportant and younger than `max_age`; everything else is fresh.
+@dataclass(frozen=True)
+class Required:
+    """What a tick computes whatever room there is: all but what is static, unimportant and young; masks [N]."""
 
-    t: ticks since the schedule began; age [N]: ticks since each token's keys and values were computed, last tick, in
-    the layers where that is longest ago; urgency [N]: which of the others are computed, too, while the row budget
-    lasts; deep_urgency [N]: which of the fresh ones go through the last layers, beside those that are important or too
-    old, while `taper_rows` last; None: all.
-    """
-    k_vis, k_attn = budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
-    by_image, by_attention = top(image_entropy, k_vis), top(attention, k_attn)
-    important, old = by_image | by_attention, age + 1 > tunables.max_age
-    fresh = fill(~static | important | old, urgency, tunables.row_budget)
-    deep = fresh
-    if deep_urgency is not None:
-        deep = fresh & fill(important | old, np.where(fresh, deep_urgency, -1.0), tunables.taper_rows)
-    return Selection(fresh, deep, static, by_image, by_attention, k_vis, k_attn)
+    static: Mask
+    by_image: Mask
+    by_attention: Mask
+    old: Mask
+    k_vis: int
+    k_attn: int
+
+    @classmethod
+    def of(
+        cls,
+        tunables: Tunables,
+        t: int,
+        image_entropy: Scores,
+        attention: Scores,
+        static: Mask,
+        age: NDArray[np.int64],
+    ) -> Required:
+        """By the scores [N] at tick t of the schedule.
+
+        age [N]: ticks since each token's keys and values were computed, last tick, in the layers where that is longest
+        ago.
+        """
+        k_vis, k_attn = budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
+        by_image, by_attention = top(image_entropy, k_vis), top(attention, k_attn)
+        return cls(static, by_image, by_attention, age + 1 > tunables.max_age, k_vis, k_attn)
+
+    def filled(self, tunables: Tunables, urgency: Scores, deep_urgency: Scores | None = None) -> Selection:
+        """Reuse what is not required, but for what there is room for.
+
+        urgency [N]: which of the others are computed, too, while the row budget lasts; deep_urgency [N]: which of the
+        fresh ones go through the last layers, beside those that are important or too old, while `taper_rows` last;
+        None: all.
+        """
+        deepest = self.by_image | self.by_attention | self.old
+        fresh = fill(~self.static | deepest, urgency, tunables.row_budget)
+        deep = fresh
+        if deep_urgency is not None:
+            deep = fresh & fill(deepest, np.where(fresh, deep_urgency, -1.0), tunables.taper_rows)
+        return Selection(fresh, deep, self.static, self.by_image, self.by_attention, self.k_vis, self.k_attn)
 
 
 def all_fresh(count: int, static: Mask | None = None) -> Selection:

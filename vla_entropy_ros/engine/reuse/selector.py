@@ -19,7 +19,7 @@ from .patches import Patches, cut, grey
 from .provenance import Provenance
 from .schedule import Activity, adapt, budgets, growth, layer_entropy, taper_layer
 from .scores import GREY_LEVELS, Attention, Scores, image_entropy
-from .selection import Selection, all_fresh, influence, select, static_patches
+from .selection import Required, Selection, all_fresh, influence, static_patches
 
 NEW_INSTRUCTION = "new instruction"
 
@@ -121,9 +121,9 @@ class Selector:
         attended = nothing
         if self._attention is not None and k_attn:
             attended = self._attention_score(self._attention, tunables)
-        urgency, deep = self._urgency(embedded, tunables)
-        chosen = select(tunables, episode.t, seen, attended, static, self.age, urgency, deep)
-        return self._choice(chosen, seen, attended, None, now, tunables)
+        required = Required.of(tunables, episode.t, seen, attended, static, self.age)
+        urgency, deep = self._urgency(embedded, tunables)  # waits for the embeddings: whatever can, comes before
+        return self._choice(required.filled(tunables, urgency, deep), seen, attended, None, now, tunables)
 
     def grow(self, choice: Choice) -> None:
         """Note that the passes have written what was chosen: `age` tells it, the rest waits for `commit`."""

@@ -34,7 +34,7 @@ LOAD_SETTINGS: tuple[Setting, ...] = (
     Setting("dtype", "str", "type of weights and activations", choices=tuple(DTYPE_BYTES),
             read_only=True),
     Setting("quantisation", "str", "the decoder's weights: none: as they are, int8: in 8 bits with a scale per output "
-            "channel", choices=QUANTISATIONS, read_only=True),
+            "channel, fp8: those and the activations in float8_e4m3fn, the fastest on GPUs from Ada on", choices=QUANTISATIONS, read_only=True),
     Setting("unnorm_key", "str", "data set whose action statistics are used; empty: the only one", read_only=True),
     Setting("preprocess", "str", "resize: OpenVLA's; centre_crop: Lanczos and the crop LIBERO fine-tunes expect",
             choices=("resize", "centre_crop"), read_only=True),

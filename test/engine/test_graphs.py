@@ -15,6 +15,7 @@ import torch
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.engine.decoding import cuda_graphs as graphs
 from vla_entropy_ros.engine.decoding.cuda_graphs import CUDAGraphRunner, Graph, buckets
+from vla_entropy_ros.engine.decoding.sequence import Answers
 from vla_entropy_ros.engine.tunables import DRAFTS, MODES, Tunables
 
 from .conftest import write_small
@@ -59,10 +60,13 @@ def same(results: list[Result], expected: list[Result], tolerance: float) -> Non
 
 @pytest.mark.parametrize("kv_heads", [4, 1])
 @pytest.mark.parametrize("drafts", DRAFTS)
-def test_fixed_shapes_give_the_tokens_of_the_eager_path(kv_heads: int, drafts: str, tmp_path: Path) -> None:
+def test_fixed_shapes_give_the_tokens_of_the_eager_path(
+    kv_heads: int, drafts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = write_small(tmp_path / "checkpoint", kv_heads)
     eager, static = (Policy.load(folder, graphs=graphs) for graphs in (False, True))
     assert isinstance(static._runner, CUDAGraphRunner)
+    monkeypatch.setattr(eager._runner, "room", static._runner.room)  # as many rows of a draft
     for mode in MODES:
         tunables = replace(TUNABLES, mode=mode, drafts=drafts, deadline=10.0)
         same(run(static, tunables), run(eager, tunables), 1e-5)
@@ -90,7 +94,7 @@ def test_padding_writes_no_slot_that_is_seen(small_folder: Path) -> None:
     cache, layout = policy._cache, policy.model.layout
     before = cache.keys.clone(), cache.values.clone()
     with torch.inference_mode():
-        policy._runner.run(layout.tokens([70, 71], 30))
+        policy._runner.run(layout.answer_rows(Answers.following([70, 71]), 30))
     for old, new in zip(before, (cache.keys, cache.values), strict=True):
         changed = (old != new).any(-1).any(0).any(0)
         assert set(torch.nonzero(changed).flatten().tolist()) <= {30, 31, cache.count}
@@ -118,6 +122,17 @@ def test_buckets_hold_every_number_of_rows_with_little_to_spare() -> None:
         for count in range(1, most + 1):
             spare = min(size for size in sizes if size >= count) - count
             assert spare < (16 if count <= 256 else 32)
+
+
+def test_a_draft_fills_a_bucket_and_opens_none_for_a_few_rows(small_folder: Path) -> None:
+    policy = Policy.load(small_folder, graphs=True)
+    runner, most = policy._runner, 48
+    sizes = buckets(policy.model.layout.slots, policy.model.head.rows)
+    for rows in range(1, sizes[-1] - most):
+        room = runner.room(rows, most)
+        assert 32 < room <= most
+        assert rows + room in sizes
+    assert policy._eager.room(5, most) == most
 
 
 def test_a_capture_that_fails_leaves_the_eager_path_and_a_warning(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import Observation, Policy, SettingError
-from vla_entropy_ros.engine.decoding.sequence import Layout
+from vla_entropy_ros.engine.decoding.sequence import Answers, Layout
 from vla_entropy_ros.engine.reuse.schedule import boundaries, growth, layer_entropy, shares, taper_layer
 from vla_entropy_ros.engine.tunables import Tunables
 
@@ -81,7 +81,7 @@ def test_rows_left_out_deeper_down_equal_a_full_pass_over_their_own_old_values(
 
 def test_a_plan_counts_the_rows_of_its_layers() -> None:
     kept = {2: np.arange(17), 4: np.arange(11)}
-    plan = replace(Layout((0,), 19, 4, 1).tokens(range(24), 0), narrow=kept)
+    plan = replace(Layout((0,), 19, 4, 1).answer_rows(Answers.following(range(24)), 0), narrow=kept)
     assert plan.mean_rows(6) == round((24 + 24 + 17 + 17 + 11 + 11) / 6)
 
 

@@ -115,6 +115,7 @@ def test_the_memory_needed_is_what_openvlas_shape_holds(
 
     monkeypatch.setattr(random_shapes, "_network", network_on_meta)
     monkeypatch.setattr(quantise, "quantise", lambda *_: None)  # there are no values
+    monkeypatch.setattr(Policy, "_calibrate", lambda _: None)
     where = Placement(torch.device("meta"), torch.bfloat16, quantisation)
     with kept:
         policy, _ = random_policy(shape, where, graphs=True)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import ActionError, Observation, ObservationError, Policy, Result
-from vla_entropy_ros.engine.actions.drafts import NO_DRAFT
+from vla_entropy_ros.engine.decoding.sequence import NO_ANSWERS
 from vla_entropy_ros.engine.policy import PROBE_IDS
 from vla_entropy_ros.engine.tunables import MODES, Tunables
 
@@ -48,7 +48,7 @@ def policy(load_small: Callable[[], Policy]) -> Policy:
 def prefill(policy: Policy, image: Image, fresh: NDArray[np.bool_], start: bool = True) -> torch.Tensor:
     """Logits after a pass of the prompt that computes `fresh` of the visual tokens of `image`."""
     embedded = policy._eager.embed_images(policy.model.preprocess.frames((image,)), np.zeros(0))
-    plan = policy.model.layout.prefill(np.flatnonzero(fresh), PROBE_IDS, NO_DRAFT.ids, start, {})
+    plan = policy.model.layout.prefill(np.flatnonzero(fresh), PROBE_IDS, NO_ANSWERS, start, {})
     return policy.model.head.outputs(policy._eager.states(plan, embedded))
 
 

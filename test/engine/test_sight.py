@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.engine.decoding.decoder import Sight
-from vla_entropy_ros.engine.decoding.sequence import BITS, Layout
+from vla_entropy_ros.engine.decoding.sequence import BITS, Answers, Layout
 
 SLOTS = 90
 
@@ -36,17 +36,22 @@ def test_a_mask_hides_all_but_the_leading_slots_and_those_of_the_branch(seed: in
 def test_every_kind_of_layout_is_a_number_of_leading_slots() -> None:
     causal = Layout((1,), 4, 3, 2)
     assert causal.seen(np.array([0, 3, 7]), 9).tolist() == [1, 4, 8]
-    assert causal.tokens([5, 6], 8).seen.tolist() == [9, 10]
+    assert causal.answer_rows(Answers.following([5, 6]), 8).seen.tolist() == [9, 10]
     both = replace(causal, causal=False)
     assert both.seen(np.array([0, 3, 7]), 9).tolist() == [9, 9, 9]
 
 
 def test_a_plan_looks_at_what_its_rows_see_and_no_further() -> None:
-    plan = Layout((1,), 4, 3, 2).tokens([5, 6], 8)
+    layout = Layout((1,), 4, 3, 2)
+    plan = layout.answer_rows(Answers.following([5, 6]), 8)
     assert (plan.reach, plan.all_seen) == (10, False)
-    assert Layout((1,), 4, 3, 2).tokens([5], 8).all_seen
-    tree = replace(plan, seen=np.array([8, 8]), branch=np.array([0b1, 0b101]), area=8)
+    assert layout.answer_rows(Answers.following([5]), 8).all_seen
+    tree = layout.answer_rows(Answers((5, 6), (0, 1), (0, 2), (0b1, 0b101)), 8)
     assert (tree.reach, tree.all_seen) == (11, False)
+    assert (tree.seen.tolist(), tree.branch.tolist(), tree.area) == ([9, 8], [0, 0b101], 8)
+    assert (tree.position.tolist(), tree.slot.tolist()) == ([8, 9], [8, 10])
+    deep = layout.answer_rows(Answers((5,), (0,), (61,), ((1 << BITS) - 1,)), 8)
+    assert (deep.seen.tolist(), deep.reach) == ([8 + BITS], 8 + BITS)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

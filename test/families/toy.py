@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vla_entropy_ros.engine.actions.drafts import NO_DRAFT, Draft
 from vla_entropy_ros.engine.actions.head import Acted
-from vla_entropy_ros.engine.actions.speculative import Extend
+from vla_entropy_ros.engine.actions.speculative import Extend, Prefill
 from vla_entropy_ros.engine.cost import vision_flops
 from vla_entropy_ros.engine.decoding.runner import Table
 from vla_entropy_ros.engine.decoding.sequence import Layout
@@ -78,7 +78,10 @@ class RegressionHead:
     def readout(self, states: Tensor) -> Tensor:
         return self.outputs(states).float()
 
-    def propose(self, tunables: Tunables) -> Draft:
+    def calibrate(self, prefill: Prefill, extend: Extend, prompt: int) -> None:
+        pass
+
+    def propose(self, tunables: Tunables, room: int) -> Draft:
         return NO_DRAFT
 
     def act(

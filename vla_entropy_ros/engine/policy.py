@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..settings import SettingError
-from .actions.drafts import NO_DRAFT
+from .actions.drafts import Draft
 from .actions.head import Acted
 from .actions.speculative import Extend
 from .decoding.cuda_graphs import make_runner
 from .decoding.decoder import Decoder
 from .decoding.kv_cache import KVCache
-from .decoding.runner import EagerRunner, Embedded, Endpoints, Runner
+from .decoding.runner import EagerRunner, Embedded, Endpoints, Runner, Table
+from .decoding.sequence import NO_ANSWERS
 from .device import Placement, Stopwatch, active, check_quantisation, find_device, find_dtype, name_of
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
@@ -95,18 +96,20 @@ class Policy:
         self.model, self.info = model, PolicyInfo.of(model)
         network, layout, where = model.network, model.layout, model.where
         llama = network.language_model.config
-        self._cache = KVCache(llama, layout.count, where.device, where.dtype)
+        self._cache = KVCache(llama, layout.slots, where.device, where.dtype)
         self._selector = Selector(
             layout, llama.num_hidden_layers, model.patch, llama.hidden_size, where.device, where.dtype
         )
         size = model.preprocess.size
-        ends = Endpoints(
+        self._ends = ends = Endpoints(
             network, model.preprocess, model.head.readout, (model.cameras, size, size, 3), len(model.state_names),
             model.head.rows, model.head.extensions,
         )  # fmt: skip
         with active(where.device), torch.inference_mode():
             self._eager = EagerRunner(ends, Decoder(network.language_model, self._cache, layout))
             self._runner = make_runner(ends, self._eager, self._selector.drift, graphs, kernels)
+            if where.dtype != torch.float32:  # there, rows differ by too little to change a token
+                self._calibrate()
         self._asked: tuple[str, Prompt] | None = None
         self._last: Callable[[], None] | None = None  # what is left to do of the last tick
         self.set_tunables(tunables or self.fitting(Tunables.default(layout.visual)))
@@ -206,7 +209,7 @@ class Policy:
 
     def _tick(self, observation: Observation, prompt: Prompt) -> Result:
         model, runner, selector, tunables = self.model, self._runner, self._selector, self._tunables
-        watch = Stopwatch(model.where.device)
+        layout, watch = model.layout, Stopwatch(model.where.device)
         self.settle()
         runner.rows.clear()
         if selector.observe(observation, tunables.max_gap):
@@ -217,8 +220,9 @@ class Policy:
         watch.lap("vision")
         choice = selector.select(frames, embedded, tunables)
         watch.lap("select")
-        draft = model.head.propose(tunables)
-        plan = model.layout.prefill(choice.fresh, prompt.ids, draft.ids, choice.start, choice.left_out)
+        others = layout.prefill_rows(len(choice.fresh), len(prompt.ids), choice.start)
+        draft = model.head.propose(tunables, runner.room(others, model.head.rows - 1))
+        plan = layout.prefill(choice.fresh, prompt.ids, draft.answers, choice.start, choice.left_out)
         table = runner.run(plan, embedded)
         watch.lap("prefill")
         acted = model.head.act(table, draft, prompt.ids, self._extension(prompt), tunables, watch.start)
@@ -262,7 +266,7 @@ class Policy:
         layout, names = self.model.layout, self.model.state_names
         frames = self.model.preprocess.frames([image] * self.info.cameras)
         embedded = self._runner.embed_images(frames, np.zeros(len(names)))
-        plan = layout.prefill(np.arange(layout.visual), ids, NO_DRAFT.ids, start=True, left_out={})
+        plan = layout.prefill(np.arange(layout.visual), ids, NO_ANSWERS, start=True, left_out={})
         states = self._eager.states(plan, embedded)
         self.reset()
         return self.model.head.outputs(states).float()
@@ -288,10 +292,23 @@ class Policy:
             self.settle()
         self.reset()
 
+    def _calibrate(self) -> None:
+        """Let the head measure passes over noise: of a whole prompt first, then of a part as ticks have it."""
+        layout, frames = self.model.layout, np.random.default_rng(0).integers(0, 256, self._ends.frames, np.uint8)
+        embedded = self._runner.embed_images(frames, np.zeros(len(self.model.state_names)))
+        self._runner.run(layout.prefill(np.arange(layout.visual), PROBE_IDS, NO_ANSWERS, True, {}), embedded)
+        part = np.arange(0, layout.visual, 4)
+
+        def prefill(draft: Draft) -> Table:
+            return self._runner.run(layout.prefill(part, PROBE_IDS, draft.answers, False, {}), embedded)
+
+        self.model.head.calibrate(prefill, self._extension(Prompt(PROBE_IDS, ())), PROBE_IDS[-1])
+        self._cache.clear()
+
     def _extension(self, prompt: Prompt) -> Extend:
         """How the head runs tokens behind `prompt`."""
-        layout, first = self.model.layout, self.model.layout.first_text + len(prompt.ids)
-        return lambda ids, number: self._runner.run(layout.tokens(ids, first + number))
+        layout, area = self.model.layout, self.model.layout.first_text + len(prompt.ids)
+        return lambda rows: self._runner.run(layout.answer_rows(rows, area))
 
     def _forget_text(self) -> None:
         """Drop what the text of the tick before has left: drafts of actions that it asked for."""

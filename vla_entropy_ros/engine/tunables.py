@@ -34,7 +34,8 @@ LOAD_SETTINGS: tuple[Setting, ...] = (
     Setting("dtype", "str", "type of weights and activations", choices=tuple(DTYPE_BYTES),
             read_only=True),
     Setting("quantisation", "str", "the decoder's weights: none: as they are, int8: in 8 bits with a scale per output "
-            "channel, fp8: those and the activations in float8_e4m3fn, the fastest on GPUs from Ada on", choices=QUANTISATIONS, read_only=True),
+            "channel, fp8: those and the activations in float8_e4m3fn, the fastest on GPUs from Ada on",
+            choices=QUANTISATIONS, read_only=True),
     Setting("unnorm_key", "str", "data set whose action statistics are used; empty: the only one", read_only=True),
     Setting("preprocess", "str", "resize: OpenVLA's; centre_crop: Lanczos and the crop LIBERO fine-tunes expect",
             choices=("resize", "centre_crop"), read_only=True),
@@ -77,8 +78,6 @@ COMPARED_SETTINGS: tuple[Setting, ...] = (
     Setting("drafts", "str", "bounded: a draft within draft_tolerance counts; anytime: publish what is there at the "
             "deadline", choices=DRAFTS),
     Setting("draft_tolerance", "int", "bins by which a draft may differ from its token in drafts: bounded", 0, 64),
-    Setting("draft_margin", "float", "difference of the two best logits below which a token drafted in bfloat16 or "
-            "float16 is looked at again alone", 0.0, 10.0),
     Setting("deadline", "float", "time from image in to action out [s] in drafts: anytime", 0.001, 10.0),
 )  # fmt: skip
 _BY_FIELD = {setting.field: setting for setting in (*TUNABLE_SETTINGS, *COMPARED_SETTINGS)}
@@ -110,7 +109,6 @@ class Tunables:
     growth_by_layer: bool = False
     taper_from: float = 0.5
     draft_tolerance: int = 2
-    draft_margin: float = 0.15
     deadline: float = 0.05
 
     def __post_init__(self) -> None:

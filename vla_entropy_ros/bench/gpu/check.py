@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...engine import ActionError, Observation, Policy
-from ...engine.actions.drafts import NO_DRAFT
 from ...engine.actions.speculative import Scored, greedy_decode
 from ...engine.actions.token_head import TokenHead
 from ...engine.decoding.runner import EagerRunner, Embedded, Table
-from ...engine.decoding.sequence import RowPlan
+from ...engine.decoding.sequence import NO_ANSWERS, RowPlan
 from ...engine.device import Placement
 from ...engine.families import Model
 from ...engine.observation import state_vector
@@ -137,8 +136,8 @@ class Twin:
         """Plain decoding with those visual tokens fresh: one token a pass; start: whether BOS is computed, too."""
         layout, ids, runner = self.model.layout, self.model.prompt(instruction).ids, self._runner
         first = layout.first_text + len(ids)
-        now = Scored.of(runner.run(layout.prefill(fresh, ids, NO_DRAFT.ids, start, {}), embedded))
-        decoded = greedy_decode(lambda tokens, n: runner.run(layout.tokens(tokens, first + n)), now, self.model.tokens)
+        now = Scored.of(runner.run(layout.prefill(fresh, ids, NO_ANSWERS, start, {}), embedded))
+        decoded = greedy_decode(lambda rows: runner.run(layout.answer_rows(rows, first)), now, self.model.tokens)
         return tuple(decoded.tokens.tolist())
 
     def states(self, made: Pass, embedded: Embedded) -> Tensor:
@@ -156,7 +155,7 @@ class Agreement:
 
     equal_tokens: share of the tokens that are those of the twin's plain decoding with the same visual tokens fresh;
     the errors are the norm of the difference over the norm, of all passes or ticks together; near_ties: share of the
-    rows whose best two logits are closer than the margin of the tunables.
+    rows whose best two logits are closer than the head's margin.
     """
 
     ticks: int
@@ -216,7 +215,7 @@ def compare(policy: Policy, states: States, twin: Twin, scene: Sequence[Observat
             right += [mine == its for mine, its in zip(result.tokens.tolist(), plain, strict=True)]
             for made in record.passes:
                 logits.add(head.outputs(made.states), its_head.outputs(twin.states(made, embedded)))
-                close += [float(row[1]) < tunables.draft_margin for row in made.table]
+                close += [float(row[1]) < head.margin for row in made.table]
             attention.add(record.attention, twin.attention())
     for name, off in {"tokens": logits, "visual tokens": vision, "attention": attention}.items():
         if not math.isfinite(off.value):

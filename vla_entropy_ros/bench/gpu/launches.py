@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ...engine import Observation, Policy
-from ...engine.actions.drafts import NO_DRAFT
+from ...engine.decoding.sequence import NO_ANSWERS, Answers
 from ...engine.observation import state_vector
 
 TOP = 25
@@ -50,8 +50,8 @@ def stages(policy: Policy, seen: Observation) -> dict[str, int]:
     frames, state = model.preprocess.frames(seen.images), state_vector(seen, model.state_names)
     embedded = runner.embed_images(frames, state)
     ids = model.prompt(seen.instruction).ids
-    prefill = layout.prefill(np.arange(layout.visual), ids, NO_DRAFT.ids, True, {})
-    step = layout.tokens(ids[:1], layout.first_text + len(ids))
+    prefill = layout.prefill(np.arange(layout.visual), ids, NO_ANSWERS, True, {})
+    step = layout.answer_rows(Answers.following(ids[:1]), layout.first_text + len(ids))
     work: dict[str, Callable[[], object]] = {
         "vision": lambda: runner.embed_images(frames, state),
         "prefill": lambda: runner.run(prefill, embedded),

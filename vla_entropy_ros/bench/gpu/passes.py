@@ -12,7 +12,7 @@ import torch
 
 from ...engine import Observation, Policy
 from ...engine.decoding.runner import Embedded, Runner
-from ...engine.decoding.sequence import Layout, RowPlan
+from ...engine.decoding.sequence import NO_ANSWERS, Answers, Layout, RowPlan
 from ...engine.families import Model
 from ...engine.observation import state_vector
 from .check import BenchmarkError, Error, States, Twin, recorded, tolerance
@@ -50,16 +50,16 @@ def costs(model: Model, states: States, seen: Observation) -> Costs:
 
 def _plans(layout: Layout, ids: tuple[int, ...]) -> Iterator[tuple[str, int, RowPlan]]:
     """Kind, number of rows and plan of each pass; a prefill of everything comes first, so that all slots are filled."""
-    none = np.zeros(0, np.int64)
     for count in sorted(PREFILLS, reverse=True):
         words = min(max(len(ids), count - layout.visual), layout.text, count - 1)
         if count - words <= layout.visual:
             text = [ids[n % len(ids)] for n in range(words)]
             fresh = np.linspace(0, layout.visual - 1, count - words).round().astype(np.int64)
-            yield "prefill", count, layout.prefill(fresh, text, none, False, {})
+            yield "prefill", count, layout.prefill(fresh, text, NO_ANSWERS, False, {})
     for count in EXTENSIONS:
-        if count <= layout.text:
-            yield "extension", count, layout.tokens([ids[n % len(ids)] for n in range(count)], layout.count - count)
+        if count <= layout.area:
+            rows = Answers.following([ids[n % len(ids)] for n in range(count)])
+            yield "extension", count, layout.answer_rows(rows, layout.slots - layout.area)
 
 
 def _median(runner: Runner, plan: RowPlan, embedded: Embedded) -> float:

@@ -43,6 +43,6 @@ def measured_passes(path: Path) -> float:
 
 
 def chance_match(share: float, seed: int = 0) -> Match:
-    """Accept a draft with probability `share`, whatever it is."""
+    """Accept one of the drafts of a position with probability `share`, whatever they are: the likeliest."""
     random = np.random.default_rng(seed)
-    return lambda *_: bool(random.random() < share)
+    return lambda *_: 0 if random.random() < share else None

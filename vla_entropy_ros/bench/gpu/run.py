@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ...engine import Observation, Policy
+from ...engine.actions.drafts import Match
 from ...engine.actions.token_head import TokenHead
 from ...engine.device import GB, Placement
 from ...engine.families import Model
@@ -100,7 +101,9 @@ class Bench:
         if row.peer:
             return {"equal_tokens": _equal_to_generate(twin, Generate(policy), scene), "logit_error": None}
         found = compare(policy, states, twin, scene, tunables)
-        return {**found.figures(), "draft_margin": tunables.draft_margin}
+        head = policy.model.head
+        assert isinstance(head, TokenHead)
+        return {**found.figures(), "draft_margin": round(head.margin, 5)}
 
     def _timed(self, row: Row, policy: Policy, tunables: Tunables) -> list[TimedTick]:
         plan = self._plan
@@ -119,7 +122,7 @@ class Bench:
     def _prefill_rows(self, model: Model) -> int:
         """Rows of a prefill in our defaults: budget, text and drafts."""
         budget = min(Tunables.default(model.layout.visual).row_budget, model.layout.visual)
-        return budget + self._plan.shape.prompt + model.tokens - 1
+        return budget + self._plan.shape.prompt + model.tokens - 1  # those that a tick needs; spare ones hold drafts
 
 
 def captured_policy(model: Model, name: str, **switches: bool) -> Policy:
@@ -135,7 +138,7 @@ def defaults(policy: Policy) -> Tunables:
     return policy.fitting(Tunables.default(policy.info.visual_tokens))
 
 
-def prepare(policy: Policy, tunables: Tunables, match: Callable[[int, int], bool] | None) -> None:
+def prepare(policy: Policy, tunables: Tunables, match: Match | None) -> None:
     """Begin a new episode with those tunables and that rule of when a draft counts."""
     head = policy.model.head
     assert isinstance(head, TokenHead)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...bags.storage import Storage
 from ...engine import Observation, Policy, Result
+from ...engine.actions.token_head import TokenHead
 from ...engine.tunables import Tunables
 from ...images import decode
 from ...resources import default_checkpoint, share_path
@@ -29,14 +30,16 @@ def second_looks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     policy = Policy.load(default_checkpoint(), device=str(device), dtype=str(dtype).removeprefix("torch."))
     ours = policy.fitting(Tunables.default(policy.info.visual_tokens))
     scene = [Observation((image,), INSTRUCTION, PERIOD * tick) for tick, image in enumerate(images())]
-    looking, unlooking, plain = (
-        _replay(policy, tunables, scene)
-        for tunables in (ours, replace(ours, draft_margin=0.0), replace(ours, drafts="off"))
-    )
+    head = policy.model.head
+    assert isinstance(head, TokenHead)
+    margin = head.margin
+    looking, plain = (_replay(policy, tunables, scene) for tunables in (ours, replace(ours, drafts="off")))
+    head.margin = 0.0
+    unlooking = _replay(policy, ours, scene)
     equal = [one.tokens == other.tokens for one, other in zip(looking, plain, strict=True)]  # [ticks, K]
     return {
         "images": len(scene),
-        "draft_margin": ours.draft_margin,
+        "draft_margin": round(margin, 5),
         "passes": _passes(looking),
         "passes_without_second_looks": _passes(unlooking),
         "equal_tokens": round(float(np.mean(equal)), 4),

@@ -1,41 +1,131 @@
-"""Guesses of the next action tokens, so that one decoder pass can verify several of them."""
+"""Guesses of the next action tokens as a tree, so that one decoder pass can verify many of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from heapq import heappop, heappush
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Tokens = NDArray[np.int64]
+from ..decoding.sequence import Answers
 
-PREVIOUS, EXTRAPOLATED, GUESSED = "previous", "extrapolated", "guessed"
-SOURCES = (PREVIOUS, EXTRAPOLATED, GUESSED)
-START = {PREVIOUS: 0.5, EXTRAPOLATED: 0.4, GUESSED: 0.6}  # guesses see the most, extrapolation is the boldest
-MEMORY = 0.9  # of the acceptance rates, per tick: about ten ticks count
-NONE = -1  # no draft of this source at this position
+Logits = NDArray[np.float64]
+
+Candidates = list[tuple[float, int, str]]  # probability, token id and source, the likeliest first
+
+PREVIOUS, RUNNER_UP, NEIGHBOUR, EXTRAPOLATED = "previous", "runner-up", "neighbour", "extrapolated"
+GUESSED, CENTRE = "guessed", "centre"
+SOURCES = (PREVIOUS, RUNNER_UP, NEIGHBOUR, EXTRAPOLATED, GUESSED, CENTRE)
+MAXIMA, NEAR, AHEAD = "maxima", "near", "ahead"  # kinds of evidence
+START = {MAXIMA: 0.9, NEAR: 0.02, AHEAD: 0.1}  # shares of the tokens that each is right about
+MEMORY = 0.9  # of these, per tick: about ten ticks count
+LEAST = math.log(0.001)  # a maximum this far below the highest one is none
+BESIDE = (-2, -1, 1, 2)  # bins that are near
+NEIGHBOURS = np.array(BESIDE)
+DRAFTED = {"cuda": 48, "cpu": 16, "meta": 16}  # rows of a draft by kind of device: on a GPU they cost next to nothing
+ROOT = -1  # parent of a node that follows what is known
 
 
 @dataclass(frozen=True)
 class Draft:
-    """Guesses of token ids for consecutive positions, and the source of each."""
+    """Guesses [n] of token ids as a tree: a node follows its parent, ROOT what is known already.
 
-    ids: Tokens
-    sources: tuple[str, ...]
+    Parents stand before their children, the likeliest chain first. sources: where each guess comes from.
+    """
+
+    ids: tuple[int, ...] = ()
+    parents: tuple[int, ...] = ()
+    sources: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @classmethod
+    def chain(cls, ids: Sequence[int], source: str = PREVIOUS) -> Draft:
+        """One guess per position."""
+        return cls(tuple(ids), tuple(range(ROOT, len(ids) - 1)), (source,) * len(ids))
 
-NO_DRAFT = Draft(np.zeros(0, np.int64), ())
+    @cached_property
+    def chain_length(self) -> int:
+        """Nodes of the likeliest chain."""
+        return next((node for node, parent in enumerate(self.parents) if parent != node - 1), len(self))
+
+    @cached_property
+    def children(self) -> list[list[int]]:
+        """Rows of the children by row, where row 0 is that of what is known, and node n has row n + 1."""
+        found: list[list[int]] = [[] for _ in range(len(self) + 1)]
+        for node, parent in enumerate(self.parents):
+            found[parent + 1].append(node + 1)
+        return found
+
+    @cached_property
+    def answers(self) -> Answers:
+        """The rows of the nodes behind a prompt, in the first slots."""
+        return self._rows([-1], [0], range(-1, len(self))).part(1, len(self) + 1)
+
+    def placed(self, token: int, held: Sequence[int]) -> Answers:
+        """The rows of `token` and of the nodes behind it, in slots other than `held`: those of the tokens before it."""
+        free = (slot for slot in range(len(held) + len(self) + 1) if slot not in held)
+        seen = sum(1 << slot for slot in held)
+        slots = [next(free) for _ in range(len(self) + 1)]
+        return self._rows([len(held)], [seen | 1 << slots[0]], slots, token)
+
+    def _rows(self, position: list[int], branch: list[int], slots: Sequence[int], token: int = 0) -> Answers:
+        """The rows of what is known, whose position and branch are given, and of the nodes."""
+        for row, parent in enumerate(self.parents, 1):
+            position.append(position[parent + 1] + 1)
+            branch.append(branch[parent + 1] | 1 << slots[row])
+        return Answers((token, *self.ids), tuple(position), tuple(slots), tuple(branch))
+
+
+NO_DRAFT = Draft()
+
+
+class Evidence(NamedTuple):
+    """Where the logits of a position are high: at their maxima, and in the bins next to the highest one, `best`.
+
+    Probabilities are relative to that of `best`; mass: their sums. near: of the bins BESIDE it.
+    """
+
+    best: int
+    maxima: dict[int, float]
+    maxima_mass: float
+    near: list[float]
+    near_mass: float
+
+
+def weigh(logits: Logits, first: int) -> list[Evidence]:
+    """Evidence of each row of finite logits [K, bins]; bin 0 is id `first`.
+
+    A bin beside a maximum shares its probability with it and is seldom chosen in its place: it is no maximum itself.
+    """
+    count, bins = logits.shape
+    edge = BESIDE[-1]
+    wide = np.full((count, bins + 2 * edge), -np.inf)
+    wide[:, edge:-edge] = logits
+    best, top = logits.argmax(1), logits.max(1)
+    higher = (logits > wide[:, edge - 1 : -edge - 1]) & (logits >= wide[:, edge + 1 : bins + edge + 1])
+    rows, where = (higher & (logits > (top + LEAST)[:, None])).nonzero()
+    weights = np.exp(logits[rows, where] - top[rows])
+    mass = np.bincount(rows, weights, count).tolist()
+    maxima: list[dict[int, float]] = [{} for _ in range(count)]
+    for row, weight, token in zip(rows.tolist(), weights.tolist(), (where + first).tolist(), strict=True):
+        maxima[row][token] = weight
+    near = np.exp(wide[np.arange(count)[:, None], best[:, None] + NEIGHBOURS + edge] - top[:, None])
+    return [*map(Evidence, (best + first).tolist(), maxima, mass, near.tolist(), near.sum(1).tolist())]
 
 
 class Drafter:
-    """Drafts the K tokens of a tick from the ticks before; learns per position which source is right most often.
+    """Drafts the K tokens of a tick from the newest logits of each position; learns which evidence is right how often.
 
-    previous: the last tick's token; extrapolated: as far on in bins as the last two ticks were apart; guessed: what a
-    pass of this tick put out behind a draft that turned out wrong (Jacobi). Ids stay within `first` to `last`.
+    The newest are those of a pass of this tick behind a draft that turned out wrong (Jacobi), else those of the last
+    tick, whose token may also go on by as many bins as it came. Where there are none, the centre of the range is tried,
+    for what stands behind it. Ids stay within `first` to `last`.
     """
 
     def __init__(self, count: int, first: int, last: int) -> None:
@@ -44,8 +134,9 @@ class Drafter:
 
     def forget(self) -> None:
         """Begin a new episode as a new drafter would."""
-        self.rates = {source: np.full(self.count, START[source]) for source in SOURCES}
-        self._history: list[Tokens] = []
+        self.rates = [dict(START) for _ in range(self.count)]  # by position and kind of evidence
+        self._history: list[Sequence[int]] = []
+        self._before: list[Evidence] = []
 
     @property
     def ready(self) -> bool:
@@ -53,59 +144,115 @@ class Drafter:
         return bool(self._history)
 
     @property
-    def last(self) -> Tokens:
+    def last(self) -> Sequence[int]:
         """Tokens [K] of the last tick; IndexError where there was none."""
         return self._history[-1]
 
-    def propose(self) -> Draft:
-        """Draft of the first K - 1 tokens, empty at the first tick; the last token needs none."""
-        return self._choose(range(self.count - 1), {})
+    def propose(self, rows: int) -> Draft:
+        """Draft of the first K - 1 tokens in at most `rows` nodes; the last token needs none."""
+        return self.revise(0, {}, rows)
 
-    def revise(self, start: int, guesses: dict[int, int]) -> Draft:
-        """Draft of tokens `start` to K - 2, with a pass's own guesses by position."""
-        return self._choose(range(start, self.count - 1), guesses)
+    def revise(self, start: int, seen: Mapping[int, Evidence], rows: int) -> Draft:
+        """Draft of tokens `start` to K - 2 in at most `rows` nodes; seen: evidence of this tick by position."""
+        return grow([self._candidates(position, seen) for position in range(start, self.count - 1)], rows)
 
-    def learn(self, tokens: Tokens, guesses: dict[int, int]) -> None:
-        """Note the tick's tokens [K]; guesses: what the first pass guessed behind its first wrong draft."""
-        for source, drafts in self._by_source(guesses).items():
-            known = drafts != NONE
-            right = (drafts == tokens)[known]
-            self.rates[source][known] += (1 - MEMORY) * (right - self.rates[source][known])
-        self._history = [*self._history[-1:], tokens.copy()]
+    def weigh(self, logits: Mapping[int, Logits]) -> dict[int, Evidence]:
+        """Evidence of logits [bins] by position."""
+        if not logits:
+            return {}
+        return dict(zip(logits, weigh(np.stack(list(logits.values())), self._first), strict=True))
 
-    def _by_source(self, guesses: dict[int, int]) -> dict[str, Tokens]:
-        drafts: dict[str, Tokens] = {source: np.full(self.count, NONE, np.int64) for source in SOURCES}
-        if self._history:
-            drafts[PREVIOUS] = self._history[-1]
-        if len(self._history) == 2:
-            before, last = self._history
-            drafts[EXTRAPOLATED] = np.clip(2 * last - before, self._first, self._last)
-        for position, token in guesses.items():
-            drafts[GUESSED][position] = token
-        return drafts
+    def learn(self, tokens: Sequence[int], logits: Logits) -> None:
+        """Note the tick's tokens [K] and the logits [C, bins] of those that are certain."""
+        for position, token in enumerate(tokens if self._history else ()):
+            known, rates = self._before[position], self.rates[position]
+            rates[MAXIMA] += (1 - MEMORY) * ((token in known.maxima) - rates[MAXIMA])
+            rates[NEAR] += (1 - MEMORY) * ((token - known.best in BESIDE) - rates[NEAR])
+            ahead = self._ahead(position)
+            if ahead is not None:
+                rates[AHEAD] += (1 - MEMORY) * ((token == ahead) - rates[AHEAD])
+        self._history = [*self._history[-1:], tokens]
+        self._before = [*weigh(logits, self._first), *self._before[len(logits) :]]
 
-    def _choose(self, positions: range, guesses: dict[int, int]) -> Draft:
-        drafts = self._by_source(guesses)
-        ids: list[int] = []
-        sources: list[str] = []
-        for position in positions:
-            known = [source for source in SOURCES if drafts[source][position] != NONE]
-            if not known:
-                break  # a draft has no gaps
-            best = max(known, key=lambda source: float(self.rates[source][position]))
-            ids.append(int(drafts[best][position]))
-            sources.append(best)
-        return Draft(np.array(ids, np.int64), tuple(sources))
+    def _ahead(self, position: int) -> int | None:
+        """The last token as many bins on as it came; None where it stood still, or came from nowhere."""
+        if len(self._history) < 2:
+            return None
+        before, last = self._history[0][position], self._history[1][position]
+        return None if before == last else min(max(2 * last - before, self._first), self._last)
+
+    def _candidates(self, position: int, seen: Mapping[int, Evidence]) -> Candidates:
+        ahead = None
+        if position in seen:
+            known, name = seen[position], GUESSED
+        elif self._history:
+            known, name, ahead = self._before[position], PREVIOUS, self._ahead(position)
+        else:
+            return [(0.5, (self._first + self._last) // 2, CENTRE)]
+        rates = self.rates[position]
+        share = rates[MAXIMA] / known.maxima_mass
+        mixed = {token: (weight * share, RUNNER_UP) for token, weight in known.maxima.items()}
+        mixed[known.best] = (mixed[known.best][0], name)
+        share = rates[NEAR] / (known.near_mass or 1.0)
+        for weight, token in zip(known.near, [known.best + bins for bins in BESIDE], strict=True):
+            if weight:
+                likely, source = mixed.get(token, (0.0, NEIGHBOUR))
+                mixed[token] = (likely + weight * share, source)
+        whole = rates[MAXIMA] + rates[NEAR]
+        if ahead is not None:
+            likely, source = mixed.get(ahead, (0.0, EXTRAPOLATED))
+            mixed[ahead] = (likely + rates[AHEAD], source)
+            whole += rates[AHEAD]
+        return sorted([(likely / whole, token, source) for token, (likely, source) in mixed.items()], reverse=True)
 
 
-Match = Callable[[int, int], bool]
+def grow(candidates: Sequence[Candidates], rows: int) -> Draft:
+    """The likeliest tree of at most `rows` nodes, the likeliest chain among them.
+
+    candidates: by position, probability, token and source, the likeliest first. A path is as likely as the product.
+    """
+    depth = min(len(candidates), rows)
+    ids, parents, sources = [], [], []
+    heap: list[tuple[float, int, int, int, float]] = []  # less its probability, parent, position, number, less parent's
+    likely = -1.0
+    for position in range(depth):  # every other path leaves the likeliest chain somewhere
+        options = candidates[position]
+        if len(options) > 1:
+            heap.append((likely * options[1][0], position - 1, position, 1, likely))
+        probability, token, source = options[0]
+        likely *= probability
+        ids.append(token)
+        parents.append(position - 1)
+        sources.append(source)
+    heap.sort()
+    last = len(candidates) - 1
+    while heap and len(ids) < rows:
+        likely, parent, position, number, above = heappop(heap)
+        options = candidates[position]
+        _, token, source = options[number]
+        if position < last:
+            heappush(heap, (likely * candidates[position + 1][0][0], len(ids), position + 1, 0, likely))
+        if number + 1 < len(options):
+            heappush(heap, (above * options[number + 1][0], parent, position, number + 1, above))
+        ids.append(token)
+        parents.append(parent)
+        sources.append(source)
+    return Draft(tuple(ids), tuple(parents), tuple(sources))
 
 
-def exact(token: int, draft: int) -> bool:
+Match = Callable[[int, Sequence[int]], int | None]  # the token, its drafts -> number of the one that counts
+
+
+def exact(token: int, drafts: Sequence[int]) -> int | None:
     """A draft counts if it is the token."""
-    return token == draft
+    return drafts.index(token) if token in drafts else None
 
 
 def within(bins: int) -> Match:
-    """A draft counts if it is within `bins` of the token: what follows then rests on the draft, not on the token."""
-    return lambda token, draft: abs(token - draft) <= bins
+    """The draft nearest to the token counts if it is within `bins`: what follows then rests on it, not on the token."""
+
+    def match(token: int, drafts: Sequence[int]) -> int | None:
+        nearest = min(range(len(drafts)), key=lambda number: abs(drafts[number] - token), default=None)
+        return None if nearest is None or abs(drafts[nearest] - token) > bins else nearest
+
+    return match

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..decoding.runner import Table
 from ..tunables import Tunables
 from .drafts import Draft
-from .speculative import NO_TOKENS, Decoded, Extend
+from .speculative import NO_TOKENS, Decoded, Extend, Prefill
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,15 @@ class Head(Protocol):
         """What the host needs of states [R, D]: a table [T, W] of at most a row per row, float32."""
         ...
 
-    def propose(self, tunables: Tunables) -> Draft:
-        """Token ids that ride behind the text in the prompt's pass; none where the layout has placeholders there."""
+    def calibrate(self, prefill: Prefill, extend: Extend, prompt: int) -> None:
+        """Measure, once, what depends on the device; prompt: id of the last row of the text that is run for it."""
+        ...
+
+    def propose(self, tunables: Tunables, room: int) -> Draft:
+        """Token ids that ride behind the text in the prompt's pass, `room` at most.
+
+        None where the layout has placeholders there.
+        """
         ...
 
     def act(

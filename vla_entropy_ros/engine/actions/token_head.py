@@ -5,31 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from torch import Tensor
 
 from ..decoding.runner import Table
 from ..tunables import Tunables
-from .drafts import NO_DRAFT, Draft, Drafter, Match, exact, within
+from .drafts import NO_DRAFT, PREVIOUS, ROOT, Draft, Drafter, Match, exact, within
 from .head import Acted
-from .speculative import Extend, Rules, Scored, greedy_decode, score, speculative_decode
+from .speculative import Extend, Prefill, Rules, Scored, greedy_decode, moved, score, speculative_decode
 from .tokens import ACTION_NAMES, ActionSpace
 
 GRIPPER = ACTION_NAMES.index("gripper")
+CHAINS = 3  # of random tokens, by which it is measured how far logits depend on the number of rows
 
 
 class TokenHead:
     """A `Head` that decodes `count` action tokens, one per dimension of one action."""
 
-    def __init__(self, space: ActionSpace, count: int, logits: Callable[[Tensor], Tensor], guarded: bool) -> None:
-        """Keep what decoding needs: logits: states [R, D] -> [R, V]; guarded: near ties are looked at again alone.
+    def __init__(
+        self, space: ActionSpace, count: int, logits: Callable[[Tensor], Tensor], rounding: float, drafted: int
+    ) -> None:
+        """Keep what decoding needs: logits: states [R, D] -> [R, V], float32; drafted: most rows of a draft.
 
-        A row's sum depends on the rows beside it, in fewer bits visibly so.
+        rounding: relative step of the numbers that the decoder computes with; 0 where it is too small to matter for
+        the order of two logits. A row's sum depends on the rows beside it: near ties are looked at again alone.
         """
-        self.space, self._count, self._logits, self._guarded = space, count, logits, guarded
+        self.space, self._count, self._logits, self._rounding = space, count, logits, rounding
         self._drafter = Drafter(count, space.first_id, space.last_id)
-        self.rows = 8 * -(-count // 8)  # a prompt row and up to count - 1 drafts, rounded up
-        self.extensions: tuple[int, ...] = (1, self.rows)  # plain decoding, verification
-        self.margins = guarded  # whether a pass tells how close the best two logits are
+        self.rows = 1 + drafted  # the prompt's last row and a draft
+        self.extensions: tuple[int, ...] = (1, drafted)  # plain decoding, verification
+        self.margin = 0.0  # of the best two logits, below which their order may depend on the number of rows
         self.match: Match | None = None  # a rule of when a draft counts, in place of the tunables': for benchmarks
 
     def outputs(self, states: Tensor) -> Tensor:
@@ -37,12 +42,35 @@ class TokenHead:
         return self._logits(states)
 
     def readout(self, states: Tensor) -> Tensor:
-        """Greedy id, margin and entropy [R, 3]."""
-        return score(self._logits(states), self.space.first_id, self.margins)
+        """Greedy id, margin and logits of the action ids [R, 2 + bins]."""
+        return score(self._logits(states), self.space.first_id, self._rounding > 0)
 
-    def propose(self, tunables: Tunables) -> Draft:
+    def calibrate(self, prefill: Prefill, extend: Extend, prompt: int) -> None:
+        """Measure how far the best logits move when they are computed in few or many rows instead of alone.
+
+        That is `margin`: at least half a step where they move at all, since what is measured is a sample; 0 where rows
+        are the same to the last bit.
+        """
+        random, step = np.random.default_rng(0), 0.0
+        for _ in range(CHAINS):
+            ids = random.integers(self.space.first_id, self.space.last_id + 1, self.rows - 1).tolist()
+            chain = Draft.chain(ids[: self._count - 1])
+            beside = (ROOT,) * (len(ids) - len(chain))
+            alone = [Scored.of(prefill(NO_DRAFT)).logits[-1:]]
+            alone += [Scored.of(extend(chain.answers.part(row, row + 1))).logits for row in range(len(chain))]
+            few = Scored.of(extend(chain.answers.behind(prompt)))
+            first = len(beside)  # the chain behind them, in slots of its own
+            parents = beside + tuple(ROOT if parent == ROOT else parent + first for parent in chain.parents)
+            many = Scored.of(prefill(Draft((*ids[len(chain) :], *chain.ids), parents, (PREVIOUS,) * len(ids))))
+            rows = [0, *range(1 + first, 1 + len(ids))]
+            by_itself = np.concatenate(alone)
+            step = max(step, self._rounding / 2 * float(np.abs(by_itself.max(1)).max()))
+            self.margin = max(self.margin, moved(by_itself, few.logits), moved(by_itself, many.logits[rows]))
+        self.margin = max(self.margin, step) if self.margin else 0.0
+
+    def propose(self, tunables: Tunables, room: int) -> Draft:
         """What to try in the next pass."""
-        return NO_DRAFT if tunables.drafts == "off" else self._drafter.propose()
+        return NO_DRAFT if tunables.drafts == "off" else self._drafter.propose(room)
 
     def act(
         self, table: Table, draft: Draft, prompt: Sequence[int], extend: Extend, tunables: Tunables, began: float
@@ -54,7 +82,8 @@ class TokenHead:
         else:
             rules = Rules(
                 match=self.match or (within(tunables.draft_tolerance) if tunables.drafts == "bounded" else exact),
-                margin=tunables.draft_margin if self._guarded else 0.0,
+                margin=0.0 if self.match else self.margin,
+                rows=self.extensions[-1],
                 deadline=began + tunables.deadline if tunables.drafts == "anytime" else math.inf,
             )
             decoded = speculative_decode(extend, first, prompt[-1], self._drafter, draft, rules)

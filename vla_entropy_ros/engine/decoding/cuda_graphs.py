@@ -22,6 +22,7 @@ from .runner import EagerRunner, Embedded, Endpoints, Runner, Table
 from .sequence import EMBEDDED, RowPlan
 
 FINE, COARSE, TURN = 16, 32, 256  # prefill buckets: multiples of FINE up to TURN rows, of COARSE above
+TILE, WORTHWHILE = 128, 8  # rows that products compute at once; drafts for which they are worth another tile
 PROBES = (32, 64)  # text rows of a captured attention probe; longer prompts are probed eagerly
 WARM_UP = 2  # runs before a capture: libraries choose kernels and allocate workspaces in them
 HALF, LEAST_HEAD = 2, 16  # bytes of a number, channels of a head that fused kernels can do with
@@ -97,7 +98,7 @@ class CUDAGraphRunner:
         layout, cache = self._decoder.layout, self._decoder.cache
         device, dtype = cache.keys.device, cache.keys.dtype
         width = ends.network.language_model.config.hidden_size
-        sizes = buckets(layout.count, ends.tail)
+        sizes = buckets(layout.slots, ends.tail)
         self._frames = Upload(ends.frames, torch.uint8, device)
         self._state = Upload((ends.state,), torch.float32, device)
         self._inputs = torch.zeros(layout.inputs, width, device=device, dtype=dtype)
@@ -151,6 +152,11 @@ class CUDAGraphRunner:
             torch.cuda.current_stream().synchronize()
         self.rows.append(count)
         return self._host_table[-plan.out :].numpy().astype(np.float64)
+
+    def room(self, rows: int, most: int, /) -> int:
+        """See `Runner`; up to the next multiple of TILE, within which a row costs next to nothing."""
+        left = -rows % TILE
+        return min(most, left if left >= WORTHWHILE else left + TILE)
 
     def text_attention(self) -> Tensor:
         """See `Runner`."""

@@ -96,6 +96,10 @@ class Runner(Protocol):
         """Run the rows; what the last ones put out. embedded: needed where a row is no token."""
         ...
 
+    def room(self, rows: int, most: int, /) -> int:
+        """How many rows are best put beside `rows` others of a prompt's pass, where `most` would be of use."""
+        ...
+
     def text_attention(self) -> Tensor:
         """Attention [L, M, N] of the last prompt's text rows on the visual slots, float32; until the next call."""
         ...
@@ -149,6 +153,10 @@ class EagerRunner:
         narrow = {layer: self._there(padding + rows) for layer, rows in plan.narrow.items()}
         self.rows.append(plan.mean_rows(decoder.cache.layers))
         return decoder.run(x, position, slot, sight, plan.out, query, narrow)
+
+    def room(self, _: int, most: int, /) -> int:
+        """See `Runner`."""
+        return most
 
     def text_attention(self) -> Tensor:
         """See `Runner`."""

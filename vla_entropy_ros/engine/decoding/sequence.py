@@ -71,12 +71,48 @@ class RowPlan:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Rows [n] of answer tokens, of which several may stand at one position.
+
+    token: ids; position: behind the text, whose last row has -1; slot: number in the area behind the text, -1 for that
+    row; branch: bits of the slots in the area that a row sees, its own among them.
+    """
+
+    token: tuple[int, ...] = ()
+    position: tuple[int, ...] = ()
+    slot: tuple[int, ...] = ()
+    branch: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+    @classmethod
+    def following(cls, token: Sequence[int], position: int = 0) -> Answers:
+        """Tokens at consecutive positions and slots, each of which sees those before it."""
+        where = tuple(range(position, position + len(token)))
+        return cls(tuple(token), where, where, tuple((1 << number + 1) - 1 for number in where))
+
+    def part(self, first: int, end: int) -> Answers:
+        """Rows `first` to `end` - 1."""
+        parts = (self.token, self.position, self.slot, self.branch)
+        return Answers(*(part[first:end] for part in parts))
+
+    def behind(self, prompt: int) -> Answers:
+        """These rows behind the text's last one, whose id is `prompt`."""
+        return Answers((prompt, *self.token), (-1, *self.position), (-1, *self.slot), (0, *self.branch))
+
+
+NO_ANSWERS = Answers()
+
+
+@dataclass(frozen=True)
 class Layout:
     """Positions in order: start tokens, visual tokens, state rows, text, and behind it answers.
 
     start: token ids of the rows before everything (BOS); visual, state: number of rows; text, answers: most rows there
     may be of them. placeholders: answer rows that carry no token but whose states are read; 0 where answers are tokens.
-    causal: a row sees the slots up to its own; otherwise every row sees all.
+    causal: a row sees the slots up to its own; otherwise every row sees all. area: slots behind the text, where answers
+    of one position are kept beside each other; as many as answers at least, BITS at most.
     """
 
     start: tuple[int, ...]
@@ -86,6 +122,11 @@ class Layout:
     state: int = 0
     placeholders: int = 0
     causal: bool = True
+    area: int = 0
+
+    def __post_init__(self) -> None:
+        if self.area > BITS:
+            raise ValueError(f"an area of {self.area} slots: expected at most {BITS}, the bits of a branch")
 
     @property
     def first_visual(self) -> int:
@@ -101,6 +142,11 @@ class Layout:
     def count(self) -> int:
         """Positions in all."""
         return self.first_text + self.text + self.answers
+
+    @property
+    def slots(self) -> int:
+        """Slots in all: one per position, but behind the text those of the area."""
+        return self.first_text + self.text + max(self.answers, self.area)
 
     @property
     def inputs(self) -> int:
@@ -131,16 +177,19 @@ class Layout:
         """How many of the first `end` slots the rows at `position` [R] see [R]."""
         return np.searchsorted(self.block[:end], self.block[position], side="right")
 
-    def prefill(self, fresh: Tokens, ids: Sequence[int], draft: Tokens, start: bool, left_out: LeftOut) -> RowPlan:
+    def prefill_rows(self, fresh: int, words: int, start: bool) -> int:
+        """Rows of `prefill` with so many fresh visual tokens and words of text, without a draft."""
+        return (len(self.start) if start else 0) + fresh + self.state + words + self.placeholders
+
+    def prefill(self, fresh: Tokens, ids: Sequence[int], draft: Answers, start: bool, left_out: LeftOut) -> RowPlan:
         """The pass that runs the prompt: `fresh` visual tokens [F] (ascending), state, text `ids`, what rides behind.
 
-        draft: token ids behind the text, none where answers are placeholders. start: whether the start rows are
-        computed, too. left_out: visual tokens that no layer computes from that one on.
+        draft: none where answers are placeholders. start: whether the start rows are computed, too. left_out: visual
+        tokens that no layer computes from that one on.
         """
         first = self.first_text
         leading = self.start if start else ()
-        behind = self.placeholders or len(draft)
-        words = [*ids, *draft.tolist()]
+        words = [*ids, *draft.token]
         embedded = np.full(len(words), EMBEDDED)
         state = self.visual + np.arange(self.state)
         held = self.visual + self.state + np.arange(self.placeholders)
@@ -148,22 +197,32 @@ class Layout:
         token = np.zeros(len(source), np.int64)
         token[: len(leading)] = leading
         token[len(leading) + len(fresh) + self.state :][: len(words)] = words
-        end = first + len(ids) + behind
-        position = np.concatenate(
-            (np.arange(len(leading)), self.first_visual + fresh, np.arange(first - self.state, end))
-        )
+        area = first + len(ids)
+        end = area + self.placeholders
+        before = (np.arange(len(leading)), self.first_visual + fresh, np.arange(first - self.state, end))
+        prompt = np.concatenate(before)
+        behind = self.answer_rows(draft, area)
+        position = np.concatenate((prompt, behind.position))
         gone = {layer: np.isin(position, self.first_visual + tokens) for layer, tokens in left_out.items()}
         narrow = {layer: np.flatnonzero(~out) for layer, out in gone.items()}
         return RowPlan(
-            source, token, position, slot=position, seen=self.seen(position, end), branch=np.zeros_like(position),
-            area=first + len(ids), out=self.placeholders or 1 + len(draft), first_text=first, words=len(ids),
-            narrow=narrow,
+            source, token, position, slot=np.concatenate((prompt, behind.slot)),
+            seen=np.concatenate((self.seen(prompt, end), behind.seen)),
+            branch=np.concatenate((np.zeros_like(prompt), behind.branch)), area=area,
+            out=self.placeholders or 1 + len(draft), first_text=first, words=len(ids), narrow=narrow,
         )  # fmt: skip
 
-    def tokens(self, ids: Sequence[int], position: int) -> RowPlan:
-        """A pass of tokens `ids` at consecutive positions from `position` on; each puts something out."""
-        count = len(ids)
-        where = np.arange(position, position + count)
-        seen, branch = self.seen(where, position + count), np.zeros_like(where)
-        token = np.asarray(ids, np.int64)
-        return RowPlan(np.full(count, EMBEDDED), token, where, where, seen, branch, position, out=count)
+    def answer_rows(self, rows: Answers, area: int) -> RowPlan:
+        """A pass of answers behind a text whose area begins at slot `area`; each puts something out.
+
+        A row that sees the first slots of the area and none behind a gap has them among those leading.
+        """
+        count = len(rows)
+        branch = np.array(rows.branch, np.int64)
+        leading = (branch & (branch + 1)) == 0
+        seen = area + np.where(leading, np.log2(branch + 1.0).astype(np.int64), 0)
+        return RowPlan(
+            np.full(count, EMBEDDED), np.array(rows.token, np.int64), position=area + np.array(rows.position, np.int64),
+            slot=area + np.array(rows.slot, np.int64), seen=seen, branch=np.where(leading, 0, branch), area=area,
+            out=count,
+        )  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from ..actions.drafts import DRAFTED
 from ..actions.tokens import ACTION_NAMES, BINS, ActionSpace
 from ..decoding.sequence import Layout
 from ..errors import CheckpointError
@@ -70,7 +71,7 @@ def _describe_config(told: Description, config: PolicyConfig, stored: StoredTens
         wanted = tensor_shapes(towers, config.llama)
         told.sizes["parameters"] = sum(map(math.prod, wanted.values()))
         told.sizes |= {name: asdict(tower) for name, tower in zip(TOWER_NAMES, towers, strict=False)}
-        told.memory = _memory(wanted, config, layout_of(config, towers))
+        told.memory = _memory(wanted, config, layout_of(config, towers, DRAFTED["cuda"]))
         stored.check(wanted, unused_of(config, stored))
 
 
@@ -83,9 +84,12 @@ def _memory(wanted: Shapes, config: PolicyConfig, layout: Layout) -> dict[str, i
     }
 
 
-def layout_of(config: PolicyConfig, towers: Sequence[TowerConfig]) -> Layout:
-    """The decoder's sequence: BOS, visual tokens, text, action tokens."""
-    return Layout((config.bos_id,), config.cameras * towers[0].grid ** 2, MAX_TEXT, len(ACTION_NAMES))
+def layout_of(config: PolicyConfig, towers: Sequence[TowerConfig], drafted: int) -> Layout:
+    """The decoder's sequence: BOS, visual tokens, text, action tokens, of which `drafted` are tried in one pass."""
+    count = len(ACTION_NAMES)
+    return Layout(
+        (config.bos_id,), config.cameras * towers[0].grid ** 2, MAX_TEXT, count, area=drafted + count
+    )  # fmt: skip
 
 
 def read_towers(config: PolicyConfig, stored: StoredTensors) -> tuple[TowerConfig, ...]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from ..actions.drafts import DRAFTED
 from ..actions.token_head import TokenHead
 from ..actions.tokens import ACTION_NAMES, ActionSpace
 from ..cost import vision_flops
 from ..files import folder_errors
 from ..model.checkpoint import fill
+from ..model.logits import wide_logits
 from ..model.network import Network
 from ..model.preprocess import Preprocessor
 from ..model.prompt import Prompter
@@ -32,7 +35,15 @@ def load(folder: Path, options: LoadOptions) -> Model:
         stored.check(tensor_shapes(towers, config.llama), unused)  # before anything is built
         prompter = config.prompter(options.encoder, folder)
     network = Network.shaped(towers, config.llama)
-    fill(network, config.llama, layout_of(config, towers), stored, unused, options.where, options.progress)
+    fill(
+        network,
+        config.llama,
+        layout_of(config, towers, DRAFTED[options.where.device.type]),
+        stored,
+        unused,
+        options.where,
+        options.progress,
+    )
     return build(config, network.fuse(), prompter, space, options, tuple(stored.remarks))
 
 
@@ -42,14 +53,16 @@ def build(
 ) -> Model:  # fmt: skip
     """The model around a network whose weights are in place."""
     tower, where, llama = network.vision_backbone.featurizer.config, options.where, network.language_model
+    count, drafted = len(ACTION_NAMES), DRAFTED[where.device.type]
+    rounding = 0.0 if where.dtype == torch.float32 else torch.finfo(where.dtype).eps
     return Model(
         family=NAME,
         backbone=config.vision_backbone_id,
         preprocess=Preprocessor(config.image_size, config.towers, options.preprocess, where.device, where.dtype),
         prompt=prompter,
         network=network,
-        layout=layout_of(config, network.vision_backbone.configs),
-        head=TokenHead(space, len(ACTION_NAMES), llama.lm_head, guarded=where.dtype != torch.float32),
+        layout=layout_of(config, network.vision_backbone.configs, drafted),
+        head=TokenHead(space, count, partial(wide_logits, llama.lm_head), rounding, drafted),
         where=where,
         cameras=config.cameras,
         grid=(tower.grid, tower.grid),
@@ -57,7 +70,7 @@ def build(
         parameters=_parameters(network),
         vision_flops=vision_flops(network.vision_backbone.configs, llama.config.hidden_size),
         action_names=ACTION_NAMES,
-        tokens=len(ACTION_NAMES),
+        tokens=count,
         unnorm_key=space.key,
         unnorm_keys=space.keys,
         action_range=space.range,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..model.llama import Llama
 from ..model.preprocess import Preprocessor
@@ -22,6 +24,9 @@ from .sequence import RowPlan, Tokens
 
 Table = NDArray[np.float64]  # [T, W]: what the head's readout gave for the last rows of a pass
 Readout = Callable[[Tensor], Tensor]  # states [R, D] -> table [T, W] of at most a row per row, float32
+
+# Not cuDNN, torch's first choice on Hopper: it would make a plan for each new shape, and shapes vary from pass to pass.
+ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class Network(Protocol):
@@ -152,7 +157,8 @@ class EagerRunner:
         sight = Sight(seen, branch, plan.area, plan.reach, plan.all_seen)
         narrow = {layer: self._there(padding + rows) for layer, rows in plan.narrow.items()}
         self.rows.append(plan.mean_rows(decoder.cache.layers))
-        return decoder.run(x, position, slot, sight, plan.out, query, narrow)
+        with self._attention():
+            return decoder.run(x, position, slot, sight, plan.out, query, narrow)
 
     def room(self, _: int, most: int, /) -> int:
         """See `Runner`."""
@@ -163,6 +169,10 @@ class EagerRunner:
         assert self.prompt is not None
         seen = self.prompt.text_seen
         return self.decoder.text_attention(self._there(seen), int(seen.max()))
+
+    def _attention(self) -> AbstractContextManager[object]:
+        """How attention may be computed in a pass of any shape."""
+        return sdpa_kernel(ATTENTION) if self._device.type == "cuda" else nullcontext()
 
     def _there(self, array: Tokens | NDArray[np.float64]) -> Tensor:
         return torch.from_numpy(array).to(self._device)

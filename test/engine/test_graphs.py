@@ -127,14 +127,13 @@ def test_buckets_hold_every_number_of_rows_with_little_to_spare() -> None:
             assert spare < (16 if count <= 256 else 32)
 
 
-def test_a_draft_fills_a_bucket_and_opens_none_for_a_few_rows(small_folder: Path) -> None:
+def test_a_draft_fills_a_tile_of_rows_and_opens_one_only_for_several(small_folder: Path) -> None:
     policy = Policy.load(small_folder, graphs=True)
     runner, most = policy._runner, 48
-    sizes = buckets(policy.model.layout.slots, policy.model.head.rows)
-    for rows in range(1, sizes[-1] - most):
-        room = runner.room(rows, most)
-        assert 32 < room <= most
-        assert rows + room in sizes
+    rooms = {rows: runner.room(rows, most) for rows in range(1, 300)}
+    assert all(0 < room <= most for room in rooms.values())
+    assert (rooms[1], rooms[108], rooms[120], rooms[121], rooms[129]) == (48, 20, 8, 48, 48)
+    assert all((rows + room) % graphs.TILE == 0 or room == most for rows, room in rooms.items())
     assert policy._eager.room(5, most) == most
 
 

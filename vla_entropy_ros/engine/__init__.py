@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ..settings import SettingError
-from .errors import ActionError, CheckpointError, DeviceError, EngineError, ObservationError
+from .errors import ActionError, CheckpointError, DeviceError, DeviceLostError, EngineError, ObservationError
 from .observation import Observation, State
 from .result import Result, Reuse, Timings
 from .tunables import Tunables
@@ -18,6 +18,7 @@ __all__ = [
     "ActionError",
     "CheckpointError",
     "DeviceError",
+    "DeviceLostError",
     "EngineError",
     "Observation",
     "ObservationError",

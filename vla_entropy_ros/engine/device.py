@@ -9,7 +9,7 @@ import os
 import shutil
 import sysconfig
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from .errors import DeviceError
+from .errors import DeviceError, DeviceLostError
 from .tunables import DTYPE_BYTES
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_BYTES}
@@ -148,6 +148,33 @@ def active(device: torch.device) -> Iterator[None]:
             yield
     else:
         yield
+
+
+@contextlib.contextmanager
+def guarded(device: torch.device, undo: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Work with `device` `active`; where that fails, `undo` what is half done.
+
+    Raises what failed, or DeviceLostError where the device fails in undoing, too: after an illegal memory access, say,
+    every call of the process does.
+    """
+    try:
+        with active(device):
+            yield
+    except DeviceLostError:
+        raise
+    except BaseException as error:
+        try:
+            with active(device):
+                undo()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+        except RuntimeError as another:
+            first = error if isinstance(error, RuntimeError) else another
+            cause = next(iter(str(first).splitlines()), type(first).__name__)  # what follows is advice on debugging
+            raise DeviceLostError(
+                f"the device {device} failed: {cause}; only a new process helps: restart this one"
+            ) from error
+        raise
 
 
 class Upload:

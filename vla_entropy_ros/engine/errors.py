@@ -36,6 +36,10 @@ class DeviceError(EngineError):
     """A device or dtype that is not available here."""
 
 
+class DeviceLostError(DeviceError):
+    """A device that failed at work, and does nothing for this process any more."""
+
+
 class ObservationError(EngineError):
     """An observation that cannot be acted on; the state of the policy is as before."""
 

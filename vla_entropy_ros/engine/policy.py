@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from .decoding.decoder import Decoder
 from .decoding.kv_cache import KVCache
 from .decoding.runner import EagerRunner, Embedded, Endpoints, Runner, Table
 from .decoding.sequence import NO_ANSWERS
-from .device import Placement, Stopwatch, active, check_quantisation, find_device, find_dtype, name_of
+from .device import Placement, Stopwatch, active, check_quantisation, find_device, find_dtype, guarded, name_of
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
 from .files import Progress, no_progress
@@ -63,17 +64,9 @@ class PolicyInfo:
     def of(cls, model: Model) -> PolicyInfo:
         """The facts of a model."""
         same = (
-            "family",
-            "grid",
-            "cameras",
-            "action_names",
-            "chunk",
-            "tokens",
-            "state_names",
-            "unnorm_key",
-            "unnorm_keys",
+            "family", "grid", "cameras", "action_names", "chunk", "tokens", "state_names", "unnorm_key", "unnorm_keys",
             "action_range",
-        )
+        )  # fmt: skip
         return cls(
             vision_backbone_id=model.backbone,
             image_size=model.preprocess.size,
@@ -147,7 +140,8 @@ class Policy:
         load_setting("preprocess").check(preprocess)
         options = LoadOptions(Placement(where, kind, quantisation), unnorm_key or "", preprocess, encoder, progress)
         path = find_folder(folder, allow_download)
-        return cls(find_family(path).load(path, options), tunables, graphs, kernels)
+        with guarded(where):
+            return cls(find_family(path).load(path, options), tunables, graphs, kernels)
 
     @property
     def tunables(self) -> Tunables:
@@ -193,19 +187,23 @@ class Policy:
     def infer(self, observation: Observation) -> Result:
         """Run one tick.
 
-        Raises ObservationError (the policy is as before) or ActionError (the next tick computes everything).
+        Raises ObservationError (the policy is as before), ActionError (the next tick computes everything) or
+        DeviceLostError (no tick will come of this process).
         """
         check_observation(observation, self.info.cameras, self.info.state_names)
         if self._asked is None or self._asked[0] != observation.instruction:
             self._asked = (observation.instruction, self.model.prompt(observation.instruction))
-        try:
-            with active(self.model.where.device):
-                return self._tick(observation, self._asked[1])
-        except BaseException:  # whatever it was, the cache may be half written
-            self._cache.clear()
-            self._selector.fail()
-            self._last = None
-            raise
+        with self._at_work():
+            return self._tick(observation, self._asked[1])
+
+    def _at_work(self) -> AbstractContextManager[None]:
+        """Work on the policy's device; whatever fails, nothing that may be half written is trusted after it."""
+        return guarded(self.model.where.device, self._distrust)
+
+    def _distrust(self) -> None:
+        self._last = None
+        self._selector.fail()
+        self._cache.clear()
 
     def _tick(self, observation: Observation, prompt: Prompt) -> Result:
         model, runner, selector, tunables = self.model, self._runner, self._selector, self._tunables
@@ -248,7 +246,7 @@ class Policy:
         """Do what the next tick needs of this one; call it after publishing, else the next `infer` does."""
         last, self._last = self._last, None
         if last is not None:
-            with active(self.model.where.device):
+            with self._at_work():
                 last()
 
     def _conclude(self, choice: Choice, embedded: Embedded, acted: Acted, tunables: Tunables) -> None:
@@ -264,12 +262,13 @@ class Policy:
         """
         self.reset()
         layout, names = self.model.layout, self.model.state_names
-        frames = self.model.preprocess.frames([image] * self.info.cameras)
-        embedded = self._runner.embed_images(frames, np.zeros(len(names)))
-        plan = layout.prefill(np.arange(layout.visual), ids, NO_ANSWERS, start=True, left_out={})
-        states = self._eager.states(plan, embedded)
-        self.reset()
-        return self.model.head.outputs(states).float()
+        with self._at_work():
+            frames = self.model.preprocess.frames([image] * self.info.cameras)
+            embedded = self._runner.embed_images(frames, np.zeros(len(names)))
+            plan = layout.prefill(np.arange(layout.visual), ids, NO_ANSWERS, start=True, left_out={})
+            states = self._eager.states(plan, embedded)
+            self.reset()
+            return self.model.head.outputs(states).float()
 
     def self_test(self) -> None:
         """Raise CheckpointError unless a black and a white image give different outputs; begins a new episode."""
@@ -287,7 +286,7 @@ class Policy:
         for number in range(ticks):
             image, stamp = noise.integers(0, 256, (size, size, 3), np.uint8), float(number)
             state = State(names, np.zeros(len(names)), stamp)
-            with contextlib.suppress(ActionError):  # what it would do does not matter here
+            with contextlib.suppress(ActionError), self._at_work():  # what it would do does not matter here
                 self._tick(Observation((image,) * self.info.cameras, "", stamp, state), Prompt(PROBE_IDS, ()))
             self.settle()
         self.reset()

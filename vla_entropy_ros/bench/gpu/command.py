@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from ...engine.device import find_device, find_dtype
+from ...engine.device import active, find_device, find_dtype
 from ...resources import share_path
 from . import chart, run, trained
 from .check import BenchmarkError
@@ -82,22 +82,23 @@ def measure_device(
     """
     where = find_device(device)
     kind = find_dtype(dtype or ("bfloat16" if where.type == "cuda" else "float32"), where)
-    drafts = _drafts(passes, where, kind)
-    share = drafts["share_that_holds"]
-    plan = run.Plan(find_shape(shape), where, kind, ticks, warm_up, share)
-    report = Report(folder, {
-        "about": about(where) | {"dtype": str(kind).removeprefix("torch."), "shape": shape},
-        "ticks": ticks, "warm_up": warm_up, "note": SAID,
-        "drafts": drafts,
-    })  # fmt: skip
-    for found in run.Bench(plan).measure():
-        for name, row in found.get("rows", {}).items():
-            console.print(chart.line(name, row), highlight=False, soft_wrap=True)
-        for name, cause in found.get("failed", {}).items():
-            console.print(f"{name}: failed: {cause}", highlight=False, soft_wrap=True)
-        report.add(found)
-    report.finish()
-    return report.content
+    with active(where):  # streams, waits and kernels of what is measured name no device
+        drafts = _drafts(passes, where, kind)
+        share = drafts["share_that_holds"]
+        plan = run.Plan(find_shape(shape), where, kind, ticks, warm_up, share)
+        report = Report(folder, {
+            "about": about(where) | {"dtype": str(kind).removeprefix("torch."), "shape": shape},
+            "ticks": ticks, "warm_up": warm_up, "note": SAID,
+            "drafts": drafts,
+        })  # fmt: skip
+        for found in run.Bench(plan).measure():
+            for name, row in found.get("rows", {}).items():
+                console.print(chart.line(name, row), highlight=False, soft_wrap=True)
+            for name, cause in found.get("failed", {}).items():
+                console.print(f"{name}: failed: {cause}", highlight=False, soft_wrap=True)
+            report.add(found)
+        report.finish()
+        return report.content
 
 
 def _drafts(passes: float | None, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class CUDAGraphRunner:
         graphs[size]()
         self._host_table.copy_(self._table, non_blocking=True)
         if self._table.is_cuda:
-            torch.cuda.current_stream().synchronize()
+            torch.cuda.current_stream(self._table.device).synchronize()
         self.rows.append(count)
         return self._host_table[-plan.out :].numpy().astype(np.float64)
 

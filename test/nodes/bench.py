@@ -43,6 +43,7 @@ class Scripted:
 
     def __init__(self, cameras: int = 1) -> None:
         self.info = SimpleNamespace(cameras=cameras)
+        self.runner = SimpleNamespace(kind="graphs")
         self.calls: list[str] = []
         self.observations: list[Observation] = []
         self.tunables: list[Tunables] = []

@@ -13,7 +13,7 @@ import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ...control.times import stamp_problem
-from ...engine import ActionError, EngineError, Observation, ObservationError, Result, State, Tunables
+from ...engine import ActionError, DeviceLostError, EngineError, Observation, ObservationError, Result, State, Tunables
 from ...engine.observation import FAILED, NEW_EPISODE, Pacer, Verdict
 from ...images import Converter, ImageError, Picture, find_converter, read, to_rgb
 from ..common.process import one_line
@@ -33,7 +33,7 @@ class Inference:
 
     `now` is the ROS clock [s]; `sense` gives the robot's state at a time [s], None where the policy needs none, or
     raises ObservationError; `publish` gets an answer as soon as its action is known, `observe` after the policy has
-    settled. A tick that fails publishes nothing and makes the next one start afresh.
+    settled. A tick that fails publishes nothing and makes the next one start afresh; a device that fails ends them.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Inference:
         self._convert: Converter = to_rgb
         self._doubt: str | None = None
         self._applied: Tunables | None = None
+        self._end: str | None = None  # why no tick follows any more
         self._episode = 0
         self._orders = Orders(options)
         self.set_options(options)
@@ -77,8 +78,10 @@ class Inference:
     def statistics(self) -> Statistics:
         """What has happened since configure, and what holds now."""
         orders = self._orders
+        now = self._monitor.look()
         return replace(
-            self._monitor.look(),
+            now,
+            fault=self._end or now.fault,
             active=orders.active,
             instruction=orders.instruction,
             stopped=orders.given == "",
@@ -104,8 +107,9 @@ class Inference:
             policy.reset()
             return policy
 
-        self._policy = self._worker.call(prepare, given_up=given_up)
-        return self._policy
+        self._policy = policy = self._worker.call(prepare, given_up=given_up)
+        self._monitor.note(passes=policy.runner.kind)
+        return policy
 
     def close(self, patience: float = PATIENCE) -> bool:
         """End the thread and let go of the policy; False if it is still busy after `patience` [s]."""
@@ -168,9 +172,12 @@ class Inference:
             self._consider(frames, policy, self._orders)
         except (ImageError, ObservationError) as error:
             self._refuse(one_line(error))
+        except DeviceLostError:
+            raise  # ends the thread: each further tick would fail, too
         except Exception as error:  # noqa: BLE001  (whatever torch raises: no action, and the node lives on)
             self._fail(error, policy)
-        self._monitor.note(busy_since=None)
+        finally:
+            self._monitor.note(busy_since=None)
 
     def _consider(self, frames: Frames, policy: Policy, orders: Orders) -> None:
         """Answer the images if they are due and fresh enough, and if there is something to do."""
@@ -240,9 +247,11 @@ class Inference:
         self._monitor.count("resets")
 
     def _die(self, error: Exception) -> None:
-        fault = f"the inference thread has ended: {one_line(error)}"
-        self._monitor.note(fault=fault)
-        self._logger.fatal(fault)
+        lost = isinstance(error, DeviceLostError)  # a line that says all
+        self._end = one_line(error) if lost else f"the inference thread has ended: {one_line(error)}"
+        self._monitor.count("faults")
+        self._logger.fatal(self._end)
+        self._logger.debug("".join(traceback.format_exception(error)))
 
     def _refuse(self, reason: str) -> None:
         """An observation that can't be used: no action, and what is cached stays."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
+from ...engine import DeviceLostError, EngineError
 from ...engine.hub import find_folder
 from ...engine.model import reading
 from ...engine.tunables import BUDGETS, TOKENS, Tunables
@@ -35,6 +36,13 @@ def load(values: Values) -> Policy:
     )
     policy.set_tunables(policy.fitting(options_of(values).tunables))
     return policy
+
+
+def refusal(error: Exception, node: str) -> str:
+    """Why the `node` of that full name could not be configured, and what to do."""
+    name = "" if isinstance(error, (EngineError, SettingError)) else f"{type(error).__name__}: "
+    again = "" if isinstance(error, DeviceLostError) else f"; mend it, then ros2 lifecycle set {node} configure"
+    return f"configure failed: {name}{one_line(error)}{again}"
 
 
 def announce(info: PolicyInfo, seconds: float, logger: RcutilsLogger) -> None:

@@ -15,17 +15,17 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from ...engine import EngineError, State
+from ...engine import State
 from ...engine.observation import JUMPED
-from ...settings import SettingError, default_settings
+from ...settings import default_settings
 from ..common.diagnostics import ERROR, STALE, Diagnostics, Report
 from ..common.parameters import Parameters, TunableNode, Values
-from ..common.process import Stop, one_line, run
+from ..common.process import Stop, run
 from ..common.sim_clock import Standstill
 from .chunks import ActionPublisher
 from .inference import LOG_PERIOD, Inference
 from .inputs import Inputs, typed
-from .loading import adopt, announce, load
+from .loading import adopt, announce, load, refusal
 from .orders import Answer, options_of
 from .ranges import LimitsBeside, too_wide
 from .reports import Bounds, Scene, cache_report, inference_report, observation_report
@@ -108,9 +108,7 @@ class PolicyNode(TunableNode, LifecycleNode):
             return
         inference.close()
         self._on_executor(self._release)
-        name = "" if isinstance(error, (EngineError, SettingError)) else f"{type(error).__name__}: "
-        again = f"mend it, then ros2 lifecycle set {self.get_fully_qualified_name()} configure"
-        self._failure = f"configure failed: {name}{one_line(error)}; {again}"
+        self._failure = refusal(error, self.get_fully_qualified_name())
         self.get_logger().error(self._failure)
         self.get_logger().debug("".join(traceback.format_exception(error)))
 
@@ -209,8 +207,7 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._fall_silent()
         if self._inference is not None and not self._inference.close():
             self.get_logger().error("the inference thread is still busy; its result will not be published")
-        self._inference = self._policy = None
-        self._inputs = None
+        self._inference = self._policy = self._inputs = None
         self._settings.widen()
 
     def _now(self) -> float:

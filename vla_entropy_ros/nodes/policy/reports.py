@@ -61,6 +61,7 @@ def inference_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) -> R
         "ticks": now.ticks,
         "rate [Hz]": f"{times.rate:.1f}",
         **times.summary("tick", "ms", 1e3),
+        "passes": now.passes,
         **({} if answer is None else _decoding(answer.result)),
         "faults": now.faults,
         "dropped results": now.dropped,

@@ -23,7 +23,8 @@ class Statistics:
     """The policy node at one instant. Totals are since configure; times are monotonic [s].
 
     stopped: whether an empty instruction was given last; blocked: why none can be trusted; since: from when on
-    there should be actions; last_received, stamps: of the newest image of each camera, None before the first;
+    there should be actions; passes: how the decoder's run; last_received, stamps: of the newest image of each camera,
+    None before the first;
     fault: why the last tick failed; observation_fault: why the last image gave no tick, observation_refused:
     whether it could not be used at all; doubt: why the colours of the last one may not be what the camera saw;
     answer: the last one, None before the first, last_tick: when it came; recent: how often each of CAUSES was
@@ -40,6 +41,7 @@ class Statistics:
     slop: float = 0.0
     max_age: float = 0.0
     mode: str = ""
+    passes: str = ""
 
     received: int = 0
     lost: int = 0

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from vla_entropy_ros.nodes.policy import node as policy_node
+
 PROGRAM = """
 import sys, threading, time, types
 from vla_entropy_ros.nodes import start
@@ -81,3 +83,12 @@ def test_a_signal_while_a_checkpoint_is_loaded_ends_the_policy(number: signal.Si
     assert time.monotonic() - began < 20.0  # as much as a busy machine needs; the loading takes 60
     assert "the node ends before the checkpoint is loaded" in errors
     assert "Traceback" not in errors
+
+
+def test_the_policys_process_lets_go_of_the_interpreter_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sys.getswitchinterval()
+    monkeypatch.setattr(policy_node, "run", lambda *_: round(1e6 * sys.getswitchinterval()))
+    try:
+        assert policy_node.main([]) == 500
+    finally:
+        sys.setswitchinterval(before)

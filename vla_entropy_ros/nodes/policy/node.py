@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 MATCH_PERIOD = 0.5  # seconds between two looks at what the cameras' publishers offer
 FAREWELL = 0.3  # seconds the stop order has to arrive
+# Seconds for which a busy thread keeps the interpreter from one that has waited for the device: with Python's 5 ms a
+SWITCH = 0.0005  # wait of 2 ms ends 5.4 ms late beside one (median; 95 %: 7.6), with this 0.9 (1.9)
 
 
 class PolicyNode(TunableNode, LifecycleNode):
@@ -293,4 +296,5 @@ class PolicyNode(TunableNode, LifecycleNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the policy node; returns the exit status."""
+    sys.setswitchinterval(SWITCH)
     return run("policy", PolicyNode, PolicyNode.close, args)

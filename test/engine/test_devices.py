@@ -16,6 +16,7 @@ from vla_entropy_ros.engine import ActionError, DeviceLostError, Observation, Po
 from vla_entropy_ros.engine import policy as policies
 from vla_entropy_ros.engine.decoding import runner as runners
 from vla_entropy_ros.engine.decoding.decoder import Decoder
+from vla_entropy_ros.engine.decoding.sequence import Answers
 from vla_entropy_ros.engine.device import Placement, guarded
 from vla_entropy_ros.engine.families import Model
 
@@ -82,7 +83,7 @@ def test_a_runner_waits_for_its_own_device_whichever_is_current(cuda: CUDA, ther
     policy = Policy(there, graphs=True, kernels=False)
     cuda.taken()
     with torch.inference_mode():
-        policy.runner.run(there.layout.tokens([3], there.layout.first_text))
+        policy.runner.run(there.layout.answer_rows(Answers.following([3]), there.layout.first_text))
     assert cuda.taken()["wait"] == {1}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,60 +23,19 @@ from .decoding.decoder import Decoder
 from .decoding.kv_cache import KVCache
 from .decoding.runner import EagerRunner, Embedded, Endpoints, Runner, Table
 from .decoding.sequence import NO_ANSWERS
-from .device import Placement, Stopwatch, active, check_quantisation, find_device, find_dtype, guarded, name_of
+from .device import Placement, Stopwatch, active, check_quantisation, find_device, find_dtype, guarded
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
+from .families.info import PolicyInfo
 from .files import Progress, no_progress
 from .hub import find_folder
 from .model.prompt import Encoder, Prompt
-from .model.quantise import widened
 from .observation import NEW_EPISODE, Observation, State, check_observation, state_vector
 from .result import Result, Timings, drafts, reuse
 from .reuse.selector import Choice, Selector
 from .tunables import Tunables, load_setting
 
 PROBE_IDS = tuple(range(8))  # any text serves to see whether the image matters
-
-
-@dataclass(frozen=True)
-class PolicyInfo:
-    """What a loaded policy is: its family, sizes, action, state and statistics."""
-
-    family: str
-    vision_backbone_id: str
-    image_size: int
-    grid: tuple[int, int]  # rows, columns
-    visual_tokens: int
-    cameras: int
-    action_names: tuple[str, ...]
-    chunk: int
-    tokens: int
-    state_names: tuple[str, ...]
-    unnorm_key: str
-    unnorm_keys: tuple[str, ...]
-    action_range: tuple[tuple[float, ...], tuple[float, ...]] | None  # q01, q99 of the actions in SI units
-    remarks: tuple[str, ...]  # a line each about what of the folder was left aside, or runs otherwise than asked
-    parameters: int
-    device: str
-    dtype: str
-
-    @classmethod
-    def of(cls, model: Model) -> PolicyInfo:
-        """The facts of a model."""
-        same = (
-            "family", "grid", "cameras", "action_names", "chunk", "tokens", "state_names", "unnorm_key", "unnorm_keys",
-            "action_range",
-        )  # fmt: skip
-        return cls(
-            vision_backbone_id=model.backbone,
-            image_size=model.preprocess.size,
-            visual_tokens=model.layout.visual,
-            parameters=model.parameters,
-            device=str(model.where.device),
-            dtype=name_of(model.where.dtype),
-            remarks=(*model.remarks, *([line] if (line := widened(model.where)) else [])),
-            **{name: getattr(model, name) for name in same},
-        )
 
 
 class Policy:

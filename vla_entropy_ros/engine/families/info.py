@@ -1,0 +1,50 @@
+"""What a loaded policy is, as those see it who use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..device import name_of
+from ..model.quantise import widened
+from .family import Model
+
+
+@dataclass(frozen=True)
+class PolicyInfo:
+    """What a loaded policy is: its family, sizes, action, state and statistics."""
+
+    family: str
+    vision_backbone_id: str
+    image_size: int
+    grid: tuple[int, int]  # rows, columns
+    visual_tokens: int
+    cameras: int
+    action_names: tuple[str, ...]
+    chunk: int
+    tokens: int
+    state_names: tuple[str, ...]
+    unnorm_key: str
+    unnorm_keys: tuple[str, ...]
+    action_range: tuple[tuple[float, ...], tuple[float, ...]] | None  # q01, q99 of the actions in SI units
+    remarks: tuple[str, ...]  # a line each about what of the folder was left aside, or runs otherwise than asked
+    parameters: int
+    device: str
+    dtype: str
+
+    @classmethod
+    def of(cls, model: Model) -> PolicyInfo:
+        """The facts of a model."""
+        same = (
+            "family", "grid", "cameras", "action_names", "chunk", "tokens", "state_names", "unnorm_key", "unnorm_keys",
+            "action_range",
+        )  # fmt: skip
+        return cls(
+            vision_backbone_id=model.backbone,
+            image_size=model.preprocess.size,
+            visual_tokens=model.layout.visual,
+            parameters=model.parameters,
+            device=str(model.where.device),
+            dtype=name_of(model.where.dtype),
+            remarks=(*model.remarks, *([line] if (line := widened(model.where)) else [])),
+            **{name: getattr(model, name) for name in same},
+        )

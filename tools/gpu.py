@@ -4,9 +4,9 @@
     python3 tools/gpu.py --output FOLDER --train   # the small policy instead, as long; goes on where it stopped
 
 What is there is whole at every moment. Exit status 1 if a captured graph computes something else, if a test fails, or
-if one is skipped for want of CUDA; 124 if time ran out. Needs torch for CUDA, numpy, pillow, PyYAML, click, rich,
-safetensors, tokenizers, transformers and matplotlib, for the tests pytest and hypothesis, to train mujoco. Runs from a
-checkout, with whichever Python has these, and installs nothing.
+if one is skipped for want of CUDA; 124 if time ran out. Needs torch for CUDA, numpy, OpenCV, pillow, PyYAML, click,
+rich, safetensors, tokenizers, transformers, matplotlib, lz4 and backports.zstd, for the tests pytest and hypothesis, to
+train mujoco. Runs from a checkout, with whichever Python has these, and installs nothing.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def run(of: Decoder, step: Step, made: Pass, rows: slice = slice(None)) -> dict[
     sight = Sight(seen, branch, area, made.sight.reach)
     x, position, slot = (each[rows].clone() for each in (made.x, made.position, made.slot))
     with torch.inference_mode():
-        states = step(x, position, slot, sight, min(8, len(x)), made.query[rows].clone())
+        states = step.run(x, position, slot, sight, min(8, len(x)), made.query[rows].clone())
     cache = of.cache
     return {
         "states": states.clone(),

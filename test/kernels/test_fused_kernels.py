@@ -34,10 +34,10 @@ SHAPES = {
 def test_a_fused_pass_leaves_what_modules_leave(shape: str, dtype: torch.dtype, quantisation: str) -> None:
     of = decoder(SHAPES[shape], dtype, quantisation)
     made = whole_pass(of)
-    expected = run(of, of.run, made)
+    expected = run(of, of, made)
     of.cache.clear()
     of.queries.zero_()
-    for name, value in run(of, FusedDecoder(of).run, made).items():
+    for name, value in run(of, FusedDecoder(of), made).items():
         assert apart(value, expected[name]) < ROUNDING[dtype], name
 
 
@@ -46,11 +46,11 @@ def test_in_fp8_a_fused_pass_is_as_near_to_full_precision_as_modules_are() -> No
     dtype = HALVES[-1]
     exact = decoder(config, torch.float32)
     made = whole_pass(exact)
-    truth = run(exact, exact.run, made)["states"]
+    truth = run(exact, exact, made)["states"]
     of = decoder(config, dtype, "fp8")
     made = whole_pass(of)
-    modules = apart(run(of, of.run, made)["states"], truth)
-    fused = apart(run(of, FusedDecoder(of).run, made)["states"], truth)
+    modules = apart(run(of, of, made)["states"], truth)
+    fused = apart(run(of, FusedDecoder(of), made)["states"], truth)
     assert modules > 0.01  # 8 bits show
     # the interpreter cuts off where a device rounds to the nearest: about twice the error
     assert fused < modules * (1.3 if CUDA else 3.0)
@@ -60,7 +60,7 @@ def test_in_fp8_a_fused_pass_is_as_near_to_full_precision_as_modules_are() -> No
 def test_what_a_row_becomes_does_not_depend_on_the_number_of_rows(quantisation: str) -> None:
     of = decoder(SHAPES["one head each"], HALVES[-1], quantisation)
     made = whole_pass(of)
-    step = FusedDecoder(of).run
+    step = FusedDecoder(of)
     together = run(of, step, made)["states"]
     alone = run(of, step, made, slice(-3, None))["states"]  # over the slots that the others have left
     assert apart(alone, together[-3:]) < (ROUNDING[HALVES[-1]] if quantisation != "fp8" else 0.2)
@@ -101,6 +101,13 @@ def test_rows_in_8_bits_are_those_of_the_modules() -> None:
     widened = made.values.float() * made.scale[:, None]
     assert float((widened.abs().amax(1) / made.scale - 448).abs().max()) < 0.5  # the largest becomes the largest
     assert apart(widened, rounded(plain)) < (0.03 if CUDA else 0.08)  # cut off where a device rounds, see above
+
+
+def test_rows_are_embedded_from_inputs_or_by_their_id() -> None:
+    of = decoder(SHAPES["one head each"], torch.float32)
+    source, token = torch.tensor([3, -1, 0, -1], device=DEVICE), torch.tensor([0, 7, 0, 99], device=DEVICE)
+    inputs = torch.randn(5, 64, device=DEVICE)
+    torch.testing.assert_close(FusedDecoder(of).embed(source, token, inputs), of.embed(source, token, inputs))
 
 
 def test_sums_are_added_and_normed_in_place() -> None:

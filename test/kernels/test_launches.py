@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 pytest.importorskip("triton", reason="needs Triton: make kernels")
 
@@ -18,6 +19,7 @@ from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.engine.decoding import cuda_graphs
 from vla_entropy_ros.engine.decoding.fused import FusedDecoder
 from vla_entropy_ros.engine.device import Placement
+from vla_entropy_ros.engine.families import openvla_model
 from vla_entropy_ros.engine.model import products
 
 DEEP = replace(TINY, llama=replace(TINY.llama, num_hidden_layers=32))  # how wide it is does not matter
@@ -37,8 +39,10 @@ class Counted:
 
 @pytest.mark.parametrize("many", [False, True])
 def test_a_pass_launches_few_kernels(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_graphs, "fused_step", FusedDecoder)
+    # on CUDA one product gives logits in float32; elsewhere the states are widened, and the head in parts
+    monkeypatch.setattr(openvla_model, "wide_logits", lambda head, states: F.linear(states, head.weight))
     model, _ = random_model(DEEP, Placement(torch.device("cpu"), torch.float16))
-    monkeypatch.setattr(cuda_graphs, "fused_step", lambda decoder: FusedDecoder(decoder).run)
     if many:  # rows of a tiny policy's prefill are taken for as many as OpenVLA's
         monkeypatch.setattr(products, "SOME", 0)
     launches: Counter[str] = Counter()
@@ -46,6 +50,7 @@ def test_a_pass_launches_few_kernels(many: bool, monkeypatch: pytest.MonkeyPatch
     plain = stages(policy, next(iter(moving(1))))
     for name in [name for name in vars(products) if name.endswith("_kernel")]:
         monkeypatch.setattr(products, name, Counted(name, launches))
+    monkeypatch.setattr(Policy, "_calibrate", lambda _: None)  # nothing is computed
     policy = Policy(model, graphs=True, kernels=True)
     assert policy.runner.kind == "fixed shapes, fused kernels"
     per_pass = _launched(policy, launches)

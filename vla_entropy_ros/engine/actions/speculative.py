@@ -50,9 +50,8 @@ def score(logits: Tensor, first_action: int, margins: bool) -> Tensor:
     one.
     """
     best, ids = logits.max(-1, keepdim=True)
-    margin = torch.full_like(best, math.inf)
-    if margins:
-        margin = best - logits.scatter(-1, ids, -math.inf).amax(-1, keepdim=True)
+    others = logits.scatter(-1, ids, -math.inf).amax(-1, keepdim=True) if margins else None
+    margin = torch.full_like(best, math.inf) if others is None else best - others
     return torch.cat((ids.float(), margin, logits[:, first_action : first_action + BINS]), dim=-1)
 
 

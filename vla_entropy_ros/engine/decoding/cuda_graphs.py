@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from ..device import Upload, kernels_available
 from ..files import one_line
 from .decoder import Decoder, Sight
+from .kv_cache import ALIGNMENT
 from .runner import EagerRunner, Embedded, Endpoints, Runner, Table
 from .sequence import EMBEDDED, RowPlan
 
@@ -30,8 +32,21 @@ SOURCE, TOKEN, POSITION, SLOT, QUERY, SEEN, BRANCH, AREA = COLUMNS = range(8)  #
 
 _log = logging.getLogger(__name__)
 
-# step(x [R, D], position [R], slot [R], sight, tail, query [R] or None) -> states [tail, D]; see `Decoder.run`
-Step = Callable[[Tensor, Tensor, Tensor, Sight, int, Tensor | None], Tensor]
+
+class Step(Protocol):
+    """What embeds and runs the rows of a pass; see `Decoder`."""
+
+    def embed(self, source: Tensor, token: Tensor, inputs: Tensor, /) -> Tensor:
+        """Rows [R, D]."""
+        ...
+
+    def run(
+        self, x: Tensor, position: Tensor, slot: Tensor, sight: Sight, tail: int, query: Tensor | None = None, /
+    ) -> Tensor:
+        """States [tail, D] of the last rows."""
+        ...
+
+
 Drift = Callable[[Tensor], Tensor]  # visual tokens [N, D] -> their change [N] since they were computed last
 
 
@@ -88,9 +103,9 @@ class CUDAGraphRunner:
     def __init__(
         self, ends: Endpoints, eager: EagerRunner, drift: Drift, capture: bool, step: Step | None = None
     ) -> None:
-        """step: what runs the rows, in place of the eager runner's decoder."""
+        """step: what embeds and runs the rows, in place of the eager runner's decoder."""
         self._ends, self._eager, self._drift = ends, eager, drift
-        self._step = step or eager.decoder.run
+        self._step = step or eager.decoder
         self.kind = "graphs" if capture else "fixed shapes"
         if step:
             self.kind += ", fused kernels"
@@ -103,12 +118,12 @@ class CUDAGraphRunner:
         self._state = Upload((ends.state,), torch.float32, device)
         self._inputs = torch.zeros(layout.inputs, width, device=device, dtype=dtype)
         self._change = torch.zeros(layout.visual, device=device)
-        self._plan = Upload((sizes[-1], len(COLUMNS)), torch.int64, device)
+        self._plan = Upload((len(COLUMNS) * sizes[-1],), torch.int64, device)  # column after column, of so many rows
         table = ends.readout(torch.zeros(ends.tail, width, device=device, dtype=dtype))
         self._table = torch.zeros_like(table, dtype=torch.float32)
         self._host_table = torch.zeros(table.shape, pin_memory=device.type == "cuda")
         self._attention = torch.zeros(cache.layers, max(PROBES), layout.visual, device=device)
-        self._clear(self._plan.host)
+        self._clear(self._plan.host.reshape(len(COLUMNS), -1))
         self._plan.send(len(self._plan.host))
         pool = Captures() if capture else None
         self._embed = Graph(self._embed_all, pool)
@@ -136,16 +151,15 @@ class CUDAGraphRunner:
         graphs = self._prefills if plan.words else self._extensions
         count = len(plan)
         size = min(size for size in graphs if size >= count)
-        host = self._plan.host[:size]
+        host = self._plan.host[: len(COLUMNS) * size].reshape(len(COLUMNS), size)
         self._clear(host)
-        rows = host[size - count :]
-        rows[:, SOURCE], rows[:, TOKEN] = plan.source, plan.token
-        rows[:, POSITION], rows[:, SLOT] = plan.position, plan.slot
-        rows[:, QUERY] = plan.query(self._decoder.no_query)
-        rows[:, SEEN], rows[:, BRANCH], host[:, AREA] = plan.seen, plan.branch, plan.area
+        rows = host[:, size - count :]
+        rows[SOURCE], rows[TOKEN], rows[POSITION], rows[SLOT] = plan.source, plan.token, plan.position, plan.slot
+        rows[QUERY], rows[SEEN], rows[BRANCH] = plan.query(self._decoder.no_query), plan.seen, plan.branch
+        host[AREA] = plan.area
         if plan.words:
             self._eager.prompt = plan
-        self._plan.send(size)
+        self._plan.send(len(COLUMNS) * size)
         graphs[size]()
         self._host_table.copy_(self._table, non_blocking=True)
         if self._table.is_cuda:
@@ -170,7 +184,8 @@ class CUDAGraphRunner:
 
     def _clear(self, plan: NDArray[np.int64]) -> None:
         """Make every row of the plan padding: it sees the first slot, and is written where nobody looks."""
-        plan[:] = (EMBEDDED, 0, 0, self._decoder.cache.count, self._decoder.no_query, 1, 0, 0)
+        empty = (EMBEDDED, 0, 0, self._decoder.cache.count, self._decoder.no_query, 1, 0, 0)
+        plan[:] = np.array(empty)[:, None]
 
     def _embed_all(self) -> None:
         """Embed the images and the state, and measure how far the visual tokens have drifted."""
@@ -184,14 +199,13 @@ class CUDAGraphRunner:
     def _pass(self, size: int, keep: bool) -> Callable[[], None]:
         """One pass of `size` rows by the plan; what its last rows put out goes to the table."""
         decoder, out = self._decoder, min(size, self._ends.tail)
+        plan = self._plan.device[: len(COLUMNS) * size].view(len(COLUMNS), size)
+        source, token, position, slot, query, seen, branch, area = plan.unbind()
 
         def body() -> None:
-            columns = self._plan.device[:size].t().contiguous()
-            source, token, position, slot, query, seen, branch, area = columns.unbind()
-            held = self._inputs.index_select(0, source.clamp_min(0))
-            x = torch.where((source >= 0)[:, None], held, decoder.llama.embed(token))
+            x = self._step.embed(source, token, self._inputs)
             sight = Sight(seen, branch, area[:, None], decoder.cache.length)
-            states = self._step(x, position, slot, sight, out, query if keep else None)
+            states = self._step.run(x, position, slot, sight, out, query if keep else None)
             table = self._ends.readout(states)
             self._table[len(self._table) - len(table) :].copy_(table)
 
@@ -201,9 +215,10 @@ class CUDAGraphRunner:
         decoder = self._decoder
         end = decoder.layout.first_text + size
         seen = torch.arange(end - size, end, device=self._attention.device) + 1
+        reach = min(-(-end // ALIGNMENT) * ALIGNMENT, decoder.cache.length)  # an odd number takes a slow product
 
         def body() -> None:
-            self._attention[:, :size].copy_(decoder.text_attention(seen, end))
+            self._attention[:, :size].copy_(decoder.text_attention(seen, reach))
 
         return body
 
@@ -229,7 +244,7 @@ def make_runner(ends: Endpoints, eager: EagerRunner, drift: Drift, graphs: bool 
 
 
 def fused_step(decoder: Decoder) -> Step | None:
-    """The decoder's `run` in fused kernels; None, and a warning that says why, where they can't be had."""
+    """The decoder in fused kernels; None, and a warning that says why, where they can't be had."""
     keys = decoder.cache.keys
     width = keys.shape[-1]
     reason = kernels_available(keys.device)
@@ -242,4 +257,4 @@ def fused_step(decoder: Decoder) -> Step | None:
         return None
     from .fused import FusedDecoder  # brings Triton
 
-    return FusedDecoder(decoder).run
+    return FusedDecoder(decoder)

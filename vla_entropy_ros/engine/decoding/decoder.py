@@ -65,6 +65,11 @@ class Decoder:
         self.queries = torch.zeros(layers, heads, layout.text + 1, config.head_dim, device=device, dtype=dtype)
         self._layers = [(cache.keys[i, None], cache.values[i, None]) for i in range(layers)]
 
+    def embed(self, source: Tensor, token: Tensor, inputs: Tensor) -> Tensor:
+        """Rows [R, D]: those of `inputs` which `source` [R] names; where it is negative, `token` [R] embedded."""
+        held = inputs.index_select(0, source.clamp_min(0))
+        return torch.where((source >= 0)[:, None], held, self.llama.embed(token))
+
     def run(
         self,
         x: Tensor,

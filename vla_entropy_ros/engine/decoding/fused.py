@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..model.llama import LlamaLayer
-from ..model.products import Weight, add_norm, attend, rotate_into, rows_for
+from ..model.products import Weight, add_norm, attend, embed_rows, rotate_into, rows_for
 from .decoder import Decoder, Sight
 
 
@@ -20,7 +20,13 @@ class FusedDecoder:
         self._norm = body.norm.weight
         self._eps = decoder.llama.config.rms_norm_eps
 
-    def run(self, x: Tensor, position: Tensor, slot: Tensor, sight: Sight, tail: int, query: Tensor | None) -> Tensor:
+    def embed(self, source: Tensor, token: Tensor, inputs: Tensor) -> Tensor:
+        """See `Decoder.embed`."""
+        return embed_rows(source, token, inputs, self._decoder.llama.model.embed_tokens.weight)
+
+    def run(
+        self, x: Tensor, position: Tensor, slot: Tensor, sight: Sight, tail: int, query: Tensor | None = None
+    ) -> Tensor:
         """States [tail, D] of the last rows of `x` [R, D], which is overwritten; see `Decoder.run`."""
         decoder, parts, area = self._decoder, None, sight.area
         assert isinstance(area, Tensor)

@@ -198,6 +198,17 @@ def round_kernel(x, out, outs, D, WIDTH: tl.constexpr):  # type: ignore[no-untyp
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def embed_kernel(source, token, inputs, embeddings, out, D, WIDTH: tl.constexpr):  # type: ignore[no-untyped-def]
+    """One row of out [R, D]: that of `inputs` which `source` names, or where it names none the embedding of `token`."""
+    r = tl.program_id(0).to(tl.int64)
+    c = tl.arange(0, WIDTH)
+    number, word = tl.load(source + r), tl.load(token + r)
+    held = tl.load(inputs + number * D + c, mask=(c < D) & (number >= 0), other=0.0)
+    row = tl.load(embeddings + word * D + c, mask=(c < D) & (number < 0), other=0.0)
+    tl.store(out + r * D + c, tl.where(number >= 0, held, row), mask=c < D)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def rotate_kernel(qkv, cos, sin, position, slot, query, keys, values, queries, LENGTH, KEPT, HALF,  # type: ignore[no-untyped-def]
                   H: tl.constexpr, HK: tl.constexpr, GROUP: tl.constexpr, WIDTH: tl.constexpr):  # fmt: skip
     """One row of qkv [R, H + 2 HK, 2 HALF]: rotate q in place and k, write k and v to the row's slot, keep q if asked.

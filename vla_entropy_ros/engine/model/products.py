@@ -18,6 +18,7 @@ from .kernels import (
     add_layer_norm_kernel,
     add_norm_kernel,
     attend_kernel,
+    embed_kernel,
     few_rows_kernel,
     gate_kernel,
     gated_kernel,
@@ -150,6 +151,16 @@ def rows_for(x: Tensor, kind: int) -> Rows:
     count, width = x.shape
     round_kernel[(count,)](x, out, scale, width, WIDTH=triton.next_power_of_2(width), num_warps=8)
     return Rows(out, scale)
+
+
+def embed_rows(source: Tensor, token: Tensor, inputs: Tensor, embeddings: Tensor) -> Tensor:
+    """Rows [R, D]: those of `inputs` which `source` [R] names, where it is negative the embedding of `token` [R]."""
+    width = inputs.shape[1]
+    out = torch.empty(len(source), width, device=inputs.device, dtype=inputs.dtype)
+    embed_kernel[(len(source),)](
+        source, token, inputs, embeddings, out, width, WIDTH=triton.next_power_of_2(width), num_warps=8
+    )
+    return out
 
 
 def rotate_into(

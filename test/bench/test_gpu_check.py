@@ -132,7 +132,7 @@ def test_ticks_in_bfloat16_follow_a_users_rules_and_hardly_ever_look_twice(tmp_p
             assert 0 < row["draft_margin"] < 1
             assert row["near_ties"] < 0.02, name
             most = check.IN_FP8 if name.startswith(rows.FP8) else check.TOLERANCE[torch.bfloat16]
-            assert 0 < row["logit_error"] < most
+            assert 0 <= row["logit_error"] < most
     assert content["rows"][rows.ONE_PASS]["passes"] == pytest.approx(1.0, abs=0.1)
     assert content["rows"][rows.OURS]["passes"] == pytest.approx(2.5, abs=0.5)
 

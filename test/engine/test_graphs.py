@@ -152,6 +152,25 @@ def test_a_capture_that_fails_leaves_the_eager_path_and_a_warning(
     assert run(policy, TUNABLES)[-1].reuse.reused > 0
 
 
+def test_a_capture_runs_every_pass_over_padding_alone(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU an index that points nowhere is no error that anybody could catch."""
+    runs: list[None] = []
+
+    class Run:
+        def capture(self, body: Callable[[], None]) -> Callable[[], None]:
+            for _ in range(3):
+                body()
+                runs.append(None)
+            return body
+
+    monkeypatch.setattr(graphs, "Captures", Run)
+    eager = Policy.load(small_folder, graphs=False)
+    with torch.inference_mode():
+        runner = CUDAGraphRunner(eager._ends, eager._eager, eager._selector.drift, capture=True)
+    assert len(runs) == 3 * (1 + len(runner._prefills) + len(runner._extensions) + len(runner._probes))
+    assert not torch.isnan(runner._table).any()
+
+
 def test_what_is_not_captured_is_called_each_time() -> None:
     calls: list[None] = []
     graph = Graph(lambda: calls.append(None), None)

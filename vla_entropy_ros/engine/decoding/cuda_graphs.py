@@ -123,8 +123,6 @@ class CUDAGraphRunner:
         self._table = torch.zeros_like(table, dtype=torch.float32)
         self._host_table = torch.zeros(table.shape, pin_memory=device.type == "cuda")
         self._attention = torch.zeros(cache.layers, max(PROBES), layout.visual, device=device)
-        self._clear(self._plan.host.reshape(len(COLUMNS), -1))
-        self._plan.send(len(self._plan.host))
         pool = Captures() if capture else None
         self._embed = Graph(self._embed_all, pool)
         # the largest first: the others fit into its memory
@@ -201,6 +199,9 @@ class CUDAGraphRunner:
         decoder, out = self._decoder, min(size, self._ends.tail)
         plan = self._plan.device[: len(COLUMNS) * size].view(len(COLUMNS), size)
         source, token, position, slot, query, seen, branch, area = plan.unbind()
+        empty = np.zeros(plan.shape, np.int64)
+        self._clear(empty)
+        plan.copy_(torch.from_numpy(empty))  # a capture runs it, before there is any other
 
         def body() -> None:
             x = self._step.embed(source, token, self._inputs)

@@ -147,3 +147,12 @@ def test_entropy_is_0_for_a_certain_row_and_1_for_an_even_one() -> None:
     certain = np.zeros(BINS)
     certain[3] = 100.0
     np.testing.assert_allclose(entropies(np.stack([certain, np.ones(BINS)])), [0.0, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", range(1, 49))
+def test_the_first_nodes_of_a_tree_are_the_tree_of_so_many(rows: int) -> None:
+    drafter = Drafter(7, 100, 355)
+    random = np.random.default_rng(rows)
+    for _ in range(3):
+        drafter.learn(random.integers(100, 356, 7).tolist(), random.normal(0, 3, (7, 256)))
+    assert drafter.propose(48).first(rows) == drafter.propose(rows)

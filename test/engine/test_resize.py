@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -95,18 +94,3 @@ def test_a_full_hd_image_costs_less_than_half_of_what_it_costs_pillow() -> None:
             function(image, 224)
             times[number] = time.perf_counter() - began
     assert min(taken[bicubic]) < min(taken[pillow]) / 2
-
-
-@pytest.mark.parametrize(
-    ("height", "width"),
-    [(480, 640), (720, 1280), (640, 480), (1080, 1920), (1000, 300), (2000, 40), (224, 224), (225, 223), (100, 150),
-     (17, 13), (3, 900)],
-)  # fmt: skip
-def test_on_a_device_an_image_is_pillows_to_the_bit(height: int, width: int) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    there, random = resize.DeviceResize(224, device), np.random.default_rng(height)
-    for image in (random.integers(0, 256, (height, width, 3), np.uint8), random.choice((0, 255), (height, width, 3))):
-        pixels = image.astype(np.uint8)
-        expected = np.array(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BICUBIC))
-        for _ in range(2):  # the second one finds everything ready
-            np.testing.assert_array_equal(there(pixels), expected)

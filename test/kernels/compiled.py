@@ -102,7 +102,7 @@ def launch_all(dtype: torch.dtype, rows: int) -> None:
         weight(3 * WIDTH, WIDTH), weight(WIDTH, WIDTH), weight(2 * HIDDEN, WIDTH), weight(WIDTH, HIDDEN)
     )  # fmt: skip
     kind = out.kind
-    products.embed_rows(*whole[:2], empty(300, WIDTH), empty(32064, WIDTH))
+    products.embed_rows(whole[0], whole[1], empty(300, WIDTH), empty(32064, WIDTH))
     seen = products.add_norm(x, None, norm, 1e-6, kind)
     qkv = qkv_weight.of(seen, x.dtype)[0].view(rows, -1, 128)
     tables = empty(400, 1, 128), empty(400, 1, 128)

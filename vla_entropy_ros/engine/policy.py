@@ -175,10 +175,11 @@ class Policy:
         watch.lap("preprocess")
         embedded = runner.embed_images(frames, state_vector(observation, model.state_names))
         watch.lap("vision")
+        draft = model.head.propose(tunables, model.head.rows - 1)  # while a GPU still embeds the images
         choice = selector.select(frames, embedded, tunables)
         watch.lap("select")
         others = layout.prefill_rows(len(choice.fresh), len(prompt.ids), choice.start)
-        draft = model.head.propose(tunables, runner.room(others, model.head.rows - 1))
+        draft = draft.first(runner.room(others, len(draft)))
         plan = layout.prefill(choice.fresh, prompt.ids, draft.answers, choice.start, choice.left_out)
         table = runner.run(plan, embedded)
         watch.lap("prefill")

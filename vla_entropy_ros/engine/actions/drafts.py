@@ -50,6 +50,12 @@ class Draft:
         """One guess per position."""
         return cls(tuple(ids), tuple(range(ROOT, len(ids) - 1)), (source,) * len(ids))
 
+    def first(self, rows: int) -> Draft:
+        """The `rows` likeliest nodes: a node's parent stands before it."""
+        if rows >= len(self):
+            return self
+        return Draft(self.ids[:rows], self.parents[:rows], self.sources[:rows])
+
     @cached_property
     def chain_length(self) -> int:
         """Nodes of the likeliest chain."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from .backbones import TowerKind
 from .crop import centre_crop, lanczos
-from .resize import DeviceResize, bicubic
+from .resize import bicubic
 
 
 class Preprocessor:
@@ -30,16 +29,13 @@ class Preprocessor:
         values = [[kind.mean for kind in towers], [kind.std for kind in towers]]
         self._mean, self._std = torch.tensor(values, device=device).view(2, -1, 1, 1)  # [3 * towers, 1, 1]
         self._towers = len(towers)
-        self._resize: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] = (
-            DeviceResize(size, device) if device.type == "cuda" else partial(bicubic, size=size)
-        )
 
     def frames(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         """Camera images [H, W, 3] as [C, S, S, 3]; the aspect ratio is not kept ("resize-naive")."""
         return np.stack([self._frame(image) for image in images])
 
     def _frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return centre_crop(lanczos(image, self.size)) if self._crop else self._resize(image)
+        return centre_crop(lanczos(image, self.size)) if self._crop else bicubic(image, self.size)
 
     def pixels(self, frames: NDArray[np.uint8]) -> Tensor:
         """Pixel values [C, 3 * towers, S, S] of frames [C, S, S, 3]."""

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..device import Upload, kernels_available
+from ..device import Upload, kernels_available, name_of
 from ..files import one_line
 from .decoder import Decoder, Sight
 from .kv_cache import ALIGNMENT
@@ -250,7 +250,7 @@ def fused_step(decoder: Decoder) -> Step | None:
     width = keys.shape[-1]
     reason = kernels_available(keys.device)
     if keys.element_size() != HALF:
-        reason = f"they compute in 16 bits, not in {keys.dtype}"
+        reason = f"dtype is {name_of(keys.dtype)}: they are there for bfloat16 and float16"
     elif width & (width - 1) or width < LEAST_HEAD:
         reason = f"heads of {width} channels: a power of two from {LEAST_HEAD} on is needed"
     if reason:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vla_entropy_ros.engine import Observation, Policy
+from vla_entropy_ros.engine.actions.drafts import CENTRE, EXTRAPOLATED, PREVIOUS
 
 from .test_reuse import TUNABLES, budgets_at, picture
 
@@ -54,7 +55,9 @@ def test_no_history_lets_the_past_leak(load_small: Callable[[], Policy], history
         if cut:
             assert (result.reuse.fresh, result.tick) == (result.reuse.visual, 0)
         if cut or (before is not None and step.instruction != before.instruction):
-            assert result.drafts.tried == 0  # no guess from another instruction
+            tried = result.drafts.tried_sources
+            assert set(tried[:6]) == {CENTRE}  # no guess from another instruction
+            assert not {PREVIOUS, EXTRAPOLATED} & set(tried)
             assert not result.reuse.attention_score.any()  # and nobody knows yet where the new one looks
         if not cut and before is not None and step.instruction != before.instruction and step.picture == before.picture:
             assert result.reuse.reused > 0  # what was seen does not depend on what was asked

@@ -169,8 +169,9 @@ class Drafter:
         return dict(zip(logits, weigh(np.stack(list(logits.values())), self._first), strict=True))
 
     def learn(self, tokens: Sequence[int], logits: Logits) -> None:
-        """Note the tick's tokens [K] and the logits [C, bins] of those that are certain."""
-        for position, token in enumerate(tokens if self._history else ()):
+        """Note the tick's tokens [K] and the logits [C, bins] of those that are certain; nobody drafts the last one."""
+        drafted = self.count - 1
+        for position, token in enumerate(tokens[:drafted] if self._history else ()):
             known, rates = self._before[position], self.rates[position]
             rates[MAXIMA] += (1 - MEMORY) * ((token in known.maxima) - rates[MAXIMA])
             rates[NEAR] += (1 - MEMORY) * ((token - known.best in BESIDE) - rates[NEAR])
@@ -178,7 +179,7 @@ class Drafter:
             if ahead is not None:
                 rates[AHEAD] += (1 - MEMORY) * ((token == ahead) - rates[AHEAD])
         self._history = [*self._history[-1:], tokens]
-        self._before = [*weigh(logits, self._first), *self._before[len(logits) :]]
+        self._before = [*weigh(logits[:drafted], self._first), *self._before[len(logits) :]]
 
     def _ahead(self, position: int) -> int | None:
         """The last token as many bins on as it came; None where it stood still, or came from nowhere."""

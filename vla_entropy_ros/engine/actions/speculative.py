@@ -140,7 +140,7 @@ class _Decoding:
     rules: Rules
     tokens: list[int] = field(default_factory=list)
     logits: list[Logits] = field(default_factory=list)
-    path: list[Answers] = field(default_factory=list)
+    path: list[tuple[Answers, int]] = field(default_factory=list)
     settled: int = 0
     sources: list[str] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
@@ -150,7 +150,7 @@ class _Decoding:
         """See `speculative_decode`."""
         drafter, count = self.drafter, self.drafter.count
         rows = draft.answers.behind(prompt)
-        self.path, self.settled = [rows.part(0, 1)], int(len(rows) == 1)
+        self.path, self.settled = [(rows, 0)], int(len(rows) == 1)
         seen: dict[int, Evidence] = {}  # of this tick, by position
         while True:
             self.tried += draft.sources
@@ -160,9 +160,9 @@ class _Decoding:
                 break
             seen |= drafter.weigh(_beside(now, draft, last, base, self.tokens))
             draft = drafter.revise(len(self.tokens), seen, self.rules.rows - 1)
-            rows = draft.placed(self.tokens[-1], [row.slot[0] for row in self.path[1:]])
+            rows = draft.placed(self.tokens[-1], [rows.slot[row] for rows, row in self.path[1:]])
             self.settled += len(rows) == 1 and self.settled == len(self.path)
-            self.path.append(rows.part(0, 1))
+            self.path.append((rows, 0))
             now = self._run(rows)
         certified = len(self.tokens)
         logits = np.concatenate(self.logits or [np.zeros(0)]).reshape(-1, BINS)
@@ -195,12 +195,12 @@ class _Decoding:
                 return row
             row = options[number]
             self.sources.append(draft.sources[row - 1])
-            self.path.append(rows.part(row, row + 1))
+            self.path.append((rows, row))
 
     def _again(self) -> Scored:
         """Run the last row alone, and before it those that it rests on, each alone: as plain decoding runs them."""
-        for row in self.path[self.settled :]:
-            now = self._run(row)
+        for rows, row in self.path[self.settled :]:
+            now = self._run(rows.part(row, row + 1))
         self.settled = len(self.path)
         return now
 

@@ -65,6 +65,10 @@ def test_the_command_refuses_what_it_cannot_run_in_one_line(tmp_path: Path) -> N
     gone = CliRunner().invoke(main, ["bench", "--device", "tpu", "--output", str(tmp_path)])
     assert gone.exit_code == 1
     assert "device 'tpu' is not available: available are auto, cpu" in gone.output
+    for passes in ("99", "nan"):
+        many = CliRunner().invoke(main, ["bench", "--device", "cpu", "--passes", passes, "--output", str(tmp_path)])
+        assert many.exit_code == 1
+        assert f"passes {passes}: valid is 1 to 7" in many.output
     unknown = CliRunner().invoke(main, ["bench", "--device", "cpu", "--shape", "13b"])
     assert "'7b', 'small', 'tiny'" in unknown.output
 

@@ -15,7 +15,7 @@ from . import chart, run, trained
 from .check import BenchmarkError
 from .figures import ratios
 from .machine import about
-from .replay import expected_passes, measured_passes, share_of
+from .replay import TOKENS, expected_passes, measured_passes, share_of
 from .shapes import find_shape
 
 SAID = (
@@ -80,6 +80,8 @@ def measure_device(
 
     passes: None for docs/bench.json's; dtype: None for bfloat16 on CUDA, float32 elsewhere.
     """
+    if passes is not None and not 1.0 <= passes <= TOKENS:
+        raise ValueError(f"passes {passes:g}: valid is 1 to {TOKENS}, one for each token")
     where = find_device(device)
     kind = find_dtype(dtype or ("bfloat16" if where.type == "cuda" else "float32"), where)
     with active(where):  # streams, waits and kernels of what is measured name no device

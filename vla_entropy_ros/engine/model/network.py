@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .llama import Llama
 from .shapes import LlamaConfig, TowerConfig
-from .vision import Projector, StemPatchEmbed, Tower, VisionBackbone
+from .vision import Projector, StemPatchEmbed, VisionBackbone
 
 
 class Network(nn.Module):
@@ -50,6 +50,4 @@ class Network(nn.Module):
         for module in self.vision_backbone.modules():
             if isinstance(module, StemPatchEmbed):
                 module.fuse()
-            elif isinstance(module, Tower):
-                module.fold()
         return self

@@ -177,13 +177,16 @@ class VisionBackbone(nn.Module):
         return self.featurizer.config.width + fused
 
     def use_kernels(self, on: bool) -> None:
-        """Run the towers in fused kernels from now on, which needs CUDA and folded towers; or as modules again."""
-        if on:
-            from .fused_tower import run_tower  # brings Triton
-
-            self._run = run_tower
-        else:
+        """Run the towers in fused kernels from now on, which needs CUDA and folds them; or as modules again."""
+        if not on:
             self._run = Tower.forward
+            return
+        from .fused_tower import run_tower  # brings Triton
+
+        for tower in (self.featurizer, self.fused_featurizer):
+            if tower is not None:
+                tower.fold()
+        self._run = run_tower
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features [B, N, width] of pixel values [B, 3, S, S], or [B, 6, S, S] for two towers."""

@@ -81,7 +81,7 @@ class RegressionHead:
     def calibrate(self, prefill: Prefill, extend: Extend, prompt: int) -> None:
         pass
 
-    def propose(self, tunables: Tunables, room: int) -> Draft:
+    def propose(self, tunables: Tunables) -> Draft:
         return NO_DRAFT
 
     def act(

@@ -66,8 +66,9 @@ class Launcher:
         self._done.add(key)
         source = ASTSource(self._kernel, signature=signature, constexprs=constants, attrs=aligned)
         made = triton.compile(source, target=GPUTarget("cuda", self._capability, 32), options=options)
-        self._found.append({"kernel": self._kernel.__name__, "target": self._capability, "constants": str(constants),
-                            "shared": made.metadata.shared, **resources(made.asm["cubin"])})  # fmt: skip
+        facts = {"kernel": self._kernel.__name__, "target": self._capability, "constants": str(constants)}
+        room = {"shared": made.metadata.shared, "room": SHARED[self._capability]}
+        self._found.append(facts | room | resources(made.asm["cubin"]))
 
 
 def resources(cubin: bytes) -> dict[str, int]:

@@ -13,11 +13,11 @@ import pytest
 pytest.importorskip("triton", reason="needs Triton: make kernels")
 
 ROOT = Path(__file__).parents[2]
-SHARED = {80: 166_912, 89: 101_376, 90: 232_448}
+CAPABILITIES = (80, 89, 90)
 SPILLS = 8  # instructions; a kernel that spills in its loop has hundreds
 
 
-@pytest.mark.parametrize("capability", SHARED)
+@pytest.mark.parametrize("capability", CAPABILITIES)
 def test_what_a_pass_launches_compiles_without_spilling(capability: int) -> None:
     bare = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     paths = os.pathsep.join([str(ROOT), *sys.path])
@@ -33,4 +33,4 @@ def test_what_a_pass_launches_compiles_without_spilling(capability: int) -> None
     for each in found:
         assert each["spills"] <= SPILLS, each
         assert each["registers"] <= 255
-        assert each["shared"] <= SHARED[capability], each
+        assert each["shared"] <= each["room"], each

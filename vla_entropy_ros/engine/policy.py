@@ -175,7 +175,7 @@ class Policy:
         watch.lap("preprocess")
         embedded = runner.embed_images(frames, state_vector(observation, model.state_names))
         watch.lap("vision")
-        draft = model.head.propose(tunables, model.head.rows - 1)  # while a GPU still embeds the images
+        draft = model.head.propose(tunables)  # while a GPU still embeds the images
         choice = selector.select(frames, embedded, tunables)
         watch.lap("select")
         others = layout.prefill_rows(len(choice.fresh), len(prompt.ids), choice.start)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ...engine import Observation, Policy
-from ...engine.actions.drafts import DRAFTED
 from ...engine.actions.tokens import ACTION_NAMES, BINS, ActionSpace
 from ...engine.device import Placement
 from ...engine.families import LoadOptions, Model
@@ -113,7 +112,7 @@ def _config(shape: Shape) -> PolicyConfig:
 def _network(shape: Shape, config: PolicyConfig, where: Placement, made_on: torch.device) -> Network:
     network = Network.shaped(shape.towers, shape.llama)
     shapes = wanted_shapes(network, shape.llama)
-    check_fits(shapes, shape.llama, layout_of(config, shape.towers, DRAFTED[where.device.type]), where)
+    check_fits(shapes, shape.llama, layout_of(config, shape.towers, where.device.type), where)
     random = torch.Generator(made_on).manual_seed(0)
     for name, size in shapes.items():
         weight = _weight(name, size, config.action_vocabulary, random, where.dtype).to(where.device)

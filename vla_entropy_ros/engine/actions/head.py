@@ -54,8 +54,8 @@ class Head(Protocol):
         """Measure, once, what depends on the device; prompt: id of the last row of the text that is run for it."""
         ...
 
-    def propose(self, tunables: Tunables, room: int) -> Draft:
-        """Token ids that ride behind the text in the prompt's pass, `room` at most.
+    def propose(self, tunables: Tunables) -> Draft:
+        """Token ids that ride behind the text in the prompt's pass, the likeliest first.
 
         None where the layout has placeholders there.
         """

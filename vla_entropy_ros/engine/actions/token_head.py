@@ -68,9 +68,9 @@ class TokenHead:
             self.margin = max(self.margin, moved(by_itself, few.logits), moved(by_itself, many.logits[rows]))
         self.margin = max(self.margin, step) if self.margin else 0.0
 
-    def propose(self, tunables: Tunables, room: int) -> Draft:
+    def propose(self, tunables: Tunables) -> Draft:
         """What to try in the next pass."""
-        return NO_DRAFT if tunables.drafts == "off" else self._drafter.propose(room)
+        return NO_DRAFT if tunables.drafts == "off" else self._drafter.propose(self.rows - 1)
 
     def act(
         self, table: Table, draft: Draft, prompt: Sequence[int], extend: Extend, tunables: Tunables, began: float

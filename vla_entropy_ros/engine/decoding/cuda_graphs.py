@@ -119,6 +119,8 @@ class CUDAGraphRunner:
         self._inputs = torch.zeros(layout.inputs, width, device=device, dtype=dtype)
         self._change = torch.zeros(layout.visual, device=device)
         self._plan = Upload((len(COLUMNS) * sizes[-1],), torch.int64, device)  # column after column, of so many rows
+        padding = (EMBEDDED, 0, 0, cache.count, self._decoder.no_query, 1, 0, 0)
+        self._padding = np.array(padding)[:, None]  # of each column
         table = ends.readout(torch.zeros(ends.tail, width, device=device, dtype=dtype))
         self._table = torch.zeros_like(table, dtype=torch.float32)
         self._host_table = torch.zeros(table.shape, pin_memory=device.type == "cuda")
@@ -182,8 +184,7 @@ class CUDAGraphRunner:
 
     def _clear(self, plan: NDArray[np.int64]) -> None:
         """Make every row of the plan padding: it sees the first slot, and is written where nobody looks."""
-        empty = (EMBEDDED, 0, 0, self._decoder.cache.count, self._decoder.no_query, 1, 0, 0)
-        plan[:] = np.array(empty)[:, None]
+        plan[:] = self._padding
 
     def _embed_all(self) -> None:
         """Embed the images and the state, and measure how far the visual tokens have drifted."""
@@ -248,11 +249,13 @@ def fused_step(decoder: Decoder) -> Step | None:
     """The decoder in fused kernels; None, and a warning that says why, where they can't be had."""
     keys = decoder.cache.keys
     width = keys.shape[-1]
-    reason = kernels_available(keys.device)
+    reason: str | None
     if keys.element_size() != HALF:
         reason = f"dtype is {name_of(keys.dtype)}: they are there for bfloat16 and float16"
     elif width & (width - 1) or width < LEAST_HEAD:
         reason = f"heads of {width} channels: a power of two from {LEAST_HEAD} on is needed"
+    else:
+        reason = kernels_available(keys.device)  # starts Triton
     if reason:
         _log.warning("without fused kernels: %s", reason)
         return None

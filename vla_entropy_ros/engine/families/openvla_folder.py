@@ -71,7 +71,7 @@ def _describe_config(told: Description, config: PolicyConfig, stored: StoredTens
         wanted = tensor_shapes(towers, config.llama)
         told.sizes["parameters"] = sum(map(math.prod, wanted.values()))
         told.sizes |= {name: asdict(tower) for name, tower in zip(TOWER_NAMES, towers, strict=False)}
-        told.memory = _memory(wanted, config, layout_of(config, towers, DRAFTED["cuda"]))
+        told.memory = _memory(wanted, config, layout_of(config, towers, "cuda"))
         stored.check(wanted, unused_of(config, stored))
 
 
@@ -84,12 +84,10 @@ def _memory(wanted: Shapes, config: PolicyConfig, layout: Layout) -> dict[str, i
     }
 
 
-def layout_of(config: PolicyConfig, towers: Sequence[TowerConfig], drafted: int) -> Layout:
-    """The decoder's sequence: BOS, visual tokens, text, action tokens, of which `drafted` are tried in one pass."""
-    count = len(ACTION_NAMES)
-    return Layout(
-        (config.bos_id,), config.cameras * towers[0].grid ** 2, MAX_TEXT, count, area=drafted + count
-    )  # fmt: skip
+def layout_of(config: PolicyConfig, towers: Sequence[TowerConfig], device: str) -> Layout:
+    """The decoder's sequence: BOS, visual tokens, text, action tokens, of which a kind of device tries some at once."""
+    visual, count = config.cameras * towers[0].grid ** 2, len(ACTION_NAMES)
+    return Layout((config.bos_id,), visual, MAX_TEXT, count, area=DRAFTED[device] + count)
 
 
 def read_towers(config: PolicyConfig, stored: StoredTensors) -> tuple[TowerConfig, ...]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..actions.drafts import DRAFTED
 from ..actions.token_head import TokenHead
 from ..actions.tokens import ACTION_NAMES, ActionSpace
 from ..cost import vision_flops
@@ -35,15 +34,8 @@ def load(folder: Path, options: LoadOptions) -> Model:
         stored.check(tensor_shapes(towers, config.llama), unused)  # before anything is built
         prompter = config.prompter(options.encoder, folder)
     network = Network.shaped(towers, config.llama)
-    fill(
-        network,
-        config.llama,
-        layout_of(config, towers, DRAFTED[options.where.device.type]),
-        stored,
-        unused,
-        options.where,
-        options.progress,
-    )
+    layout = layout_of(config, towers, options.where.device.type)
+    fill(network, config.llama, layout, stored, unused, options.where, options.progress)
     return build(config, network.fuse(), prompter, space, options, tuple(stored.remarks))
 
 
@@ -53,7 +45,7 @@ def build(
 ) -> Model:  # fmt: skip
     """The model around a network whose weights are in place."""
     tower, where, llama = network.vision_backbone.featurizer.config, options.where, network.language_model
-    count, drafted = len(ACTION_NAMES), DRAFTED[where.device.type]
+    layout, count = layout_of(config, network.vision_backbone.configs, where.device.type), len(ACTION_NAMES)
     rounding = 0.0 if where.dtype == torch.float32 else torch.finfo(where.dtype).eps
     return Model(
         family=NAME,
@@ -61,8 +53,8 @@ def build(
         preprocess=Preprocessor(config.image_size, config.towers, options.preprocess, where.device, where.dtype),
         prompt=prompter,
         network=network,
-        layout=layout_of(config, network.vision_backbone.configs, drafted),
-        head=TokenHead(space, count, partial(wide_logits, llama.lm_head), rounding, drafted),
+        layout=layout,
+        head=TokenHead(space, count, partial(wide_logits, llama.lm_head), rounding, layout.area - count),
         where=where,
         cameras=config.cameras,
         grid=(tower.grid, tower.grid),

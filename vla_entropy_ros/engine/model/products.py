@@ -82,9 +82,9 @@ class Weight:
     def of(self, rows: Rows, dtype: torch.dtype) -> Tensor:
         """Product [parts, M, N] of rows [M, K]; their sum is the result, in float32 where there are several."""
         x, count = rows.values, len(rows.values)
-        if self.kind == PLAIN and count > SOME:
-            return F.linear(x, self.tensor)[None]
-        if self.kind == INT8 and count <= FEW:
+        if self._apart(count):
+            if self.kind == PLAIN:
+                return F.linear(x, self.tensor)[None]
             out = torch.empty(1, count, self.outputs, device=x.device, dtype=dtype)
             few_rows_kernel[(triton.cdiv(self.outputs, 32),)](
                 x, self.tensor, self.scale, out, count, self.outputs, self.inputs, BM=FEW, BN=32, BK=256, num_warps=4,
@@ -106,7 +106,7 @@ class Weight:
         """silu(gate) * up [M, N / 2] of rows [M, K]; the weight is gate [N / 2, K] and up, stacked."""
         x, count, outputs = rows.values, len(rows.values), self.outputs // 2
         out = torch.empty(count, outputs, device=x.device, dtype=dtype)
-        if (self.kind == PLAIN and count > SOME) or (self.kind == INT8 and count <= FEW):
+        if self._apart(count):
             gate_kernel[(count, triton.cdiv(outputs, 1024))](self.of(rows, dtype), out, outputs, WIDTH=1024)
             return out
         t = self._tile(rows, gated=True)
@@ -116,6 +116,10 @@ class Weight:
             KIND=self.kind, EVEN=even, BM=t.rows, BN=t.outputs, BK=t.inputs, num_warps=t.warps, num_stages=t.stages,
         )  # fmt: skip
         return out
+
+    def _apart(self, count: int) -> bool:
+        """Whether a product of so many rows is none of tiles: of 16 bits cuBLAS's, of int8 one for a few rows."""
+        return (self.kind == PLAIN and count > SOME) or (self.kind == INT8 and count <= FEW)
 
     def _tile(self, rows: Rows, gated: bool) -> Tile:
         chosen, weight = tile(len(rows.values), self.kind, gated), self.tensor.itemsize * (2 if gated else 1)

@@ -25,7 +25,7 @@ import torch
 from vla_entropy_ros.bags.bag import Bag
 from vla_entropy_ros.engine import Observation, Policy, Result, Tunables
 from vla_entropy_ros.engine.tunables import DEFAULT_TOKENS
-from vla_entropy_ros.evaluation.configurations import paper
+from vla_entropy_ros.evaluation.configurations import preset
 from vla_entropy_ros.resources import default_checkpoint, share_path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,23 +48,24 @@ def observations() -> list[Observation]:
 
 def configurations(tokens: int) -> dict[str, Tunables]:
     """What is replayed: every mode, every kind of decoding, every layer schedule."""
-    ours, published = Tunables.default(), paper(DEFAULT_TOKENS)
-    constant = replace(ours, taper_rows=0)
+    ours, former, published = Tunables.default(), preset("former", DEFAULT_TOKENS), preset("paper", DEFAULT_TOKENS)
     made = {
         "default": ours,
+        "default, tapered": replace(ours, taper_rows=48),
+        "default, few rows": replace(ours, k1=8, k2=12, row_budget=48, max_age=10, T=5),
         "full, plain decoding": replace(ours, mode="full", drafts="off"),
         "full, exact drafts": replace(ours, mode="full"),
         "paper": published,
         "paper, exact drafts": replace(published, drafts="exact"),
-        "visual_only": replace(ours, mode="visual_only"),
-        "attention_only, mass-weighted": replace(ours, mode="attention_only", mass_weighted=True),
-        "static_union, short schedule": replace(ours, mode="static_union", T=10, k1=30, k2=50),
-        "info_entropy, filled by age": replace(ours, mode="info_entropy", T=10, fill_order="age"),
+        "paper, no cap": replace(published, static_top_k=0),
+        "former": former,
+        "visual_only": replace(former, mode="visual_only"),
+        "attention_only, mass-weighted": replace(former, mode="attention_only", mass_weighted=True),
+        "static_union, short schedule": replace(former, mode="static_union", T=10, k1=30, k2=50),
+        "info_entropy, filled by age": replace(former, mode="info_entropy", T=10, fill_order="age"),
         "growing by layer": replace(published, mode="vla_cache", growth_by_layer=True),
         "bounded drafts": replace(ours, drafts="bounded", draft_tolerance=2),
-        "adaptive": replace(ours, adaptive=True),
-        "constant": constant,
-        "fixed shapes": constant,
+        "fixed shapes": ours,
     }
     return {name: tunables.in_proportion(tokens, DEFAULT_TOKENS) for name, tunables in made.items()}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from vla_entropy_ros.engine.tunables import BUDGETS
+from vla_entropy_ros.engine.tunables import BUDGETS, tunable
 from vla_entropy_ros.nodes.command.settings import COMMAND_SETTINGS
 from vla_entropy_ros.nodes.policy.settings import POLICY_SETTINGS
 from vla_entropy_ros.nodes.simulator.settings import SIMULATOR_SETTINGS
@@ -15,6 +15,7 @@ from vla_entropy_ros.settings import Setting, default_settings, everyone
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "parameters.md"
 TABLES = {"policy": POLICY_SETTINGS, "command": COMMAND_SETTINGS, "simulator": SIMULATOR_SETTINGS}
+COUNTS = [tunable(field).name for field in BUDGETS]
 HEAD = f"""# Parameters
 
 Written by `python -m tools.reference` from the tables of settings; defaults are those of
@@ -23,7 +24,7 @@ while the node runs, and hold from the next tick or command on. A dot separates 
 takes it; in a file a group is nested.
 
 *Who listens* says when a parameter has an effect. Setting one that nothing listens to is no error: the answer and the
-log say why it has none. {", ".join(f"`{name}`" for name in BUDGETS[:-1])} and `{BUDGETS[-1]}` count visual tokens: once
+log say why it has none. {", ".join(f"`{name}`" for name in COUNTS[:-1])} and `{COUNTS[-1]}` count visual tokens: once
 a policy is configured they go as far as it has tokens, `k1` and `k2` together.
 """
 

@@ -18,7 +18,7 @@ from vla_entropy_ros.bench.recording import Recording, save
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.engine.actions.drafts import SOURCES
-from vla_entropy_ros.evaluation.configurations import paper
+from vla_entropy_ros.evaluation.configurations import preset
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +120,17 @@ def test_what_a_growing_set_computes_counts(records: dict[str, dict[str, Any]]) 
 
 
 def test_paper_yaml_is_the_paper_in_proportion() -> None:
-    published = paper(256)
+    published = preset("paper", 256)
     assert (published.k1, published.k2, published.T, published.mode) == (40, 60, 100, "info_entropy")
     assert (published.drafts, published.static_reference, published.row_budget) == ("off", "previous", 0)
-    assert (paper(64).k1, paper(64).k2) == (10, 15)
+    small = preset("paper", 64)
+    assert (small.k1, small.k2, small.static_top_k) == (10, 15, 38)
+    assert published.static_top_k == 150
+
+
+def test_vla_caches_values_are_those_of_its_code() -> None:
+    cache = preset("vla_cache", 256)
+    assert (cache.mode, cache.k1 + cache.k2, cache.static_top_k, cache.drafts) == ("vla_cache", 120, 130, "off")
 
 
 def test_the_command_writes_json_and_picture(ran: tuple[dict[str, Any], Path]) -> None:

@@ -13,7 +13,7 @@ from vla_entropy_ros.bench.measure import watch
 from vla_entropy_ros.bench.recording import Recording, RecordingError, load, record, record_finished, save
 from vla_entropy_ros.cli.options import FRESH_SEED
 from vla_entropy_ros.engine import Policy
-from vla_entropy_ros.evaluation.configurations import paper
+from vla_entropy_ros.evaluation.configurations import preset
 from vla_entropy_ros.evaluation.inprocess import SimulatedArm
 from vla_entropy_ros.evaluation.plan import Silent
 from vla_entropy_ros.sim import FAMILIES, TASKS, Environment
@@ -52,7 +52,7 @@ def test_a_changing_instruction_is_kept_and_replayed(checkpoint: Path, changing:
     save(changing, tmp_path / "episode.npz")
     read = load(tmp_path / "episode.npz")
     assert read.told == ["pick up the red cube", "push the blue cube to the left"]
-    quickly = replace(paper(policy.info.visual_tokens), T=4)
+    quickly = replace(preset("paper", policy.info.visual_tokens), T=4)
     _, results = watch(policy, read, quickly)
     first, second = results[0].text_rows, results[7].text_rows
     assert [result.text_rows for result in results] == [first] * 7 + [second] * 5

@@ -46,7 +46,7 @@ def test_every_camera_has_its_own_tokens(policy: Policy) -> None:
     second = policy.infer(Observation((front, moved), PICK, 0.1))
     assert second.reuse.static == 31
     assert not second.reuse.static_mask[16 + 4 + 2]
-    assert second.reuse.important_visual == second.reuse.k_vis == 4  # of both cameras together
+    assert second.reuse.by_visual == second.reuse.k_vis == 4  # of both cameras together
     assert second.reuse.fresh <= 1 + 2 + 4
 
 

@@ -77,7 +77,7 @@ def test_reused_keys_and_values_change_nothing_on_a_still_image(
     tiny_policy.reset()
     for tick in range(3):
         result = tiny_policy.infer(Observation((view["image"],), tiny_spec["instruction"], 0.1 * tick))
-    assert result.reuse.reused == 256 - Tunables.default(256).row_budget  # as many rows are filled
+    assert result.reuse.reused == 256 - result.reuse.fresh > 256 - 1.2 * Tunables.default(256).row_budget
     np.testing.assert_array_equal(result.tokens, view["tokens"])
 
 

@@ -263,8 +263,8 @@ def test_a_token_that_is_no_action_is_refused(tmp_path: Path) -> None:
 
 def test_scores_that_no_budget_asks_for_are_not_computed(policy: Policy) -> None:
     for mode, unused, used in (
-        ("visual_only", "attention_score", "image_entropy"),
-        ("attention_only", "image_entropy", "attention_score"),
+        ("visual_only", "attention_score", "visual_score"),
+        ("attention_only", "visual_score", "attention_score"),
     ):
         policy.set_tunables(replace(TUNABLES, mode=mode))
         policy.reset()

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from vla_entropy_ros.engine.reuse.patches import Patches
 from vla_entropy_ros.engine.reuse.schedule import budgets
 from vla_entropy_ros.engine.reuse.selection import Required, fill, influence, static_patches, top
-from vla_entropy_ros.engine.tunables import MODES, Tunables
+from vla_entropy_ros.engine.tunables import MODES
+from vla_entropy_ros.evaluation.configurations import preset
 
-DEFAULT = replace(Tunables.default(), mode="info_entropy")
-PARTIAL = [mode for mode in MODES if mode != "full"]
+DEFAULT = replace(preset("former", 256), mode="info_entropy")
+PARTIAL = MODES[2:]  # the published ones
 
 
 def test_the_schedule_of_the_paper() -> None:
@@ -85,13 +86,13 @@ def test_what_is_reused_is_static_unimportant_and_young(
     chosen = Required.of(tunables, t, image, attention, static, age).filled(tunables, age.astype(np.float64))
     reused = ~chosen.fresh
     assert not (reused & ~static).any()
-    assert not (reused & (chosen.important_visual | chosen.important_attention)).any()
+    assert not (reused & (chosen.by_visual | chosen.by_attention)).any()
     assert (age[reused] + 1 <= max_age).all()
     assert chosen.fresh.sum() >= min(row_budget, 64)
-    assert chosen.important_visual.sum() == chosen.k_vis
-    assert chosen.important_attention.sum() == chosen.k_attn
-    if chosen.important_visual.any() and not chosen.important_visual.all():
-        assert image[chosen.important_visual].min() >= image[~chosen.important_visual].max()
+    assert chosen.by_visual.sum() == chosen.k_vis
+    assert chosen.by_attention.sum() == chosen.k_attn
+    if chosen.by_visual.any() and not chosen.by_visual.all():
+        assert image[chosen.by_visual].min() >= image[~chosen.by_visual].max()
 
 
 @given(seed=st.integers(0, 2**32 - 1), row_budget=st.integers(0, 64), taper_rows=st.integers(0, 64))
@@ -104,7 +105,7 @@ def test_the_last_layers_compute_what_is_important_or_old_and_then_the_most_urge
     scores, urgency, deep_urgency = random.random((3, 64))
     required = Required.of(tunables, 5, scores, scores, static, age)
     chosen = required.filled(tunables, urgency, deep_urgency)
-    must = chosen.important_visual | chosen.important_attention | (age >= 8)
+    must = chosen.by_visual | chosen.by_attention | (age >= 8)
     assert not (chosen.deep & ~chosen.fresh).any()
     assert (chosen.deep[must]).all()
     assert chosen.deep.sum() == min(max(taper_rows, must.sum()), chosen.fresh.sum())
@@ -125,3 +126,17 @@ def test_influence_is_change_times_attention() -> None:
     drift, mass = np.array([0.5, 0.0, 0.2]), np.array([0.1, 0.9, 0.5])
     assert influence(drift, mass).tolist() == [0.05, 0.0, 0.1]
     assert influence(drift, np.zeros(3)).tolist() == drift.tolist()
+
+
+def test_of_the_static_patches_only_the_most_alike_count_where_there_is_a_cap() -> None:
+    random = np.random.default_rng(3)
+    before = random.integers(50, 200, (32, 588), np.uint8)
+    noise = np.arange(32)[:, None] * random.normal(0, 0.25, before.shape)  # the later, the less alike
+    now = Patches.of((before + noise).round().clip(0, 255).astype(np.uint8))
+    reference = Patches.of(before)
+    alike = static_patches(now, reference, 0.996, 0.0)
+    assert 12 < alike.sum()
+    assert np.flatnonzero(static_patches(now, reference, 0.996, 0.0, 12)).tolist() == list(range(12))
+    assert (static_patches(now, reference, 0.996, 0.0, 32) == alike).all()
+    black = Patches.of(np.zeros((32, 588), np.uint8))
+    assert static_patches(black, black, 0.996, 0.0, 5).sum() == 5  # two black patches are alike

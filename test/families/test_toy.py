@@ -96,7 +96,7 @@ def test_what_stands_still_is_reused_and_changes_nothing(policy: Policy) -> None
 def test_the_attention_of_the_text_is_known_where_every_row_sees_all(policy: Policy) -> None:
     policy.infer(see(picture(4), 0.0))
     policy.settle()
-    assert policy.infer(see(picture(4), 0.1)).reuse.important_attention > 0
+    assert policy.infer(see(picture(4), 0.1)).reuse.by_attention > 0
     attention = policy._eager.text_attention()
     assert attention.shape == (3, 5, 16)
     assert float(attention.sum(-1).max()) < 1.0  # the rest goes to state, text and placeholders

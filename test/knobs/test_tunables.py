@@ -18,7 +18,7 @@ from vla_entropy_ros.engine.tunables import MODES, TUNABLE_SETTINGS
 GRID, PATCH = 4, 14  # of the policy with random weights
 INSTRUCTION = "pick up the red cube"
 # Nothing is filled up and nothing tapers, so that the others show.
-BASE = replace(Tunables.default(GRID**2), k1=1, k2=4, T=4, row_budget=0, taper_rows=0, scene_cut=1.0)
+BASE = replace(Tunables.default(GRID**2), k1=1, k2=4, T=4, row_budget=0, taper_rows=0, scene_cut=1.0, max_age=20)
 Replay = Callable[[Tunables], list[Any]]
 
 
@@ -46,6 +46,7 @@ CASES = {
     "static.reference": Case("anchor", "previous"),
     "static.similarity": Case(0.5, 0.9999, {"static.difference": 0.0}),
     "static.difference": Case(0.0, 6.0),
+    "static.top_k": Case(0, 5, {"static.difference": 0.0}),
 }
 
 

@@ -6,43 +6,47 @@ import itertools
 from dataclasses import replace
 
 from ..engine.tunables import Tunables
-from ..evaluation.configurations import DEFAULT, Configuration, paper
+from ..evaluation.configurations import DEFAULT, FORMER, Configuration, preset
 
 BASELINE = "full, plain decoding"
+TAPERED = 3 / 16  # of the tokens, in the row that leaves the others out of the last layers
 PEER = "full, transformers generate"  # not run by the engine: a row of `measure` where it is given one
 
 # what `search` combines; budgets as shares of the visual tokens
-ROW_BUDGETS = (0.3125, 0.375, 0.4375, 0.5)
-IMPORTANT = ((0.0, 0.0), (1 / 32, 3 / 64), (1 / 16, 1 / 16))  # k1, k2
-TAPERS = (None, (0.5, 0.1875), (0.5, 0.125), (0.625, 0.125))  # share of the layers, rows behind them
+ROW_BUDGETS = (0.21875, 0.25, 0.3125, 0.375)
+IMPORTANT = ((0.0, 0.0), (1 / 32, 3 / 64), (15 / 128, 25 / 128))  # k1, k2
+TAPERS = (None, (0.5, 0.1875), (0.625, 0.1875))  # share of the layers, rows behind them
 MAX_AGES = (5, 10)  # beside the default's
 
 
 def configurations(tokens: int) -> list[Configuration]:
     """All rows of the table, the baseline first."""
-    published, ours = paper(tokens), Tunables.default(tokens)
+    ours, published, cache, former = (
+        Tunables.default(tokens),
+        *(preset(n, tokens) for n in ("paper", "vla_cache", FORMER)),
+    )
     return [
         Configuration(BASELINE, replace(ours, mode="full", drafts="off")),
         Configuration("full, exact drafts", replace(ours, mode="full", drafts="exact")),
-        Configuration("VLA-Cache's rule", replace(published, mode="vla_cache")),
-        Configuration("VLA-Cache, growing by layer", replace(published, mode="vla_cache", growth_by_layer=True)),
+        Configuration("VLA-Cache's rule", cache),
+        Configuration("VLA-Cache, growing by layer", replace(cache, growth_by_layer=True)),
         Configuration("paper: image entropy only", replace(published, mode="visual_only")),
         Configuration("paper: attention entropy only", replace(published, mode="attention_only")),
         Configuration("paper: union, fixed split", replace(published, mode="static_union")),
         Configuration("paper: full method", published),
+        Configuration("paper, no cap", replace(published, static_top_k=0)),
         Configuration("paper, exact drafts", replace(published, drafts="exact")),
+        Configuration(FORMER, former),
+        Configuration("former, entropy schedule", replace(former, mode="info_entropy", k1=30, k2=50, T=20)),
+        Configuration("former, entropy, mass-weighted", replace(former, mode="info_entropy", T=10, mass_weighted=True)),
         Configuration(DEFAULT, ours),
+        Configuration("fast", preset("fast", tokens)),
         Configuration("default, no drafts", replace(ours, drafts="off")),
         Configuration("default, bounded drafts", replace(ours, drafts="bounded")),
         Configuration("default, no age bound", replace(ours, max_age=1000)),
         Configuration("default, no row budget", replace(ours, row_budget=0)),
-        Configuration("default, filled by age", replace(ours, fill_order="age")),
-        Configuration("default, previous frame", replace(ours, static_reference="previous")),
-        Configuration("default, cosine only", replace(ours, static_difference=0.0)),
-        Configuration("default, adaptive", replace(ours, adaptive=True)),
-        Configuration("default, no taper", replace(ours, taper_rows=0)),
-        Configuration("default, entropy schedule", replace(ours, mode="info_entropy")),
-        Configuration("default, entropy, mass-weighted", replace(ours, mode="info_entropy", mass_weighted=True)),
+        Configuration("default, filled alone", replace(ours, k1=0, k2=0)),
+        Configuration("default, tapered", replace(ours, taper_rows=round(tokens * TAPERED))),
     ]
 
 

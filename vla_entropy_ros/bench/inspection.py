@@ -42,7 +42,7 @@ def panels(image: Picture, told: str, result: Result, grid: tuple[int, int], max
     frame_patches(age, reuse.static_mask.reshape(grid), COLOURS[2], 1)
     maps = [
         overlay(image, reuse.codes.reshape(grid)),
-        heat(reuse.image_entropy.reshape(grid), 0.0, 1.0),
+        heat(reuse.visual_score.reshape(grid), 0.0, max(float(reuse.visual_score.max()), 1e-6)),
         heat(reuse.attention_score.reshape(grid), 0.0, max(float(reuse.attention_score.max()), 1e-6)),
         age,
     ]
@@ -84,8 +84,8 @@ def tick_figures(recording: Recording, results: Sequence[Result]) -> list[dict[s
             "fresh": result.reuse.fresh,
             "reused": result.reuse.reused,
             "static": result.reuse.static,
-            "important_visual": result.reuse.important_visual,
-            "important_attention": result.reuse.important_attention,
+            "by_visual": result.reuse.by_visual,
+            "by_attention": result.reuse.by_attention,
             "k_vis": result.reuse.k_vis,
             "k_attn": result.reuse.k_attn,
             "age_max": int(result.reuse.age.max()),

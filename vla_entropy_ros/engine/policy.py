@@ -50,7 +50,7 @@ class Policy:
         llama = network.language_model.config
         self._cache = KVCache(llama, layout.slots, where.device, where.dtype)
         self._selector = Selector(
-            layout, llama.num_hidden_layers, model.patch, llama.hidden_size, where.device, where.dtype
+            layout, model.cameras, llama.num_hidden_layers, model.patch, llama.hidden_size, where.device, where.dtype
         )
         size = model.preprocess.size
         self._ends = ends = Endpoints(
@@ -169,7 +169,7 @@ class Policy:
         layout, watch = model.layout, Stopwatch(model.where.device)
         self.settle()
         runner.rows.clear()
-        if selector.observe(observation, tunables.max_gap):
+        if selector.observe(observation, tunables):
             self._forget_text()
         frames = model.preprocess.frames(observation.images)
         watch.lap("preprocess")
@@ -211,8 +211,8 @@ class Policy:
 
     def _conclude(self, choice: Choice, embedded: Embedded, acted: Acted, tunables: Tunables) -> None:
         """Remember what was computed, and what the text looked at."""
-        self._selector.commit(choice, embedded, acted, tunables.adaptive)
-        self._selector.attend(self._runner.text_attention(), self._tunables)
+        self._selector.commit(choice, embedded, acted, tunables)
+        self._selector.attend(self._runner, self._tunables)
 
     @torch.inference_mode()
     def outputs(self, image: NDArray[np.uint8], ids: tuple[int, ...]) -> Tensor:

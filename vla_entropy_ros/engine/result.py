@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .reuse.patches import Mask
 from .reuse.scores import Scores
+from .reuse.selection import BY_ATTENTION, BY_BOTH, BY_VISUAL, CHANGED, CODES, FILLED, OLD, REUSED
 
 if TYPE_CHECKING:  # what takes seconds to import is not needed to read a result
     from .actions.speculative import Decoded
@@ -32,33 +33,36 @@ class Timings:
 class Reuse:
     """Which of the N visual tokens were computed, and why.
 
-    Masks, scores and age [ticks] are [N] in raster order; counts are those of the masks. age: how long ago the keys and
-    values used in this tick were computed. image_entropy and attention_score are 0 where the tick did not need them.
-    reason: why everything is fresh, None if the selection decided.
+    Masks, scores, codes and age [ticks] are [N] in raster order. age: how long ago the keys and values used in this
+    tick were computed. static: patches that look as they did then. codes: 0 reused, 1 fresh since its patch has changed
+    or everything is fresh, 2 by visual information, 3 by attention information, 4 by both, 5 old, 6 filled up;
+    by_visual to filled: how many of each (4 counts as 2 and as 3). visual_score, attention_score: 0 where the tick did
+    not need them. k_vis, k_attn: budgets in force at tick t of the schedule. reason: why everything is fresh, None if
+    the selection decided. noise: of a pixel [grey levels]; exposure: gain of the picture against the episode's first;
+    None where they are not estimated.
     """
 
     visual: int
     fresh: int
     reused: int
     static: int
-    important_visual: int
-    important_attention: int
+    by_visual: int
+    by_attention: int
+    changed: int
+    old: int
+    filled: int
     fresh_mask: Mask
     static_mask: Mask
-    important_visual_mask: Mask
-    important_attention_mask: Mask
+    codes: NDArray[np.uint8]
     age: NDArray[np.int64]
-    image_entropy: Scores
+    visual_score: Scores
     attention_score: Scores
     k_vis: int
     k_attn: int
+    t: int
     reason: str | None
-
-    @property
-    def codes(self) -> NDArray[np.uint8]:
-        """Per visual token [N]: 0 reused, 1 fresh, 2 fresh by image entropy, 3 by attention, 4 by both."""
-        why = 1 + self.important_visual_mask.astype(np.uint8) + 2 * self.important_attention_mask.astype(np.uint8)
-        return np.where(self.fresh_mask, why, np.uint8(0)).astype(np.uint8)
+    noise: float | None
+    exposure: float | None
 
 
 @dataclass(frozen=True)
@@ -109,23 +113,29 @@ def drafts(decoded: Decoded) -> Drafts:
 
 def reuse(choice: Choice, age: NDArray[np.int64]) -> Reuse:
     """The record of one tick's choice; age [N] after it [ticks]."""
-    selection = choice.selection
-    fresh = int(selection.fresh.sum())
+    selection, codes = choice.selection, choice.selection.codes
+    counts = np.bincount(codes, minlength=len(CODES)).tolist()
+    fresh = len(codes) - counts[REUSED]
     return Reuse(
         visual=len(age),
         fresh=fresh,
-        reused=len(age) - fresh,
+        reused=counts[REUSED],
         static=int(selection.static.sum()),
-        important_visual=int(selection.important_visual.sum()),
-        important_attention=int(selection.important_attention.sum()),
+        by_visual=counts[BY_VISUAL] + counts[BY_BOTH],
+        by_attention=counts[BY_ATTENTION] + counts[BY_BOTH],
+        changed=counts[CHANGED],
+        old=counts[OLD],
+        filled=counts[FILLED],
         fresh_mask=selection.fresh,
         static_mask=selection.static,
-        important_visual_mask=selection.important_visual,
-        important_attention_mask=selection.important_attention,
+        codes=codes,
         age=age.copy(),
-        image_entropy=choice.image_entropy,
+        visual_score=choice.visual_score,
         attention_score=choice.attention_score,
         k_vis=selection.k_vis,
         k_attn=selection.k_attn,
+        t=choice.t,
         reason=choice.reason,
+        noise=choice.seen.noise,
+        exposure=choice.seen.exposure,
     )

@@ -9,19 +9,21 @@ from typing import Any
 
 from ..settings import Setting, SettingError, When, among, default_settings
 
-BUDGETS = ("k1", "k2", "row_budget", "taper_rows")
+BUDGETS = ("k1", "k2", "row_budget", "taper_rows", "static_top_k")
 DEFAULT_TOKENS = 256  # visual tokens that the budgets of config/policy.yaml are for: OpenVLA's and the small policy's
 MOST_TOKENS = 2048  # 256 of each of eight cameras
 DRAFTS = ("off", "exact", "bounded", "anytime")
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a number
 QUANTISATIONS = ("none", "int8", "fp8")
-MODES = ("full", "vla_cache", "visual_only", "attention_only", "static_union", "info_entropy")
+FULL, JOINT = "full", "place_entropy"  # the default's mode is ours; the others below are published ones
+MODES = (FULL, JOINT, "info_entropy", "vla_cache", "visual_only", "attention_only", "static_union")
 TOKENS = "policy.tokens"  # fact about the loaded policy, beside the values: action tokens of a tick
 DECODING = (When("a policy of action tokens", lambda values: values.get(TOKENS, 1) > 0,
                  "with a policy without action tokens"),)  # fmt: skip
 REUSING = (among("mode", MODES[1:], MODES),)
+PUBLISHED = (among("mode", MODES[2:], MODES),)
 SCHEDULED = (
-    among("mode", ("info_entropy",), MODES),
+    among("mode", (JOINT, "info_entropy"), MODES),
     When("k1 unlike k2", lambda values: values["k1"] != values["k2"], "while k1 and k2 are both {k1}"),
 )
 
@@ -61,11 +63,13 @@ TUNABLE_SETTINGS: tuple[Setting, ...] = (
     Setting("max_gap", "float", "time between two observations [s] beyond which a new episode begins", 0.01, 3600.0),
     Setting("static.reference", "str", "compare a patch with the pixels its keys and values were computed from "
             "(anchor), or with the previous frame (previous, the paper's)", choices=("anchor", "previous"),
-            listens=REUSING),
+            listens=PUBLISHED),
     Setting("static.similarity", "float", "cosine similarity from which on a patch counts as static", 0.0, 1.0,
-            listens=REUSING),
+            listens=PUBLISHED),
     Setting("static.difference", "float", "mean absolute difference [grey levels] up to which a patch counts as "
-            "static; 0: not tested", 0.0, 255.0, listens=REUSING),
+            "static; 0: not tested", 0.0, 255.0, listens=PUBLISHED),
+    Setting("static.top_k", "int", "static patches that count as such at most, those of the highest similarity "
+            "(VLA-Cache's code: 130 of 256); 0: all", 0, MOST_TOKENS, listens=PUBLISHED),
 )  # fmt: skip
 
 # What the benchmark compares, and measured no better than the default; no operator turns it.
@@ -104,6 +108,7 @@ class Tunables:
     static_reference: str
     static_similarity: float
     static_difference: float
+    static_top_k: int
     fill_order: str = "influence"
     mass_weighted: bool = False
     growth_by_layer: bool = False
@@ -141,7 +146,8 @@ class Tunables:
 
     def check_budgets(self, tokens: int) -> None:
         """Raise SettingError if a budget is above the `tokens` visual tokens of a policy."""
-        budgets = {"k1 + k2": self.k1 + self.k2, "row_budget": self.row_budget, "taper_rows": self.taper_rows}
+        budgets = {"k1 + k2": self.k1 + self.k2, "row_budget": self.row_budget, "taper_rows": self.taper_rows,
+                   "static.top_k": self.static_top_k}  # fmt: skip
         for name, value in budgets.items():
             if value > tokens:
                 raise SettingError(f"{name} {value} is above the visual tokens of this policy: valid are 0 to {tokens}")

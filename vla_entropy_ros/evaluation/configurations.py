@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 import yaml
 
-from ..engine.tunables import MODES, Tunables, tunable
+from ..engine.tunables import DEFAULT_TOKENS, MODES, Tunables, tunable
 from ..resources import share_path
 from ..settings import SettingError, default_settings
 
-PAPER_TOKENS = 256  # visual tokens that the paper's budgets are for
 DEFAULT, PLAIN = "default", "plain"
-NAMES = (PLAIN, *MODES, DEFAULT)
+PRESETS = ("paper", "vla_cache", "former", "fast")  # files in config/, for DEFAULT_TOKENS visual tokens
+FORMER = "former"
+NAMES = (PLAIN, *MODES, DEFAULT, FORMER, "fast")
 BASES = ("default", "paper")
 
 
@@ -26,28 +27,32 @@ class Configuration:
     tunables: Tunables
 
 
-def paper(tokens: int) -> Tunables:
-    """config/paper.yaml for a policy of `tokens` visual tokens: budgets in proportion."""
-    values = default_settings("policy") | default_settings("policy", share_path("config/paper.yaml"))
-    return Tunables.of(values).in_proportion(tokens, PAPER_TOKENS)
+def preset(name: str, tokens: int) -> Tunables:
+    """config/`name`.yaml, one of PRESETS, for a policy of `tokens` visual tokens: budgets in proportion."""
+    values = default_settings("policy") | default_settings("policy", share_path(f"config/{name}.yaml"))
+    return Tunables.of(values).in_proportion(tokens, DEFAULT_TOKENS)
 
 
 def named(names: Sequence[str], base: str, tokens: int) -> list[Configuration]:
     """`default` is config/policy.yaml; a mode's name is that mode under the base's other values, with exact drafts.
 
-    `plain` recomputes everything and decodes one token per pass: what a policy without this method does.
+    Under base `paper`, `vla_cache` is config/vla_cache.yaml. `plain` recomputes everything and decodes one token per
+    pass: what a policy without this method does. `former` and `fast` are those files of config/.
     Raises SettingError that lists the valid names or bases.
     """
     if base not in BASES:
         raise SettingError(f"unknown base '{base}': valid are {', '.join(BASES)}")
     ours = Tunables.default(tokens)
-    values = replace(paper(tokens), drafts=ours.drafts) if base == "paper" else ours
+    published = base == "paper"
+    values = replace(preset("paper", tokens), drafts=ours.drafts) if published else ours
     made = []
     for name in dict.fromkeys(names):
         if name not in NAMES:
             raise SettingError(f"unknown mode '{name}': valid are {', '.join(NAMES)}, all")
         if name == PLAIN:
             made.append(Configuration(name, replace(ours, mode="full", drafts="off")))
+        elif name in (FORMER, "fast") or (published and name == "vla_cache"):
+            made.append(Configuration(name, replace(preset(name, tokens), drafts=ours.drafts)))
         else:
             made.append(Configuration(name, ours if name == DEFAULT else replace(values, mode=name)))
     return made

@@ -125,14 +125,16 @@ class CUDAGraphRunner:
         self._table = torch.zeros_like(table, dtype=torch.float32)
         self._host_table = torch.zeros(table.shape, pin_memory=device.type == "cuda")
         self._attention = torch.zeros(cache.layers, max(PROBES), layout.visual, device=device)
+        self._information = torch.zeros_like(self._attention[0])
         pool = Captures() if capture else None
         self._embed = Graph(self._embed_all, pool)
         # the largest first: the others fit into its memory
         self._prefills = {size: Graph(self._pass(size, True), pool) for size in reversed(sizes)}
         self._extensions = {size: Graph(self._pass(size, False), pool) for size in ends.extensions}
-        self._probes = {
-            size: Graph(self._probe(size), pool) for size in PROBES if layout.nothing_ahead and size <= layout.text
-        }
+        probed = [size for size in PROBES if layout.nothing_ahead and size <= layout.text]
+        decoder = self._decoder
+        looks = ((decoder.text_attention, self._attention), (decoder.text_information, self._information))
+        self._probes = [{size: Graph(self._probe(size, *look), pool) for size in probed} for look in looks]
 
     def embed_images(self, frames: NDArray[np.uint8], state: NDArray[np.float64]) -> Embedded:
         """See `Runner`."""
@@ -174,13 +176,23 @@ class CUDAGraphRunner:
 
     def text_attention(self) -> Tensor:
         """See `Runner`."""
-        plan = self._eager.prompt
+        words = self._probed(0)
+        return self._attention[:, :words] if words else self._eager.text_attention()
+
+    def text_information(self) -> Tensor:
+        """See `Runner`."""
+        words = self._probed(1)
+        return self._information[:words] if words else self._eager.text_information()
+
+    def _probed(self, kind: int) -> int:
+        """Run the probe of that kind which has room for the last prompt's text; its words, 0 where there is none."""
+        plan, probes = self._eager.prompt, self._probes[kind]
         assert plan is not None
-        size = next((size for size in self._probes if size >= plan.words), None)
+        size = next((size for size in probes if size >= plan.words), None)
         if size is None:
-            return self._eager.text_attention()
-        self._probes[size]()
-        return self._attention[:, : plan.words]
+            return 0
+        probes[size]()
+        return plan.words
 
     def _clear(self, plan: NDArray[np.int64]) -> None:
         """Make every row of the plan padding: it sees the first slot, and is written where nobody looks."""
@@ -213,14 +225,15 @@ class CUDAGraphRunner:
 
         return body
 
-    def _probe(self, size: int) -> Callable[[], None]:
-        decoder = self._decoder
-        end = decoder.layout.first_text + size
-        seen = torch.arange(end - size, end, device=self._attention.device) + 1
-        reach = min(-(-end // ALIGNMENT) * ALIGNMENT, decoder.cache.length)  # an odd number takes a slow product
+    def _probe(self, size: int, look: Callable[[Tensor, int], Tensor], out: Tensor) -> Callable[[], None]:
+        """What `look` finds of `size` text rows goes to `out` [..., M, N]."""
+        layout, cache = self._decoder.layout, self._decoder.cache
+        end = layout.first_text + size
+        seen = torch.arange(end - size, end, device=out.device) + 1
+        reach = min(-(-end // ALIGNMENT) * ALIGNMENT, cache.length)  # an odd number takes a slow product
 
         def body() -> None:
-            self._attention[:, :size].copy_(decoder.text_attention(seen, reach))
+            out[..., :size, :].copy_(look(seen, reach))
 
         return body
 

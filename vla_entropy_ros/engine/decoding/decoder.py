@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +12,13 @@ from torch.nn import functional as F
 from ..model.llama import Llama, rotary
 from ..model.shapes import PROBED
 from .kv_cache import KVCache
+from .probe import HIDDEN, attention, information
 from .sequence import BITS, Layout
 
 # Rows of a pass are padded to a multiple of this: BLAS sums 1 to 3 rows in another order than more, so a token's keys
 # would depend on how many others are computed beside it.
 ROW_MULTIPLE = 4
 FLOAT = 4  # bytes
-HIDDEN = -30000.0  # added to the scores of a slot that is not seen: its weight is exactly 0, in half precision, too
 
 
 @dataclass(frozen=True)
@@ -129,26 +128,31 @@ class Decoder:
         seen [M]: how many leading slots each of them sees, `reach` at most. Computed from the kept queries and the
         slots as they are now; call it before the next pass that keeps queries.
         """
+        return torch.cat([weights.mean(1) for weights in self._looking(seen, reach)])
+
+    def text_information(self, seen: Tensor, reach: int) -> Tensor:
+        """Attention information [M, N] in what the kept text rows look at: see `information`, mean of layers and heads.
+
+        seen, reach: as for `text_attention`, and when to call it, too.
+        """
+        layers, heads = self.queries.shape[:2]
+        parts = [information(weights) for weights in self._looking(seen, reach)]
+        return (parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)) / (layers * heads)
+
+    def _looking(self, seen: Tensor, reach: int) -> Iterator[Tensor]:
+        """Attention [L, H, M, N] of the kept text rows on the visual slots, some layers after the other."""
         words, (layers, heads) = len(seen), self.queries.shape[:2]
-        hidden = self._slots[:reach] >= seen[:, None]
+        hidden, start = self._slots[:reach] >= seen[:, None], self.layout.first_visual
         step = max(1, PROBED // (heads * words * reach * FLOAT))  # layers at a time: it bounds the memory
-        parts = [slice(number, number + step) for number in range(0, layers, step)]
-        found = [_attention(self.queries[p, :, :words], self.cache.keys[p, :, :reach], hidden).mean(1) for p in parts]
-        start = self.layout.first_visual
-        return (found[0] if len(found) == 1 else torch.cat(found))[:, :, start : start + self.layout.visual]
+        for number in range(0, layers, step):
+            part = slice(number, number + step)
+            weights = attention(self.queries[part, :, :words], self.cache.keys[part, :, :reach], hidden)
+            yield weights[..., start : start + self.layout.visual]
 
     @staticmethod
     def _first(rows: int, tail: int) -> int:
         """First of the rows that the last layer computes to the end, so that `tail` are among them."""
         return (rows - tail) // ROW_MULTIPLE * ROW_MULTIPLE
-
-
-def _attention(queries: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
-    """Attention weights [L, H, M, n], float32, of queries [L, H, M, hd] on keys [L, Hkv, n, hd] not `hidden` [M, n]."""
-    layers, heads, words, width = queries.shape
-    grouped = queries.reshape(layers, keys.shape[1], -1, width)  # [L, Hkv, H / Hkv * M, hd]
-    scores = (grouped @ keys.transpose(2, 3)).reshape(layers, heads, words, -1).float()
-    return scores.div_(math.sqrt(width)).masked_fill_(hidden, HIDDEN).softmax(-1)
 
 
 @dataclass

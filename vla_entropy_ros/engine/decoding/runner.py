@@ -109,6 +109,10 @@ class Runner(Protocol):
         """Attention [L, M, N] of the last prompt's text rows on the visual slots, float32; until the next call."""
         ...
 
+    def text_information(self) -> Tensor:
+        """Attention information [M, N] in it, float32; until the next call: see `Decoder.text_information`."""
+        ...
+
 
 class EagerRunner:
     """Passes with as many rows as there are, on any device."""
@@ -166,9 +170,17 @@ class EagerRunner:
 
     def text_attention(self) -> Tensor:
         """See `Runner`."""
+        return self.decoder.text_attention(*self._text())
+
+    def text_information(self) -> Tensor:
+        """See `Runner`."""
+        return self.decoder.text_information(*self._text())
+
+    def _text(self) -> tuple[Tensor, int]:
+        """How many slots each text row of the last prompt sees [M], and the most of these."""
         assert self.prompt is not None
         seen = self.prompt.text_seen
-        return self.decoder.text_attention(self._there(seen), int(seen.max()))
+        return self._there(seen), int(seen.max())
 
     def _attention(self) -> AbstractContextManager[object]:
         """How attention may be computed in a pass of any shape."""

@@ -35,9 +35,9 @@ def rows_product(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.f
 
 
 def cut(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Cut frames [C, S, S, 3] into raw RGB patches [N, size * size * 3]: camera after camera, in raster order."""
+    """Cut frames [C, S, S, c] into raw patches [N, size * size * c]: camera after camera, in raster order."""
     cameras, side = len(frames), frames.shape[1] // size
-    parts = frames.reshape(cameras, side, size, side, size, 3).swapaxes(2, 3)  # [C, side, side, size, size, 3]
+    parts = frames.reshape(cameras, side, size, side, size, -1).swapaxes(2, 3)  # [C, side, side, size, size, c]
     return parts.reshape(cameras * side * side, -1)
 
 

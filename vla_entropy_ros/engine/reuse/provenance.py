@@ -8,23 +8,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..device import Upload
-from .patches import Mask, Patches
+from .patches import Mask
 
 NEVER = -1  # epoch of a token that was not computed yet
 
 
 class Provenance:
-    """Per visual token [N]: age [ticks], reference pixels and embedding of the tick that computed its first layers.
+    """Per visual token [N]: age [ticks], and embedding of the tick that computed its first layers.
 
     deep_age and the embeddings behind `deep_drift` belong to the last layers, which may have been computed longer ago.
     A token is valid while it carries the current epoch; `invalidate` begins a new one.
     """
 
-    def __init__(self, tokens: int, pixels: int, width: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, tokens: int, width: int, device: torch.device, dtype: torch.dtype) -> None:
         self.age: NDArray[np.int64] = np.zeros(tokens, np.int64)
         self.deep_age: NDArray[np.int64] = np.zeros(tokens, np.int64)
-        self.reference = Patches.of(np.zeros((tokens, pixels), np.uint8))
-        self.previous = self.reference
         self._embeddings = torch.zeros(tokens, width, device=device, dtype=dtype)
         self._deep_embeddings = torch.zeros_like(self._embeddings)
         self._fresh = Upload((2, tokens), torch.bool, device)
@@ -61,18 +59,15 @@ class Provenance:
             age += 1
             age[rows] = 0
 
-    def commit(self, fresh: Mask, patches: Patches, visual: Tensor, deep: Mask | None = None) -> None:
+    def commit(self, fresh: Mask, deep: Mask, visual: Tensor) -> None:
         """Note that a pass has computed the start rows and the `fresh` tokens [N], in the last layers the `deep` ones.
 
-        They come from a frame with those `patches` [N] and embeddings `visual` [N, D]. deep: None for all the fresh.
+        visual [N, D]: embeddings they come from.
         """
-        deep = fresh if deep is None else deep
         self._fresh.host[0], self._fresh.host[1] = fresh, deep
         self._fresh.send(2)
         for written, embeddings in zip(self._fresh.device, (self._embeddings, self._deep_embeddings), strict=True):
             torch.where(written[:, None], visual, embeddings, out=embeddings)
-        self.reference.copy_rows(patches, fresh)
-        self.previous = patches
         self._epochs[fresh] = self._epoch
         self._start_epoch = self._epoch
 

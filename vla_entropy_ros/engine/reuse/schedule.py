@@ -25,8 +25,9 @@ MEMORY = 5  # ticks that an event keeps the budgets up
 def budgets(mode: str, t: int, k1: int, k2: int, T: int) -> tuple[int, int]:
     """(k_vis, k_attn) at tick t; their sum is k1 + k2 in every mode but `full`, so modes differ in the score alone.
 
-    info_entropy: the paper's schedule, k2 -> k1 by image entropy while k1 -> k2 by attention, over T ticks; k1 is the
-    smaller of the pair. static_union: both at once with alpha fixed at one half (the paper leaves the value open).
+    info_entropy, place_entropy: the paper's schedule, k2 -> k1 by visual information while k1 -> k2 by attention, over
+    T ticks; k1 is the smaller of the pair. static_union: both at once with alpha fixed at one half (the paper leaves
+    the value open).
     """
     total, (k1, k2) = k1 + k2, sorted((k1, k2))
     if mode == "full":

@@ -12,6 +12,9 @@ from .patches import Mask, Patches, rows_product
 from .schedule import budgets
 from .scores import Scores
 
+# Why a token is fresh; what comes later counts where nothing before it does, but for what is old and has changed.
+CODES = REUSED, CHANGED, BY_VISUAL, BY_ATTENTION, BY_BOTH, OLD, FILLED = range(7)
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -20,16 +23,32 @@ class Selection:
     fresh: Mask
     deep: Mask
     static: Mask
-    important_visual: Mask
-    important_attention: Mask
+    by_visual: Mask
+    by_attention: Mask
+    old: Mask
     k_vis: int
     k_attn: int
+    forced: bool = True  # what has changed is fresh for that alone
+    whole: bool = False  # everything is fresh, whatever it is
+
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """Why each token [N] is fresh: see CODES."""
+        why = np.full(len(self.fresh), FILLED, np.uint8)
+        if self.forced:
+            why[self.whole | ~self.static] = CHANGED
+        why[self.old] = OLD
+        important = self.by_visual | self.by_attention
+        why[important] = (1 + self.by_visual + 2 * self.by_attention)[important]
+        why[~self.fresh] = REUSED
+        return why
 
 
-def static_patches(now: Patches, reference: Patches, similarity: float, difference: float) -> Mask:
+def static_patches(now: Patches, reference: Patches, similarity: float, difference: float, most: int = 0) -> Mask:
     """Patches [N] that look as in `reference`: cosine similarity of raw RGB, then mean absolute difference.
 
-    `similarity`: least cosine; `difference`: largest mean difference [grey levels], 0 to leave that test out.
+    `similarity`: least cosine; `difference`: largest mean difference [grey levels], 0 to leave that test out; `most`:
+    only so many of them, those of the highest cosine (VLA-Cache, arXiv 2502.02175, its code's top_k), 0 for all.
     """
     product = rows_product(now.pixels, reference.pixels)
     # squared form: no square roots, and two black patches (0 >= 0) are alike
@@ -39,6 +58,10 @@ def static_patches(now: Patches, reference: Patches, similarity: float, differen
         np.abs(apart, out=apart)
         # whole numbers below 2^24: an exact sum; no product with ones, which BLAS may spread over cores
         static &= np.einsum("np->n", apart) <= difference * apart.shape[1]
+    if most and np.count_nonzero(static) > most:
+        lengths = np.maximum(now.lengths * reference.lengths, np.finfo(np.float32).tiny)
+        alike = np.where(lengths > 1, product / np.sqrt(lengths), 1.0)  # two black patches are alike
+        static &= top(np.where(static, alike, -np.inf), most)
     return static
 
 
@@ -91,14 +114,14 @@ class Required:
         deep = fresh
         if deep_urgency is not None:
             deep = fresh & fill(deepest, np.where(fresh, deep_urgency, -1.0), tunables.taper_rows)
-        return Selection(fresh, deep, self.static, self.by_image, self.by_attention, self.k_vis, self.k_attn)
+        return Selection(fresh, deep, self.static, self.by_image, self.by_attention, self.old, self.k_vis, self.k_attn)
 
 
 def all_fresh(count: int, static: Mask | None = None) -> Selection:
     """The selection that computes all `count` tokens."""
     none = np.zeros(count, np.bool_)
     every = np.ones(count, np.bool_)
-    return Selection(every, every, none if static is None else static, none, none, 0, 0)
+    return Selection(every, every, none if static is None else static, none, none, none, 0, 0, whole=True)
 
 
 def influence(drift: Scores, mass: Scores) -> Scores:

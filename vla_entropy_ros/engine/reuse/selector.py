@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,37 +11,43 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..actions.head import Acted
-from ..decoding.runner import Embedded
+from ..decoding.runner import Embedded, Runner
 from ..decoding.sequence import Layout, LeftOut, Tokens
 from ..observation import FAILED, NEW_EPISODE, Observation
-from ..tunables import Tunables
+from ..tunables import FULL, JOINT, Tunables
 from .episode import Episode
-from .patches import Patches, cut, grey
+from .joint import Information, visual_information
+from .pixels import Pixels
 from .provenance import Provenance
+from .scene import Scene, Seen
 from .schedule import Activity, adapt, budgets, growth, layer_entropy, taper_layer
-from .scores import GREY_LEVELS, Attention, Scores, image_entropy
-from .selection import Required, Selection, all_fresh, influence, static_patches
+from .scores import Attention, Scores
+from .selection import Required, Selection, all_fresh, influence
 
 NEW_INSTRUCTION = "new instruction"
+NEW_MODE = "new mode"
+SCENE_CUT = "scene cut"
+MODE_FULL = "mode full"
 
 
 @dataclass(frozen=True)
 class Choice:
     """What one tick computes: `fresh` visual tokens [F], those left out from a layer on, the start rows or not.
 
-    selection and scores [N] behind it; reason: why all is fresh regardless of them, or None; patches: of this tick;
-    tick: ticks since the episode began.
+    selection and scores [N] behind it; reason: why all is fresh regardless of them, or None; seen: in the picture;
+    tick, t: ticks since the episode, and since the schedule began.
     """
 
     fresh: Tokens
     left_out: LeftOut
     start: bool
     selection: Selection
-    image_entropy: Scores
+    visual_score: Scores
     attention_score: Scores
     reason: str | None
-    patches: Patches
+    seen: Seen
     tick: int
+    t: int
 
 
 class Selector:
@@ -51,13 +58,24 @@ class Selector:
     """
 
     def __init__(
-        self, layout: Layout, layers: int, patch: int, width: int, device: torch.device, dtype: torch.dtype
+        self,
+        layout: Layout,
+        cameras: int,
+        layers: int,
+        patch: int,
+        width: int,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         """patch: pixels along a side; width: channels of a visual token."""
-        self._layout, self._layers, self._patch = layout, layers, patch
-        self._provenance = Provenance(layout.visual, 3 * patch**2, width, device, dtype)
+        self._layout, self._layers = layout, layers
+        self._provenance = Provenance(layout.visual, width, device, dtype)
+        grid = math.isqrt(layout.visual // cameras)
+        self._scene, self._pixels = Scene(cameras, grid), Pixels(layout.visual, patch)
         self._episode = Episode()
+        self._mode: str | None = None  # that of the tick before
         self._attention: Attention | None = None  # of the tick before
+        self._information: Scores | None = None  # [N], that in the attention of the tick before
         self._layer_entropy: NDArray[np.float64] | None = None  # [L], of the tick before, where it is needed
         self.begin(NEW_EPISODE)
 
@@ -75,6 +93,7 @@ class Selector:
         self._episode.begin(reason)
         self._provenance.invalidate()
         self._activity = Activity()
+        self._scene.forget()
         self._forget_text()
 
     def fail(self) -> None:
@@ -82,20 +101,30 @@ class Selector:
         self._provenance.invalidate()
         self._episode.reason = FAILED
 
-    def observe(self, observation: Observation, max_gap: float) -> bool:
+    def observe(self, observation: Observation, tunables: Tunables) -> bool:
         """Take note of what is seen next; True where the text of the tick before no longer counts."""
-        interruption = self._episode.interruption(observation, max_gap)
+        interruption = self._episode.interruption(observation, tunables.max_gap)
         if interruption:
             self.begin(interruption)
+        if self._mode not in (None, tunables.mode):  # each mode remembers what it asks for alone
+            self.begin(self._episode.reason or NEW_MODE)
+        self._mode = tunables.mode
         instructed = self._episode.follow(observation)
         if instructed:
             self._forget_text()
-            if self._layout.text_touches_visual:
+            if self._layout.text_touches_visual or tunables.mode == JOINT:  # no attention to go by: the worst tick
                 self._episode.reason = self._episode.reason or NEW_INSTRUCTION
         return bool(interruption) or instructed
 
-    def attend(self, attention: Tensor, tunables: Tunables) -> None:
-        """Keep the attention [L, M, N] of the tick's text, and compute what the next tick asks of it."""
+    def attend(self, runner: Runner, tunables: Tunables) -> None:
+        """Keep what the tick's text looked at, as far as the next tick asks for it."""
+        self._forget_text()
+        if tunables.mode == FULL:
+            return
+        if tunables.mode == JOINT:
+            self._information = _on_host(runner.text_information()).mean(0)
+            return
+        attention = runner.text_attention()  # [L, M, N]
         self._attention = Attention(attention.mean(0).cpu().numpy())
         _ = self._attention_score(self._attention, tunables)
         if tunables.fill_order == "influence":
@@ -107,46 +136,64 @@ class Selector:
 
         What the mode and the budgets do not ask for is not computed.
         """
-        now, episode = Patches.of(cut(frames, self._patch)), self._episode
+        episode = self._episode
         if tunables.adaptive:
             tunables = adapt(tunables, self._activity, self._layout.visual)
         nothing: Scores = np.zeros(self._layout.visual)
-        if reason := episode.reason or ("mode full" if tunables.mode == "full" else None):
-            return self._choice(all_fresh(len(nothing)), nothing, nothing, reason, now, tunables)
-        static = self._static(now, tunables)
-        if len(static) - np.count_nonzero(static) > tunables.scene_cut * len(static):
-            return self._choice(all_fresh(len(static), static), nothing, nothing, "scene cut", now, tunables)
+        seen, reason = self._look(frames, tunables), episode.reason or (MODE_FULL if tunables.mode == FULL else None)
+        changed = len(nothing) - np.count_nonzero(seen.static)
+        if reason is None and changed > tunables.scene_cut * len(nothing):
+            reason = SCENE_CUT
+        if reason:
+            selection = all_fresh(len(nothing), None if episode.reason else seen.static)
+            return self._choice(selection, nothing, nothing, reason, seen, tunables)
+        if tunables.mode == JOINT:
+            return self._by_information(embedded, seen, tunables)
         k_vis, k_attn = budgets(tunables.mode, episode.t, tunables.k1, tunables.k2, tunables.T)
-        seen = image_entropy(grey(now.pixels), GREY_LEVELS) if k_vis else nothing
+        visual = self._pixels.image_entropy() if k_vis else nothing
         attended = nothing
         if self._attention is not None and k_attn:
             attended = self._attention_score(self._attention, tunables)
-        required = Required.of(tunables, episode.t, seen, attended, static, self.age)
+        required = Required.of(tunables, episode.t, visual, attended, seen.static, self.age)
         urgency, deep = self._urgency(embedded, tunables)  # waits for the embeddings: whatever can, comes before
-        return self._choice(required.filled(tunables, urgency, deep), seen, attended, None, now, tunables)
+        return self._choice(required.filled(tunables, urgency, deep), visual, attended, None, seen, tunables)
 
     def grow(self, choice: Choice) -> None:
         """Note that the passes have written what was chosen: `age` tells it, the rest waits for `commit`."""
         self._provenance.grow(choice.selection.fresh, choice.selection.deep)
 
-    def commit(self, choice: Choice, embedded: Embedded, acted: Acted, adaptive: bool) -> None:
+    def commit(self, choice: Choice, embedded: Embedded, acted: Acted, tunables: Tunables) -> None:
         """Note what the passes have written, and what came of it, before the next tick; see `grow`."""
         selection = choice.selection
-        self._provenance.commit(selection.fresh, choice.patches, embedded.visual, selection.deep)
+        self._provenance.commit(selection.fresh, selection.deep, embedded.visual)
+        if self._mode != FULL:
+            (self._scene if self._mode == JOINT else self._pixels).commit(selection.fresh)
         self._episode.advance()
         static_share = float(selection.static.mean()) if choice.reason is None else 1.0
-        if self._activity.observe(static_share, acted.mean_entropy, acted.opening) and adaptive:
+        if self._activity.observe(static_share, acted.mean_entropy, acted.opening) and tunables.adaptive:
             self._episode.restart_schedule()
 
-    def _forget_text(self) -> None:
-        self._attention = self._layer_entropy = None
+    def _look(self, frames: NDArray[np.uint8], tunables: Tunables) -> Seen:
+        """What the mode asks of the picture; static: only what may be reused at all."""
+        if tunables.mode == FULL:
+            return Seen(np.zeros(self._layout.visual, np.bool_))
+        seen = self._scene.compare(frames) if tunables.mode == JOINT else self._pixels.compare(frames, tunables)
+        return replace(seen, static=seen.static & self._provenance.valid)
 
-    def _static(self, now: Patches, tunables: Tunables) -> NDArray[np.bool_]:
-        """Tokens [N] whose keys and values may be reused as far as the pixels tell."""
-        known = self._provenance
-        reference = known.reference if tunables.static_reference == "anchor" else known.previous
-        static = static_patches(now, reference, tunables.static_similarity, tunables.static_difference)
-        return static & known.valid
+    def _by_information(self, embedded: Embedded, seen: Seen, tunables: Tunables) -> Choice:
+        """The default's rule; without attention to go by, as after a change of mode, every token got the same."""
+        even = np.full(self._layout.visual, 1.0 / self._layout.visual)
+        attention = even if self._information is None else self._information
+        change = _on_host(self.drift(embedded.visual) if embedded.drift is None else embedded.drift)
+        deep = _on_host(self._provenance.deep_drift(embedded.visual)) if tunables.taper_rows else change
+        k_vis, _ = budgets(tunables.mode, self._episode.t, tunables.k1, tunables.k2, tunables.T)
+        visual = visual_information(change, self._scene.image_entropy, k_vis)
+        known = Information(visual, change, deep, attention, self.age)
+        selection = known.select(tunables, self._episode.t, seen.static)
+        return self._choice(selection, visual, attention, None, seen, tunables)
+
+    def _forget_text(self) -> None:
+        self._attention = self._information = self._layer_entropy = None
 
     @staticmethod
     def _attention_score(attention: Attention, tunables: Tunables) -> Scores:
@@ -166,7 +213,13 @@ class Selector:
         return urgency, influence(_on_host(self._provenance.deep_drift(embedded.visual)), mass)
 
     def _choice(
-        self, selection: Selection, seen: Scores, attended: Scores, reason: str | None, now: Patches, tunables: Tunables
+        self,
+        selection: Selection,
+        visual: Scores,
+        attended: Scores,
+        reason: str | None,
+        seen: Seen,
+        tunables: Tunables,
     ) -> Choice:
         """What the prompt's pass computes: where VLA-Cache's reused set grows, every token at first."""
         left_out = self._growth(selection)
@@ -174,7 +227,8 @@ class Selector:
         if not left_out and not np.array_equal(selection.deep, selection.fresh):
             left_out = {taper_layer(tunables.taper_from, self._layers): np.flatnonzero(~selection.deep)}
         start = not (self._provenance.start_valid and self._layout.start_is_constant)
-        return Choice(fresh, left_out, start, selection, seen, attended, reason, now, self._episode.tick)
+        tick, t = self._episode.tick, self._episode.t
+        return Choice(fresh, left_out, start, selection, visual, attended, reason, seen, tick, t)
 
     def _growth(self, selection: Selection) -> LeftOut:
         """Tokens reused from each layer on, where the layer schedule is VLA-Cache's; empty for any other."""

@@ -9,7 +9,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from ...engine import DeviceLostError, EngineError
 from ...engine.hub import find_folder
 from ...engine.model import reading
-from ...engine.tunables import BUDGETS, TOKENS, Tunables
+from ...engine.tunables import BUDGETS, TOKENS, Tunables, tunable
 from ...settings import SettingError
 from ..common.parameters import Parameters, Values
 from ..common.process import one_line
@@ -68,5 +68,6 @@ def adopt(settings: Parameters, policy: Policy, logger: RcutilsLogger) -> None:
         settings.adopt(runs)
     info = policy.info
     facts = {CAMERAS: info.cameras, STATES: len(info.state_names), TOKENS: info.tokens}
-    highs = dict.fromkeys(BUDGETS, info.visual_tokens) | ({"taper_rows": 0} if policy.fixed_shapes else {})
+    budgets = [tunable(field).name for field in BUDGETS]
+    highs = dict.fromkeys(budgets, info.visual_tokens) | ({"taper_rows": 0} if policy.fixed_shapes else {})
     settings.narrow(highs, facts)

@@ -1,0 +1,84 @@
+"""The default's rule: visual and attention information weighed together over all tokens, and ages spread.
+
+Ours, after VLA-InfoEntropy (arXiv 2604.05323): its two kinds of information, its budgets and its schedule. A patch is
+not fresh merely for having changed: few of those that change matter to the action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tunables import Tunables
+from .patches import Mask
+from .schedule import budgets
+from .scores import Scores
+from .selection import Selection, fill, top
+
+AT_REST = 0.1  # weight of a token that has not changed: its keys and values change through what stands before it
+
+
+def due(age: NDArray[np.int64], max_age: int) -> Mask:
+    """Tokens [N] that must be fresh now, the oldest: as few as meet every deadline if each tick takes as many.
+
+    age [N]: ticks since they were computed, as of the last tick; none is ever used at more than `max_age`. Those that
+    become old together are spread over the ticks before.
+    """
+    order = np.argsort(-age, kind="stable")
+    left = np.maximum(max_age - age[order], 1)  # ticks in which each can still be computed
+    count = int(np.ceil((np.arange(1, len(age) + 1) / left).max()))
+    oldest = np.zeros(len(age), np.bool_)
+    oldest[order[:count]] = True
+    return oldest | (age + 1 > max_age)
+
+
+def visual_information(change: Scores, image_entropy: Callable[[NDArray[np.int64]], Scores], k_vis: int) -> Scores:
+    """The change [N], weighted from one half to one by how much there is to see in the patch.
+
+    image_entropy: of the patches of those numbers, 0 to 1; asked only for those that may come to be among the `k_vis`
+    highest: a patch that has changed by less than half as much can't, and keeps one half.
+    """
+    score = 0.5 * change
+    if k_vis:
+        near = np.flatnonzero(2 * change >= np.partition(change, -k_vis)[-k_vis])
+        score[near] *= 1.0 + image_entropy(near)
+    return score
+
+
+def joint_information(attention: Scores, change: Scores) -> Scores:
+    """How much a stale token matters [N]: attention information times (AT_REST + root of its squared change)."""
+    return attention * (AT_REST + np.sqrt(change))
+
+
+@dataclass(frozen=True)
+class Information:
+    """What is known of the N tokens: visual information, squared change of the embedding, attention information.
+
+    deep_change: since the last layers were computed. age [N]: ticks, as of the last tick.
+    """
+
+    visual: Scores
+    change: Scores
+    deep_change: Scores
+    attention: Scores
+    age: NDArray[np.int64]
+
+    def select(self, tunables: Tunables, t: int, static: Mask) -> Selection:
+        """Top k_vis by visual and k_attn by attention information, what is due, and by `joint_information` the rest.
+
+        t: tick of the schedule. static [N]: patches that hardly changed, for the record alone.
+        """
+        k_vis, k_attn = budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
+        by_visual, by_attention = top(self.visual, k_vis), top(self.attention, k_attn)
+        old = due(self.age, tunables.max_age)
+        fresh = fill(
+            by_visual | by_attention | old, joint_information(self.attention, self.change), tunables.row_budget
+        )
+        deep = fresh
+        if tunables.taper_rows:
+            urgency = np.where(fresh, joint_information(self.attention, self.deep_change), -1.0)
+            deep = fresh & fill(old, urgency, tunables.taper_rows)
+        return Selection(fresh, deep, static, by_visual, by_attention, old, k_vis, k_attn, forced=False)

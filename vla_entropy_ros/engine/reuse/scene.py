@@ -1,0 +1,128 @@
+"""What has changed in the picture, whatever the camera does to it: brightness and noise are estimated, not tuned."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .patches import Mask, cut
+from .scores import GREY_LEVELS, Scores, image_entropy
+
+Cells = NDArray[np.float32]
+CELLS = 2  # along a side of a patch: a mean over 49 of 196 pixels has a seventh of their noise
+LEAST = 4.0  # grey levels that a patch must differ by to count as changed
+NOISY = 3.0  # times the noise floor that it must differ by
+NOISE_MOST = 4.0  # grey levels between cells that may be noise; more is a picture that has changed
+QUIET = 25  # percentile of the patches' differences that is taken for noise alone
+GAIN_MOST, OFFSET_MOST = 1.25, 25.0  # from one picture to the next; more is light that was switched
+DARK, BRIGHT = 16.0, 240.0  # between them, brightness is proportional to light
+SPREAD = 25.0  # variance of the cells [grey levels squared] from which gain and offset can be told apart
+MEAN_OF_NOISE = 2 / np.sqrt(np.pi)  # mean absolute difference of two normal numbers of deviation 1
+
+
+@dataclass(frozen=True)
+class Light:
+    """How bright pictures of cameras [C] are against the episode's first: level = gain * (level there) + offset."""
+
+    gain: Cells
+    offset: Cells
+
+    def undone(self, cells: Cells) -> Cells:
+        """Cells [C, N, n] as they would be in the first light."""
+        return (cells - self.offset[:, None, None]) / self.gain[:, None, None]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Patches [N] that look as when their token was computed, so far as is known; what the camera does.
+
+    noise: of a pixel [grey levels]; exposure: gain against the episode's first picture; means of the cameras, None
+    where they are not estimated.
+    """
+
+    static: Mask
+    noise: float | None = None
+    exposure: float | None = None
+
+
+class Scene:
+    """Remembers what every patch looked like when its token was computed, in the light of the episode's beginning."""
+
+    def __init__(self, cameras: int, grid: int) -> None:
+        """grid: patches along a side of a camera's picture."""
+        self._cameras, self._grid = cameras, grid
+        size = CELLS * CELLS * 3
+        self._reference = np.zeros((cameras, grid * grid, size), np.float32)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin an episode: the next picture is the first."""
+        self._last: Cells | None = None
+        self._now: Cells | None = None
+        self._frames: NDArray[np.uint8] | None = None
+        self._light = Light(np.ones(self._cameras, np.float32), np.zeros(self._cameras, np.float32))
+
+    def compare(self, frames: NDArray[np.uint8]) -> Seen:
+        """What has changed in frames [C, S, S, 3] since each token was computed."""
+        self._frames = frames
+        cells = self._now = np.stack([self._cells(frame) for frame in frames])
+        if self._last is None:
+            return Seen(np.zeros(self._reference.shape[:2], np.bool_).ravel())
+        steps = [relight(before.mean(-1), now.mean(-1)) for before, now in zip(self._last, cells, strict=True)]
+        gain, offset = (np.array(part, np.float32) for part in zip(*steps, strict=True))
+        light = self._light = Light(self._light.gain * gain, self._light.offset * gain + offset)
+        since = cells - (self._last * gain[:, None, None] + offset[:, None, None])
+        floor = np.percentile(np.abs(since).mean(-1), QUIET, axis=1)  # [C]
+        apart = np.abs(light.undone(cells) - self._reference).mean(-1) * light.gain[:, None]  # [C, N / C]
+        static = apart <= np.maximum(LEAST, NOISY * np.minimum(floor, NOISE_MOST))[:, None]
+        side = frames.shape[1] / self._grid / CELLS  # of a cell [pixels]
+        return Seen(static.ravel(), float(floor.mean() / MEAN_OF_NOISE * side), float(light.gain.mean()))
+
+    def commit(self, fresh: Mask) -> None:
+        """The `fresh` tokens [N] were computed from the picture that was compared last."""
+        assert self._now is not None
+        rows = fresh.reshape(self._reference.shape[:2])
+        self._reference[rows] = self._light.undone(self._now)[rows]
+        self._last = self._now
+
+    def image_entropy(self, patches: NDArray[np.int64]) -> Scores:
+        """The paper's image entropy [n] of some patches, by number, of the picture that was compared last."""
+        assert self._frames is not None
+        levels = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in self._frames])[..., None]
+        return image_entropy(cut(levels, levels.shape[1] // self._grid)[patches], GREY_LEVELS)
+
+    def _cells(self, frame: NDArray[np.uint8]) -> Cells:
+        """Means of the cells of each patch [N, n] of a frame [S, S, 3]."""
+        grid, size = self._grid, (CELLS * self._grid, CELLS * self._grid)
+        small = cv2.resize(frame.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        parts = small.reshape(grid, CELLS, grid, CELLS, 3).swapaxes(1, 2)
+        return parts.reshape(grid * grid, -1)
+
+
+def relight(x: Cells, y: Cells) -> tuple[float, float]:
+    """Gain and offset [grey levels] by which most patches' means x [N] become those of the next picture, y [N].
+
+    y = gain * x + offset. Patches that something moved through count for nothing. (1, 0) where no plausible change of
+    exposure explains it: what it leaves is a change.
+    """
+    lit = (x > DARK) & (x < BRIGHT) & (y > DARK) & (y < BRIGHT)
+    if np.count_nonzero(lit) < len(x) // 10:
+        return 1.0, 0.0
+    x, y = x[lit], y[lit]
+    gain, offset = float(np.median(y / x)), 0.0
+    for _ in range(2):
+        off = np.abs(y - gain * x - offset)
+        close = off <= 2.5 * np.median(off) + 0.5
+        a, b = x[close], y[close]
+        spread_a, spread_b = float(a.var()), float(b.var())
+        if min(spread_a, spread_b) < SPREAD:
+            break
+        gain = math.sqrt(spread_b / spread_a)  # both are as noisy: regression would find too little, again and again
+        offset = float(b.mean()) - gain * float(a.mean())
+    if not (1 / GAIN_MOST <= gain <= GAIN_MOST and abs(offset) <= OFFSET_MOST):
+        return 1.0, 0.0
+    return gain, offset

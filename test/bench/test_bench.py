@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from vla_entropy_ros.bench import tables
 from vla_entropy_ros.bench.configurations import BASELINE, PEER, configurations, search
 from vla_entropy_ros.bench.measure import measure
-from vla_entropy_ros.bench.recording import Recording, save
+from vla_entropy_ros.bench.recording import Recording, RecordingError, save
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.engine.actions.drafts import SOURCES
@@ -141,6 +141,8 @@ def test_the_command_writes_json_and_picture(ran: tuple[dict[str, Any], Path]) -
     assert content["openvla_7b"]["largest_difference"] < 1e-6
     assert "prefill: default" in content["openvla_7b"]["counted_tflops"]
     assert content["selection_ms"]["in_default_ticks"]["p50"] > 0
+    rows = (folder / "bench.md").read_text().splitlines()
+    assert sum(row.startswith("| default |") for row in rows) == 2  # cost, and tick by tick
     assert (folder / "bench.png").stat().st_size > 10_000
 
 
@@ -184,6 +186,24 @@ def test_the_command_searches_for_the_best_trade_offs(
     assert set(shown) == set(content["best_trade_offs"])
     equal = {c["name"]: c["equal_share"] for c in content["configurations"]}
     assert max(equal[name] for name in shown) == equal[BASELINE] == 1.0  # whatever is fastest of those ends the front
+
+
+@pytest.mark.parametrize(("given", "count"), [([], 2), (["--quick"], 1), (["--episodes", "5", "--quick"], 5)])
+def test_the_policy_acts_in_as_many_episodes_as_asked(
+    given: list[str], count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(policy: Policy, episodes: int, *_: object) -> list[Recording]:
+        raise RecordingError(f"{episodes} of each family")
+
+    monkeypatch.setattr("vla_entropy_ros.bench.recording.record_finished", told)
+    result = CliRunner().invoke(main, ["bench", *given, "--output", str(tmp_path)])
+    assert result.output.splitlines()[-1] == f"Error: {count} of each family"
+
+
+def test_recorded_episodes_have_no_number_to_choose(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["bench", "--episodes", "3", "--episode", str(tmp_path / "episode.npz")])
+    assert result.exit_code == 2
+    assert "give it without --episode" in result.output
 
 
 def test_the_command_names_a_broken_file(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from ..engine.policy import PROBE_IDS
 from ..engine.tunables import Tunables
 from ..evaluation.stages import TIMED
 from ..evaluation.statistics import percentiles
-from . import openvla
+from . import openvla, paired
 from .configurations import PEER, Configuration
 from .generate import Generate
 from .recording import Recording
-from .ticks import Sample, actions, drafted, equal, times
+from .ticks import Sample, actions, drafted, equal, fresh_rows, jitter, times
 
 TURN = 7  # configurations by which the order is turned from recording to recording
 UNITS = {**dict.fromkeys(("x", "y", "z"), "m"), **dict.fromkeys(("roll", "pitch", "yaw"), "rad")}
@@ -60,11 +60,13 @@ class CostShape:
 class Run:
     """The ticks of one configuration, in the order of the recordings; settled: time after each [s], off the tick.
 
-    faults: ticks in which it had no valid action; no run keeps those of any.
+    episodes: number of the recording that each sample is of; faults: ticks in which it had no valid action; no run
+    keeps those of any.
     """
 
     configuration: Configuration
     samples: list[Sample] = field(default_factory=list)
+    episodes: list[int] = field(default_factory=list)
     settled: list[float] = field(default_factory=list)
     faults: int = 0
 
@@ -120,11 +122,13 @@ def measure(
                 made.append(sample)
                 run.settled.append(settled)
             progress()
-    whole = [tick for tick in zip(*ticks, strict=True) if None not in tick]
-    if not whole:
+    of = [number for number, recording in enumerate(recordings) for _ in range(len(recording))]
+    acted = [None not in tick for tick in zip(*ticks, strict=True)]
+    if not any(acted):
         raise ActionError("no tick has a valid action in every configuration")
-    for run, made, samples in zip(runs, ticks, zip(*whole, strict=True), strict=True):
-        run.samples = [sample for sample in samples if sample is not None]
+    for run, made in turns:
+        run.samples = [sample for sample, kept in zip(made, acted, strict=True) if sample is not None and kept]
+        run.episodes = [number for number, kept in zip(of, acted, strict=True) if kept]
         run.faults = made.count(None)
     return runs
 
@@ -147,10 +151,23 @@ def _samples(
 def summarise(runs: Sequence[Run], shape: CostShape) -> list[dict[str, Any]]:
     """One record per run; the first run is the reference for agreement and the baseline for time.
 
-    speedup_over_generate: the same against the run called PEER, None where there is none.
+    speedup_over_generate: the same against the run called PEER; against: the run paired with the one called FORMER and
+    with the reference; rows: fresh visual tokens, jitter: p95 / p50 of the tick. None where there is nothing to tell.
     """
-    peer = next((run for run in runs if run.configuration.name == PEER), None)
-    return [_record(run, runs[0], peer, shape) for run in runs]
+    by_name = {run.configuration.name: run for run in runs}
+    peer, former = by_name.get(PEER), by_name.get(paired.FORMER)
+    return [_record(run, runs[0], peer, shape) | _spread(run, runs[0], former) for run in runs]
+
+
+def _spread(run: Run, reference: Run, former: Run | None) -> dict[str, Any]:
+    return {
+        "rows": fresh_rows(run.samples),
+        "jitter": jitter(run.samples),
+        "against": {
+            "former": None if former is None else paired.against(run, former, reference),
+            "full": paired.against(run, reference, reference),
+        },
+    }
 
 
 def _record(run: Run, reference: Run, peer: Run | None, shape: CostShape) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +10,82 @@ from rich.table import Table
 
 from ..evaluation.configurations import DEFAULT
 from ..evaluation.stages import PARTS
+from .paired import FORMER
 
 COLUMNS = (
     "configuration", "tick p50", "p95", "max", "x", "x generate", "prepare", "vision", "select", "prefill", "decode",
     "passes", "drafts right", "fresh", "age mean / max", "equal ticks", "off [mm]", "off [mrad]", "off else",
     "paper GMAC", "true GFLOP", "7B: TMAC", "7B: TFLOP",
 )  # fmt: skip
+PAIRED_COLUMNS = (
+    "configuration", "equal ticks", "points", "95 % interval", "won / lost", "p", "fresh, points",
+    "rows p50 / p95 / p99 / max", "jitter, reusing / all",
+)  # fmt: skip
+NAMES = ("configuration", "knob")  # columns of words
 WIDTH = 300  # characters of the table where there is no terminal
+SMALLEST = 0.001  # a smaller p says nothing more
 Record = dict[str, Any]
 
 
 def table(records: Sequence[Record], title: str) -> Table:
     """One row per configuration; times in milliseconds; off: mean deviation of the action from full recomputation."""
+    return drawn(title, COLUMNS, _rows(records))
+
+
+def paired_table(records: Sequence[Record]) -> Table:
+    """One row per configuration: against the former default, where it was run, or full recomputation, tick by tick.
+
+    jitter: p95 / p50 of the tick.
+    """
+    title = f"tick by tick against {_other(records)}; rows: fresh visual tokens of ticks that reuse any"
+    return drawn(title, PAIRED_COLUMNS, _paired_rows(records))
+
+
+def markdown(records: Sequence[Record]) -> str:
+    """Both tables for a document."""
+    tables = ((COLUMNS, _rows(records)), (PAIRED_COLUMNS, _paired_rows(records)))
+    made = (
+        "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *rows)) for head, rows in tables
+    )
+    return f"\nTick by tick against {_other(records)}:\n\n".join(made)
+
+
+def drawn(title: str, head: Sequence[str], rows: Iterable[list[str]]) -> Table:
+    """Draw a table for a terminal: names to the left, figures to the right."""
     made = Table(title=title)
-    for name in COLUMNS:
-        made.add_column(name, justify="left" if name == "configuration" else "right")
+    for name in head:
+        made.add_column(name, justify="left" if name in NAMES else "right")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def _other(records: Sequence[Record]) -> str:
+    return FORMER if records[0]["against"][FORMER] else "full recomputation"
+
+
+def _paired_rows(records: Sequence[Record]) -> Iterator[list[str]]:
+    for record in records:
+        told, rows, jitter = record["against"][FORMER] or record["against"]["full"], record["rows"], record["jitter"]
+        spread = told["interval95"]
+        yield [
+            record["name"],
+            f"{record['equal_share']:.1%}",
+            f"{told['difference_points']:+.1f}",
+            "-" if spread is None else f"{spread[0]:+.1f} to {spread[1]:+.1f}",
+            f"{told['won']} / {told['lost']}",
+            f"< {SMALLEST:g}" if told["p"] < SMALLEST else f"{told['p']:.2g}",
+            f"{told['fresh_points']:+.1f}",
+            "-" if rows is None else " / ".join(f"{rows[name]:.0f}" for name in ("p50", "p95", "p99", "max")),
+            " / ".join("-" if value is None else f"{value:.2f}" for value in (jitter["reusing"], jitter["all"])),
+        ]
+
+
+def _rows(records: Sequence[Record]) -> Iterator[list[str]]:
     for record in records:
         large, off = record["openvla_7b"], record["deviation"]
         right = record["accepted_drafts"]
-        made.add_row(
+        yield [
             record["name"],
             *_tick(record),
             "-" if record["speedup_over_generate"] is None else f"{record['speedup_over_generate']:.2f}",
@@ -45,8 +102,7 @@ def table(records: Sequence[Record], title: str) -> Table:
             f"{record['true_gflops']:.3f}",
             f"{large['paper_tmacs']:.3f}",
             f"{large['true_tflops']:.3f}",
-        )
-    return made
+        ]
 
 
 def _joined(off: dict[str, float], suffix: str, scale: float, digits: int) -> str:
@@ -56,13 +112,13 @@ def _joined(off: dict[str, float], suffix: str, scale: float, digits: int) -> st
 
 def front_table(records: Sequence[Record], title: str) -> Table:
     """Show the best trade-offs alone: what is slower than another row is more often equal."""
-    made = Table(title=title)
-    for name in ("configuration", "tick p50", "p95", "max", "x", "passes", "fresh", "equal ticks"):
-        made.add_column(name, justify="left" if name == "configuration" else "right")
-    for record in front(records):
-        shares = (f"{record['fresh_share']:.0%}", f"{record['equal_share']:.1%}")
-        made.add_row(record["name"], *_tick(record), f"{record['passes']:.2f}", *shares)
-    return made
+    head = ("configuration", "tick p50", "p95", "max", "x", "passes", "fresh", "equal ticks")
+    return drawn(title, head, map(_front_row, front(records)))
+
+
+def _front_row(record: Record) -> list[str]:
+    shares = (f"{record['fresh_share']:.0%}", f"{record['equal_share']:.1%}")
+    return [record["name"], *_tick(record), f"{record['passes']:.2f}", *shares]
 
 
 def _tick(record: Record) -> list[str]:

@@ -76,6 +76,37 @@ def equal(one: Sample, other: Sample) -> bool:
     return one.tokens == other.tokens if one.tokens or other.tokens else one.actions == other.actions
 
 
+def reusing(samples: Sequence[Sample]) -> list[Sample]:
+    """Ticks that are not entirely fresh: the first of an episode or an instruction is a kind of its own."""
+    return [sample for sample in samples if sample.fresh < sample.visual]
+
+
+def fresh_rows(samples: Sequence[Sample]) -> dict[str, float] | None:
+    """Fresh visual tokens of the ticks that reuse any: p50, p95, p99, max; None where none does."""
+    counts = [sample.fresh for sample in reusing(samples)]
+    if not counts:
+        return None
+    middle, high, highest = np.percentile(counts, (50, 95, 99))
+    return {
+        "p50": round(float(middle), 1),
+        "p95": round(float(high), 1),
+        "p99": round(float(highest), 1),
+        "max": max(counts),
+    }
+
+
+def jitter(samples: Sequence[Sample]) -> dict[str, float | None]:
+    """How uneven ticks are: p95 / p50 of their time, of those that reuse anything (None where none does) and of all."""
+    return {"reusing": _unevenness(reusing(samples)), "all": _unevenness(samples)}
+
+
+def _unevenness(samples: Sequence[Sample]) -> float | None:
+    if not samples:
+        return None
+    middle, high = np.percentile(times(samples, "total"), (50, 95))
+    return round(float(high / middle), 3)
+
+
 def drafted(sample: Sample) -> int:
     """Drafts that rode in the prefill: what later passes tried comes with one certified row each."""
     later = sample.decoder_rows[1:]

@@ -32,6 +32,11 @@ COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose pre
     type=click.Path(dir_okay=False, path_type=Path),
     help="Recorded episode (.npz of a run before); may be repeated. Default: the policy acts in the simulator.",
 )
+@click.option(
+    "--episodes",
+    type=click.IntRange(1, 1000),
+    help=f"Episodes of each family of tasks, where the policy acts. Default: {EPISODES}, with --quick 1.",
+)
 @click.option("--quick", is_flag=True, help="Parts of a few episodes: a first table within two minutes.")
 @click.option(
     "--tune",
@@ -58,8 +63,9 @@ COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose pre
 @options.output("bench")
 @options.as_json
 def bench(
-    files: tuple[Path, ...], quick: bool, tune: bool, checkpoint: Path | None, seed: int, output: Path | None,
-    as_json: bool, device: str | None, shape: str, ticks: int, warm_up: int, passes: float | None,
+    files: tuple[Path, ...], episodes: int | None, quick: bool, tune: bool, checkpoint: Path | None,
+    seed: int, output: Path | None, as_json: bool, device: str | None, shape: str, ticks: int, warm_up: int,
+    passes: float | None,
 ) -> None:  # fmt: skip
     """Replay moving episodes under every configuration: what a tick costs, and whether it says the same.
 
@@ -68,20 +74,23 @@ def bench(
     The baseline recomputes everything and decodes one token per pass; so does transformers' generate, over the same
     weights behind the same towers. Column "x" is against the one, "x generate" against the other. All run in turn over
     the same images, so ratios are of one run. Columns "7B" are formulas at OpenVLA-7B's shape with the shares of reuse
-    and the passes of this run, checked against PyTorch's count of that network; nothing of that size is run. Writes
-    bench.json, bench.png and the episodes to the output folder.
+    and the passes of this run, checked against PyTorch's count of that network; nothing of that size is run. A second
+    table pairs each with the configuration "former" where it is among them, else with full recomputation: difference of
+    the equal ticks [points], its 95 % interval by bootstrap over episodes, ticks won and lost. Writes bench.json,
+    bench.md, bench.png and the episodes to the output folder.
 
     With --device, OpenVLA-7B's shape is run: random weights, a moving scene, from transformers' generate to one decoder
     pass per tick, beside the device's measured roofline. Fails unless graphs were captured there and an eager policy
     computes the same. Writes gpu.json row by row, gpu-profile.txt and two pictures.
     """
+    _check(files, episodes)
     if device is not None:
         _device(options.output_folder(output, "gpu"), device, shape, ticks, warm_up, passes, as_json)
         return
     import torch
     from rich.console import Console
 
-    from ..bench import configurations, generate, measure, recording
+    from ..bench import recording
     from ..engine import EngineError, Policy
     from ..resources import default_checkpoint
     from ..sim import RenderError
@@ -94,37 +103,60 @@ def bench(
         with options.loading(console) as told:
             policy = Policy.load(checkpoint or default_checkpoint(), progress=told)
         policy.warm_up(WARM_UP)
-        recordings = recordings or _record(policy, 1 if quick else EPISODES, seed, folder, console)
+        recordings = recordings or _record(policy, episodes or (1 if quick else EPISODES), seed, folder, console)
         if quick:
             recordings = [recorded.excerpt(EXCERPT) for recorded in recordings]
-        planned = (configurations.search if tune else configurations.configurations)(policy.info.visual_tokens)
-        peer = generate.Generate(policy) if generate.can_generate(policy) and not tune else None
-        if peer is not None:
-            peer.warm_up(WARM_UP)
-        with bar(console, "replaying", len(recordings) * (len(planned) + (peer is not None))) as (shown, task):
-            runs = measure.measure(policy, recordings, planned, lambda: shown.advance(task), peer)
-    _report(_content(policy, recordings, runs) | {"seed": seed, "threads": 1}, policy, folder, tune, as_json)
+        content = _content(policy, recordings, _run(policy, recordings, tune, console))
+    folder.mkdir(parents=True, exist_ok=True)
+    report = _report_search if tune else _report
+    report(content | {"seed": seed, "threads": 1}, folder, as_json)
 
 
-def _report(content: dict[str, Any], policy: Policy, folder: Path, tune: bool, as_json: bool) -> None:
-    """Write bench.json and bench.png into `folder`; print the table, of a search the best trade-offs alone."""
+def _check(files: tuple[Path, ...], episodes: int | None) -> None:
+    """click's error where options leave no room for each other."""
+    if files and episodes is not None:
+        raise click.UsageError("--episodes is the number that the policy acts: give it without --episode")
+
+
+def _run(policy: Policy, recordings: list[Recording], tune: bool, console: Console) -> list[Run]:
+    """The ticks of every configuration, or of every one that is searched, behind a progress bar."""
+    from ..bench import configurations, generate, measure
+
+    planned = (configurations.search if tune else configurations.configurations)(policy.info.visual_tokens)
+    peer = generate.Generate(policy) if generate.can_generate(policy) and not tune else None
+    if peer is not None:
+        peer.warm_up(WARM_UP)
+    with bar(console, "replaying", len(recordings) * (len(planned) + (peer is not None))) as (shown, task):
+        return measure.measure(policy, recordings, planned, lambda: shown.advance(task), peer)
+
+
+def _report(content: dict[str, Any], folder: Path, as_json: bool, search: bool = False) -> None:
+    """Write bench.json, bench.md and bench.png into `folder`; print the tables, of a search the best trade-offs."""
     from rich.console import Console
 
     from ..bench import tables
 
-    console = Console(stderr=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    console, records = Console(stderr=True), content["configurations"]
     (folder / "bench.json").write_text(json.dumps(content, indent=2) + "\n")
-    title = f"{content['images']} images, {policy.info.visual_tokens} visual tokens, {policy.info.device}"
-    tables.plot(content["configurations"], folder / "bench.png", title)
+    (folder / "bench.md").write_text(tables.markdown(records))
+    policy = content["policy"]
+    title = f"{content['images']} images, {policy['visual_tokens']} visual tokens, {policy['device']}"
+    tables.plot(records, folder / "bench.png", title)
     if as_json:
         click.echo(json.dumps(content, indent=2))
         return
-    shown_table = (tables.front_table if tune else tables.table)(content["configurations"], title)
-    Console(width=None if console.is_terminal else tables.WIDTH).print(shown_table)
+    shown = Console(width=None if console.is_terminal else tables.WIDTH)
+    if search:
+        shown.print(tables.front_table(records, title))
+    else:
+        shown.print(tables.table(records, title), tables.paired_table(records))
     for line in _remarks(content):
         click.echo(line)
     click.echo(f"written to {folder}")
+
+
+def _report_search(content: dict[str, Any], folder: Path, as_json: bool) -> None:
+    _report(content, folder, as_json, search=True)
 
 
 def _record(policy: Policy, episodes: int, seed: int, folder: Path, console: Console) -> list[Recording]:
@@ -144,17 +176,13 @@ def _record(policy: Policy, episodes: int, seed: int, folder: Path, console: Con
 def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> dict[str, Any]:
     """Everything that bench.json holds of the measurement; the first-hand figures of the default once more, on top."""
     from ..bench import measure, openvla, selection, tables, ticks
-    from ..evaluation.about import about
     from ..evaluation.statistics import percentiles
 
     by_name = {run.configuration.name: run.samples for run in runs}
     records = measure.summarise(runs, measure.CostShape.of(policy))
     default = by_name["default"]
     return {
-        "about": about(),
-        "policy": {"visual_tokens": policy.info.visual_tokens, "parameters": policy.info.parameters},
-        "episodes": [{"images": len(recorded), "instructions": recorded.told} for recorded in recordings],
-        "images": sum(map(len, recordings)),
+        **_of(policy, recordings),
         "selection_ms": {
             "alone_256_tokens": round(selection.selection_time(256), 3),
             "in_default_ticks": percentiles(ticks.times(default, "select").tolist()),
@@ -163,6 +191,22 @@ def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> di
         "openvla_7b": openvla.check({name: by_name[name] for name in COUNTED if name in by_name}),
         "best_trade_offs": [record["name"] for record in tables.front(records)],
         "configurations": records,
+    }
+
+
+def _of(policy: Policy, recordings: list[Recording]) -> dict[str, Any]:
+    """What was measured, on what, over which images."""
+    from ..evaluation.about import about
+
+    return {
+        "about": about(),
+        "policy": {
+            "visual_tokens": policy.info.visual_tokens,
+            "parameters": policy.info.parameters,
+            "device": policy.info.device,
+        },
+        "episodes": [{"images": len(recorded), "instructions": recorded.told} for recorded in recordings],
+        "images": sum(map(len, recordings)),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from vla_entropy_ros.bench import tables
 from vla_entropy_ros.bench.configurations import BASELINE, PEER, configurations, search
 from vla_entropy_ros.bench.measure import measure
 from vla_entropy_ros.bench.recording import Recording, RecordingError, save
+from vla_entropy_ros.bench.selection import selection_times
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.engine.actions.drafts import SOURCES
+from vla_entropy_ros.engine.reuse.selector import Selector
+from vla_entropy_ros.engine.tunables import Tunables
 from vla_entropy_ros.evaluation.configurations import preset
 
 
@@ -141,6 +145,7 @@ def test_the_command_writes_json_and_picture(ran: tuple[dict[str, Any], Path]) -
     assert content["openvla_7b"]["largest_difference"] < 1e-6
     assert "prefill: default" in content["openvla_7b"]["counted_tflops"]
     assert content["selection_ms"]["in_default_ticks"]["p50"] > 0
+    assert min(content["selection_ms"][name] for name in ("alone_256_tokens", "scores_256_tokens")) > 0
     rows = (folder / "bench.md").read_text().splitlines()
     assert sum(row.startswith("| default |") for row in rows) == 2  # cost, and tick by tick
     assert (folder / "bench.png").stat().st_size > 10_000
@@ -204,6 +209,27 @@ def test_recorded_episodes_have_no_number_to_choose(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["bench", "--episodes", "3", "--episode", str(tmp_path / "episode.npz")])
     assert result.exit_code == 2
     assert "give it without --episode" in result.output
+
+
+def test_the_choice_is_timed_in_the_default_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[Tunables] = []
+    attended: list[Tunables] = []
+    select, attend = Selector.select, Selector.attend
+
+    def selecting(selector: Selector, frames: Any, embedded: Any, tunables: Tunables) -> Any:
+        chosen.append(tunables)
+        return select(selector, frames, embedded, tunables)
+
+    def attending(selector: Selector, looked: Any, tunables: Tunables) -> None:
+        attended.append(tunables)
+        attend(selector, looked, tunables)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(Selector, "select", selecting)
+    monkeypatch.setattr(Selector, "attend", attending)
+    took = selection_times(64, repeats=5)
+    assert chosen == attended == [Tunables.default(64)] * 6
+    assert 0 < took.alone < 100 <= took.scores
 
 
 def test_the_command_names_a_broken_file(tmp_path: Path) -> None:

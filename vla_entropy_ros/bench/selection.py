@@ -1,45 +1,48 @@
-"""How long the choice among visual tokens takes by itself: what the `select` stage of a tick does, and no more."""
+"""How long the choice among visual tokens takes by itself: in the tick (`select`), and after it (the scores)."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..engine.actions.head import Acted
+from ..engine.decoding.probe import information
 from ..engine.decoding.runner import Embedded
 from ..engine.decoding.sequence import Layout
 from ..engine.reuse.selector import Selector
 from ..engine.tunables import Tunables
 
 PATCH, WIDTH, WORDS = 14, 128, 10  # pixels along a patch; channels of a visual token; text tokens
+LAYERS, HEADS = 8, 4  # of the decoder whose attention is scored: the small policy's
 CACHES = 2**22  # floats that push the stage's data out of the processor's caches, as a network does between two ticks
 
 
-@torch.inference_mode()
-def selection_time(tokens: int, repeats: int = 200) -> float:
-    """Median time [ms] of choosing among `tokens` visual tokens (a square number) by entropy, otherwise by default.
+@dataclass(frozen=True)
+class ChoiceTimes:
+    """Median times [ms]: `alone`, of choosing, on the way to the action; `scores`, of what it asks of the attention."""
 
-    A picture with noise in which something moves: cutting it into patches, static test, both entropies (that of the
-    attention is computed off the critical path), schedule, union, filling by influence. Starts with cold caches.
+    alone: float
+    scores: float
+
+
+@torch.inference_mode()
+def selection_times(tokens: int, repeats: int = 200) -> ChoiceTimes:
+    """Time the default mode among `tokens` visual tokens (a square number): a picture with noise in which a box moves.
+
+    Both parts start with cold caches; no tick of those timed computes everything.
     """
     random = np.random.default_rng(0)
     side = round(tokens**0.5) * PATCH
-    layout = Layout((0,), tokens, WORDS, 1)
-    selector = Selector(layout, 1, PATCH, WIDTH, torch.device("cpu"), torch.float32)
+    selector = Selector(Layout((0,), tokens, WORDS, 1), 1, LAYERS, PATCH, WIDTH, torch.device("cpu"), torch.float32)
     scene = random.integers(0, 256, (1, side, side, 3)).astype(np.float32)
     visual, other = torch.randn(tokens, WIDTH), np.zeros(CACHES, np.float32)
-    tunables = replace(Tunables.default(tokens), mode="info_entropy")  # the mode with the most to compute
-    acted = Acted(np.zeros((1, 1)))
-    first = Embedded(visual, visual)
-    chosen = selector.select(scene.astype(np.uint8), first, tunables)
-    selector.grow(chosen)
-    selector.commit(chosen, first, acted, adaptive=False)
-    selector.attend(torch.from_numpy(random.random((1, WORDS, tokens), np.float32)), tunables)
-    times = []
-    for _ in range(repeats):
+    tunables, acted = Tunables.default(tokens), Acted(np.zeros((1, 1)))
+    spent: list[tuple[float, float]] = []
+    for number in range(repeats + 1):  # the first tick computes everything
         row, column = random.integers(0, side - 40, 2)
         scene[0, row : row + 40, column : column + 40] = random.integers(0, 256, 3)
         frame = np.clip(scene + random.normal(0, 1, scene.shape), 0, 255).astype(np.uint8)
@@ -48,8 +51,35 @@ def selection_time(tokens: int, repeats: int = 200) -> float:
         other += 1
         began = time.perf_counter()
         choice = selector.select(frame, seen, tunables)
-        times.append(time.perf_counter() - began)
-        assert choice.reason is None
+        chosen = time.perf_counter() - began
+        assert (choice.reason is None) == (number > 0)
         selector.grow(choice)
-        selector.commit(choice, seen, acted, adaptive=False)
-    return float(np.median(times)) * 1e3
+        selector.commit(choice, seen, acted, tunables)
+        looked = Looked.random(random, tokens)
+        other += 1
+        began = time.perf_counter()
+        selector.attend(looked, tunables)
+        spent.append((chosen, time.perf_counter() - began))
+    alone, scores = np.median(spent[1:], axis=0) * 1e3
+    return ChoiceTimes(float(alone), float(scores))
+
+
+@dataclass(frozen=True)
+class Looked:
+    """In place of a runner: attention [L, H, M, N] of the text on the visual tokens, each row's share."""
+
+    weights: Tensor
+
+    @classmethod
+    def random(cls, random: np.random.Generator, tokens: int) -> Looked:
+        """Half of each row's attention, unevenly spread over the visual tokens."""
+        raw = random.random((LAYERS, HEADS, WORDS, tokens), np.float32) ** 4
+        return cls(torch.from_numpy(raw / (2 * raw.sum(-1, keepdims=True))))
+
+    def text_attention(self) -> Tensor:
+        """See `Runner`."""
+        return self.weights.mean(1)
+
+    def text_information(self) -> Tensor:
+        """See `Runner`."""
+        return information(self.weights) / (LAYERS * HEADS)

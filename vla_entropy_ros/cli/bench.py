@@ -180,11 +180,12 @@ def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> di
 
     by_name = {run.configuration.name: run.samples for run in runs}
     records = measure.summarise(runs, measure.CostShape.of(policy))
-    default = by_name["default"]
+    default, choice = by_name["default"], selection.selection_times(256)
     return {
         **_of(policy, recordings),
         "selection_ms": {
-            "alone_256_tokens": round(selection.selection_time(256), 3),
+            "alone_256_tokens": round(choice.alone, 3),
+            "scores_256_tokens": round(choice.scores, 3),
             "in_default_ticks": percentiles(ticks.times(default, "select").tolist()),
         },
         "draft_acceptance": measure.draft_acceptance(default),
@@ -211,10 +212,11 @@ def _of(policy: Policy, recordings: list[Recording]) -> dict[str, Any]:
 
 
 def _remarks(content: dict[str, Any]) -> list[str]:
-    alone, ticks = content["selection_ms"].values()
+    alone, scores, ticks = content["selection_ms"].values()
     difference = content["openvla_7b"]["largest_difference"]
     return [
-        f"choosing among 256 visual tokens, by itself: {alone} ms; in the default's ticks here: {ticks['p50']} ms",
+        f"choosing among 256 visual tokens, by itself: {alone} ms; in the default's ticks here: {ticks['p50']} ms; "
+        f"after the tick, scoring the attention: {scores} ms",
         f"best trade-offs, fastest first: {'; '.join(content['best_trade_offs'])}",
         f"7B columns: formulas; PyTorch's count of the network differs by at most {difference:.1e} of it",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..actions.head import Acted
-from ..decoding.runner import Embedded, Runner
+from ..decoding.runner import Embedded
 from ..decoding.sequence import Layout, LeftOut, Tokens
 from ..observation import FAILED, NEW_EPISODE, Observation
 from ..tunables import FULL, JOINT, Tunables
@@ -48,6 +49,18 @@ class Choice:
     seen: Seen
     tick: int
     t: int
+
+
+class Looking(Protocol):
+    """What tells where the text of the last tick has looked: see `Runner`."""
+
+    def text_attention(self) -> Tensor:
+        """Attention [L, M, N]."""
+        ...
+
+    def text_information(self) -> Tensor:
+        """Attention information [M, N]."""
+        ...
 
 
 class Selector:
@@ -116,7 +129,7 @@ class Selector:
                 self._episode.reason = self._episode.reason or NEW_INSTRUCTION
         return bool(interruption) or instructed
 
-    def attend(self, runner: Runner, tunables: Tunables) -> None:
+    def attend(self, runner: Looking, tunables: Tunables) -> None:
         """Keep what the tick's text looked at, as far as the next tick asks for it."""
         self._forget_text()
         if tunables.mode == FULL:

@@ -43,6 +43,12 @@ COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose pre
     is_flag=True,
     help="Search row_budget, k1, k2, taper and max_age instead; shows the best trade-offs of time and agreement.",
 )
+@click.option(
+    "--knobs",
+    is_flag=True,
+    help="Turn k1, k2, T, row_budget and max_age one at a time around the default instead; draws time, fresh tokens "
+    "and agreement, and an episode tick by tick.",
+)
 @click.option("--device", help="Measure a policy of --shape with random weights on cuda, cuda:<index>, cpu or auto.")
 @click.option(
     "--shape",
@@ -63,7 +69,7 @@ COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose pre
 @options.output("bench")
 @options.as_json
 def bench(
-    files: tuple[Path, ...], episodes: int | None, quick: bool, tune: bool, checkpoint: Path | None,
+    files: tuple[Path, ...], episodes: int | None, quick: bool, tune: bool, knobs: bool, checkpoint: Path | None,
     seed: int, output: Path | None, as_json: bool, device: str | None, shape: str, ticks: int, warm_up: int,
     passes: float | None,
 ) -> None:  # fmt: skip
@@ -77,13 +83,13 @@ def bench(
     and the passes of this run, checked against PyTorch's count of that network; nothing of that size is run. A second
     table pairs each with the configuration "former" where it is among them, else with full recomputation: difference of
     the equal ticks [points], its 95 % interval by bootstrap over episodes, ticks won and lost. Writes bench.json,
-    bench.md, bench.png and the episodes to the output folder.
+    bench.md, bench.png and the episodes to the output folder; with --knobs knobs.json, knobs.png, knobs-episode.png.
 
     With --device, OpenVLA-7B's shape is run: random weights, a moving scene, from transformers' generate to one decoder
     pass per tick, beside the device's measured roofline. Fails unless graphs were captured there and an eager policy
     computes the same. Writes gpu.json row by row, gpu-profile.txt and two pictures.
     """
-    _check(files, episodes)
+    _check(files, episodes, tune, knobs, device)
     if device is not None:
         _device(options.output_folder(output, "gpu"), device, shape, ticks, warm_up, passes, as_json)
         return
@@ -106,14 +112,19 @@ def bench(
         recordings = recordings or _record(policy, episodes or (1 if quick else EPISODES), seed, folder, console)
         if quick:
             recordings = [recorded.excerpt(EXCERPT) for recorded in recordings]
-        content = _content(policy, recordings, _run(policy, recordings, tune, console))
+        if knobs:
+            content = _turned(policy, recordings, console)
+        else:
+            content = _content(policy, recordings, _run(policy, recordings, tune, console))
     folder.mkdir(parents=True, exist_ok=True)
-    report = _report_search if tune else _report
+    report = _report_knobs if knobs else _report_search if tune else _report
     report(content | {"seed": seed, "threads": 1}, folder, as_json)
 
 
-def _check(files: tuple[Path, ...], episodes: int | None) -> None:
+def _check(files: tuple[Path, ...], episodes: int | None, tune: bool, knobs: bool, device: str | None) -> None:
     """click's error where options leave no room for each other."""
+    if knobs and (tune or device is not None):
+        raise click.UsageError("--knobs is a measurement of its own: give it without --tune and without --device")
     if files and episodes is not None:
         raise click.UsageError("--episodes is the number that the policy acts: give it without --episode")
 
@@ -128,6 +139,43 @@ def _run(policy: Policy, recordings: list[Recording], tune: bool, console: Conso
         peer.warm_up(WARM_UP)
     with bar(console, "replaying", len(recordings) * (len(planned) + (peer is not None))) as (shown, task):
         return measure.measure(policy, recordings, planned, lambda: shown.advance(task), peer)
+
+
+def _turned(policy: Policy, recordings: list[Recording], console: Console) -> dict[str, Any]:
+    """Everything that knobs.json holds of the measurement; the course is that of the longest episode."""
+    from ..bench import knobs
+    from ..engine.tunables import Tunables
+
+    ours = Tunables.default(policy.info.visual_tokens)
+    longest = max(range(len(recordings)), key=lambda number: len(recordings[number]))
+    with bar(console, "replaying", len(recordings) * len(knobs.planned(policy.info.visual_tokens))) as (shown, task):
+        measured = knobs.measure_knobs(policy, recordings, lambda: shown.advance(task))
+    return {
+        **_of(policy, recordings),
+        "default": ours.parameters,
+        **measured,
+        "course": {"episode": longest, "runs": knobs.course(policy, recordings[longest])},
+    }
+
+
+def _report_knobs(content: dict[str, Any], folder: Path, as_json: bool) -> None:
+    """Write knobs.json, knobs.png and knobs-episode.png into `folder`; print the table."""
+    from rich.console import Console
+
+    from ..bench import knob_charts, tables
+
+    console = Console(stderr=True)
+    (folder / "knobs.json").write_text(json.dumps(content, indent=1) + "\n")
+    seen = f"mode {content['default']['mode']}, {content['policy']['visual_tokens']} visual tokens"
+    title = f"{seen}, {content['images']} images of {len(content['episodes'])} episodes"
+    knob_charts.plot_knobs(content, folder / "knobs.png", title)
+    course = content["course"]
+    knob_charts.plot_course(course["runs"], folder / "knobs-episode.png", f"{seen}: episode {course['episode']}")
+    if as_json:
+        click.echo(json.dumps(content, indent=1))
+        return
+    Console(width=None if console.is_terminal else tables.WIDTH).print(knob_charts.table(content, title))
+    click.echo(f"written to {folder}")
 
 
 def _report(content: dict[str, Any], folder: Path, as_json: bool, search: bool = False) -> None:

@@ -14,9 +14,14 @@ Picture = NDArray[np.uint8]
 SIZE = 448  # pixels of a drawn camera image
 DIM = 0.45  # brightness of a reused token
 LINE = 2  # pixels of a fresh token's frame
+THIN = 1  # of one that is fresh since its turn has come, not since it matters now
 TINT = 0.14  # share of its colour in a fresh token
-COLOURS = {1: (88, 166, 255), 2: (63, 200, 100), 3: (255, 90, 80), 4: (255, 190, 40)}  # RGB, by selection code
-NAMES = {1: "changed / filled", 2: "image entropy", 3: "attention", 4: "both", 0: "reused"}
+COLOURS = {  # RGB, by selection code; apart for colour-blind eyes, too, by hue or by brightness
+    1: (45, 180, 255), 2: (30, 130, 80), 3: (230, 95, 20), 4: (255, 222, 35), 5: (240, 135, 180), 6: (215, 245, 200),
+}  # fmt: skip
+QUIET = (5, 6)  # codes whose frames are thin
+NAMES = {1: "changed", 2: "visual", 3: "attention", 4: "both", 5: "old", 6: "filled", 0: "reused"}
+STATIC = (63, 200, 100)  # frame of a patch that looks as before
 INK, FAINT, GOOD, BACK = (235, 238, 242), (150, 158, 168), (90, 210, 120), (20, 24, 30)
 
 
@@ -30,7 +35,7 @@ def overlay(image: Picture, selection: NDArray[np.uint8], size: int = SIZE) -> P
         picture[mask] = (1 - TINT) * picture[mask] + TINT * np.asarray(colour, np.float32)
     drawn = np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8))
     for code, colour in COLOURS.items():
-        frame_patches(drawn, selection == code, colour, LINE)
+        frame_patches(drawn, selection == code, colour, THIN if code in QUIET else LINE)
     return drawn
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..draw import (  # fmt: skip
     BACK,
-    COLOURS,
     INK,
     SIZE,
+    STATIC,
     Picture,
     frame_patches,
     heat,
@@ -39,7 +39,7 @@ def panels(image: Picture, told: str, result: Result, grid: tuple[int, int], max
     """
     reuse = result.reuse
     age = heat(reuse.age.astype(np.float64).reshape(grid), 0.0, min(max_age, 20))
-    frame_patches(age, reuse.static_mask.reshape(grid), COLOURS[2], 1)
+    frame_patches(age, reuse.static_mask.reshape(grid), STATIC, 1)
     maps = [
         overlay(image, reuse.codes.reshape(grid)),
         heat(reuse.visual_score.reshape(grid), 0.0, max(float(reuse.visual_score.max()), 1e-6)),
@@ -52,7 +52,7 @@ def panels(image: Picture, told: str, result: Result, grid: tuple[int, int], max
         write(head, title, (number * SIZE + 10, 20))
     write(head, told, (SIZE // 3 + 10, 20), INK)
     said = f"tick {result.tick}   fresh {reuse.fresh}   reused {reuse.reused}   static {reuse.static}"
-    budget = f"   k image {reuse.k_vis}, attention {reuse.k_attn}   passes {result.decoder_passes}"
+    budget = f"   k_vis {reuse.k_vis}, k_attn {reuse.k_attn}, t {reuse.t}   passes {result.decoder_passes}"
     write(foot, said + budget + (f"   all fresh: {reuse.reason}" if reuse.reason else ""), (10, 20), INK)
     legend(foot, 2 * SIZE + 10, 20)
     return np.concatenate((head, np.concatenate(maps, axis=1), foot))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class TickRecord:
     """One tick: observation time [s], stage latencies [ms], and per visual token why it was computed.
 
-    selection [rows, columns]: 0 reused, 1 fresh because it changed, 2 by image entropy, 3 by attention, 4 by both.
+    selection [rows, columns]: 0 reused; fresh because 1 it or everything changed, 2 visual information, 3 attention,
+    4 both, 5 too old, 6 filled up.
     passes: decoder passes; tool [3]: measured position [m]; target_reused: the token that shows the cube in question
     was not computed, None where nobody knows the scene. image [H, W, 3]: what the policy saw, None where nobody draws.
     state: what the policy was told of the arm, None where only its answers are heard.

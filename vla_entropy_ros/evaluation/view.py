@@ -17,7 +17,7 @@ from .stages import STAGES
 BAR = 36  # characters
 REDRAW = 0.1  # seconds
 STAGE_STYLE = {"vision": "magenta", "prefill": "cyan", "decode": "yellow", "total": "bold white"}
-FRESH_STYLE = {1: "bright_blue", 2: "green", 3: "bright_red", 4: "yellow"}
+FRESH_STYLE = {1: "bright_cyan", 2: "green", 3: "bright_red", 4: "yellow", 5: "magenta", 6: "bright_white"}  # by code
 
 
 class LiveView:

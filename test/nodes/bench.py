@@ -22,6 +22,8 @@ from vla_entropy_ros.nodes.policy.statistics import Statistics
 PATIENCE = 5.0
 NOW = 1000.0  # seconds, on a clock that the tests set
 OPTIONS = Options(Tunables.default(), control_period=0.1, max_observation_age=0.5, default_instruction="")
+RECORD = {"visual": 1, "fresh": 1, "reused": 0, "reason": None, "changed": 1, "by_visual": 0, "by_attention": 0}
+RECORD |= {"old": 0, "filled": 0, "k_vis": 0, "k_attn": 0, "t": 0, "noise": None, "exposure": None}
 
 
 @dataclass
@@ -31,9 +33,7 @@ class Outcome:
     actions: np.ndarray
     uncertainty: float | None = 0.25
     timings: Any = field(default_factory=lambda: SimpleNamespace(total=0.01))
-    reuse: Any = field(
-        default_factory=lambda: SimpleNamespace(fresh=1, reused=0, age=np.zeros(1), reason=None, visual=1)
-    )
+    reuse: Any = field(default_factory=lambda: SimpleNamespace(**RECORD, age=np.zeros(1)))
     tokens: Any = ()
     unknown_words: Any = ()
 

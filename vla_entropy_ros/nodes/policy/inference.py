@@ -20,6 +20,7 @@ from ..common.process import one_line
 from ..common.worker import PATIENCE, Worker
 from .intake import Frame, Frames, Intake, oldest, topic_of
 from .orders import Answer, Options, Orders
+from .refreshes import Tally
 from .statistics import Monitor, Statistics
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Inference:
             period=orders.options.control_period,
             slop=orders.options.camera_slop,
             max_age=orders.options.max_observation_age,
-            mode=orders.options.tunables.mode,
+            tunables=orders.options.tunables,
         )
 
     def load(self, make: Callable[[], Policy], given_up: Callable[[], bool] = lambda: False) -> Policy:
@@ -134,7 +135,7 @@ class Inference:
         """Publish nothing any more; the running tick, the cache and the instruction are forgotten."""
         self.intake.end()
         self._new_epoch(active=False, episode=self._orders.episode + 1, given=None)
-        self._monitor.note(answer=None, fault=None, observation_fault=None, doubt=None)
+        self._monitor.note(answer=None, tallies=(), fault=None, observation_fault=None, doubt=None)
 
     def reset(self, reason: str = NEW_EPISODE) -> None:
         """Begin a new episode: everything fresh at the next tick, because of `reason`."""
@@ -217,6 +218,7 @@ class Inference:
         if options.tunables is not self._applied:
             policy.set_tunables(options.tunables)
             self._applied = options.tunables
+            self._monitor.note(tallies=())  # of other budgets
         result = policy.infer(Observation(images, instruction, first.stamp, state))
         if not np.isfinite(result.actions).all():
             raise ActionError("the policy's action is not a finite number")
@@ -235,7 +237,7 @@ class Inference:
     def _record(self, answer: Answer) -> None:
         """Count a published answer, and show it."""
         reuse = answer.result.reuse
-        self._monitor.tick(fault=None, answer=answer)
+        self._monitor.tick(Tally.of(reuse), fault=None, answer=answer)
         self._monitor.count("held", answer.hold is not None)
         self._monitor.add(tick_time=answer.result.timings.total, capture_age=answer.capture_age)
         self._monitor.add(fresh=reuse.fresh, reused=reuse.reused, oldest=float(reuse.age.max()))

@@ -29,7 +29,7 @@ from .inputs import Inputs, typed
 from .loading import adopt, announce, load, refusal
 from .orders import Answer, options_of
 from .ranges import LimitsBeside, too_wide
-from .reports import Bounds, Scene, cache_report, inference_report, observation_report
+from .reports import REPORTS, Bounds, Scene
 from .robot_state import sources_of
 from .settings import POLICY_SETTINGS
 from .statistics import Statistics
@@ -69,8 +69,7 @@ class PolicyNode(TunableNode, LifecycleNode):
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._on_time_jump,
         )
-        reports = {"inference": inference_report, "observation": observation_report, "cache": cache_report}
-        tasks = {name: partial(self._report, report) for name, report in reports.items()}
+        tasks = self._telemetry.telling({name: partial(self._report, report) for name, report in REPORTS.items()})
         self._diagnostics = Diagnostics(self, values["checkpoint"] or "no checkpoint", tasks, self._stop)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -12,6 +12,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from ...engine import Result
 from ..common.diagnostics import ERROR, OK, STALE, WARN, Report
 from .causes import shortage, usual
+from .refreshes import little_reuse, means
 from .statistics import Statistics
 
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
@@ -178,22 +179,32 @@ def _advice() -> str:
 
 
 def cache_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) -> Report:
-    """How much of the K/V cache is reused, and how old is it?"""
+    """How much of the K/V cache is reused, how old is it, and why is it not more?"""
     if not now.active:
         return _inactive(scene)
+    mode = "" if now.tunables is None else now.tunables.mode
     if now.answer is None:
-        return Report(OK, "empty", {"mode": now.mode})
-    record, fresh, reused = now.answer.result.reuse, now.fresh.numbers, now.reused.numbers
+        return Report(OK, "empty", {"mode": mode})
+    record = now.answer.result.reuse
     values: dict[str, object] = {
-        "mode": now.mode,
+        "mode": mode,
+        "k_vis": record.k_vis,
+        "k_attn": record.k_attn,
+        "schedule t [ticks]": record.t,
         **now.fresh.summary("fresh tokens", "1"),
+        **means(now.tallies),
         **now.reused.summary("reused tokens", "1"),
         **now.oldest.summary("oldest token", "ticks"),
+        "noise [grey levels]": "-" if record.noise is None else f"{record.noise:.2f}",
+        "exposure, of the first frame's": "-" if record.exposure is None else f"{record.exposure:.3f}",
         "last time all fresh because": record.reason or "-",
     }
+    why = None if now.tunables is None else little_reuse(now.tallies, now.tunables, record, scene.several)
+    if why is not None:
+        return Report(WARN, why, values)
+    reused = now.reused.numbers
     share = float(reused.mean()) / record.visual if len(reused) else 0.0
-    if now.mode != "full" and len(fresh) > 10 and not reused.any():
-        why = record.reason or "every token has changed or is important"
-        several = scene.several()
-        return Report(WARN, f"nothing reused: {why}" + (f"; {several}" if several else ""), values)
     return Report(OK, f"{share:.0%} of {record.visual} visual tokens reused", values)
+
+
+REPORTS = {"inference": inference_report, "observation": observation_report, "cache": cache_report}

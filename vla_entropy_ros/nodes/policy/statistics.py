@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ...engine import Tunables
 from ..common.diagnostics import RollingWindow, Window
 from .orders import Answer
+from .refreshes import LAST, Tally
 
 NOTHING = Window()
 # What may keep an image from becoming an action; the totals of these names are told for the last seconds, too.
@@ -28,7 +30,7 @@ class Statistics:
     fault: why the last tick failed; observation_fault: why the last image gave no tick, observation_refused:
     whether it could not be used at all; doubt: why the colours of the last one may not be what the camera saw;
     answer: the last one, None before the first, last_tick: when it came; recent: how often each of CAUSES was
-    counted lately, starved: since that tick.
+    counted lately, starved: since that tick; tallies: of the last ticks under the same tunables.
     """
 
     taken: float = 0.0
@@ -40,7 +42,7 @@ class Statistics:
     period: float = 0.1
     slop: float = 0.0
     max_age: float = 0.0
-    mode: str = ""
+    tunables: Tunables | None = None
     passes: str = ""
 
     received: int = 0
@@ -68,6 +70,7 @@ class Statistics:
     last_tick: float = 0.0
     fault: str | None = None
     answer: Answer | None = None
+    tallies: tuple[Tally, ...] = ()
 
     images: Window = NOTHING  # one number per image
     losses: Window = NOTHING  # one number per image lost on the way
@@ -111,11 +114,12 @@ class Monitor:
             for _ in range(min(by, MANY)):
                 self._recent[name].add(1.0)
 
-    def tick(self, **facts: Any) -> None:
+    def tick(self, tally: Tally, **facts: Any) -> None:
         """Count a tick, and replace facts."""
         with self._lock:
             self._starved = dict.fromkeys(CAUSES, 0)
-            self._facts.update(facts, ticks=self._facts["ticks"] + 1, last_tick=time.monotonic())
+            tallies = (*self._facts["tallies"], tally)[-LAST:]
+            self._facts.update(facts, tallies=tallies, ticks=self._facts["ticks"] + 1, last_tick=time.monotonic())
 
     def note(self, **facts: Any) -> None:
         """Replace facts; None for what holds no longer."""

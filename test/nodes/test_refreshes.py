@@ -11,9 +11,10 @@ import pytest
 from builtin_interfaces.msg import Time
 
 from vla_entropy_ros.engine import Tunables
+from vla_entropy_ros.engine.reuse import selector
 from vla_entropy_ros.nodes.common.diagnostics import OK, WARN, Window
 from vla_entropy_ros.nodes.policy.orders import Answer
-from vla_entropy_ros.nodes.policy.refreshes import FEW, LAST, Tally, asked, little_reuse, means
+from vla_entropy_ros.nodes.policy.refreshes import FEW, LAST, NEW_INSTRUCTION, Tally, asked, little_reuse, means
 from vla_entropy_ros.nodes.policy.reports import Bounds, cache_report
 from vla_entropy_ros.nodes.policy.statistics import Monitor, Statistics
 
@@ -68,6 +69,11 @@ def test_a_reason_that_comes_again_and_again_is_named_and_counted(reason: str, s
     assert line.startswith(f"42% reused, the budgets allow 70%: {said}")
 
 
+def test_the_reason_of_a_new_instruction_is_the_engines() -> None:
+    """Which is not imported: it brings torch, and a node starts without."""
+    assert NEW_INSTRUCTION == selector.NEW_INSTRUCTION
+
+
 def test_two_cameras_on_one_topic_count_together_and_are_named() -> None:
     there, back = whole("the camera changed from 'a' to 'b'"), whole("the camera changed from 'b' to 'a'")
     line = why(*([whole("scene cut")] * 12 + [there, back] * 10), several="two publishers: a, b")
@@ -112,6 +118,13 @@ def test_adaptive_budgets_may_ask_for_half_as_much_again() -> None:
     assert (asked(TUNABLES, N), asked(replace(TUNABLES, adaptive=True), N)) == (30, 45)
     assert asked(replace(TUNABLES, k1=40, k2=50), N) == 90
     assert asked(replace(TUNABLES, row_budget=250), N) == N
+
+
+def test_a_cap_on_what_counts_as_static_asks_for_the_rest() -> None:
+    capped = replace(TUNABLES, static_top_k=60)
+    assert asked(capped, N) == 40 + 4 + 6
+    assert why(*[replace(CALM, fresh=50, changed=40)] * LAST, tunables=capped) is None
+    assert why(*[replace(CALM, fresh=80, changed=75)] * LAST, tunables=capped) is not None
 
 
 def test_means_are_per_tick_and_by_reason() -> None:

@@ -69,26 +69,28 @@ def test_noise_and_exposure_are_told_where_they_are_known(robot: Robot, monkeypa
     assert [message.data for message in scene["exposure"]] == [1.25]
 
 
-def test_why_little_is_reused_is_heard_late_and_ends_when_the_cause_does(robot: Robot) -> None:
+def test_why_little_is_reused_is_heard_late_and_ends_when_the_cause_does(stage: Any, checkpoint: Path) -> None:
     heard: list[str] = []
+    robot = Robot(stage, checkpoint, mode="vla_cache", scene_cut=0.2).activate()
 
     def ask() -> None:
         robot.node._diagnostics.publish()
 
-    for number in range(FEW + 2):
-        robot.inference.reset("scene cut")
+    for number in range(FEW + 2):  # each image is another noise
         robot.tick()
-        robot.stage.until(lambda number=number: robot.statistics.ticks == number + 1, "a tick")
+        stage.until(lambda number=number: robot.statistics.ticks == number + 1, "a tick")
     ask()
-    robot.stage.tester.create_subscription(String, "/policy/tokens/why", lambda m: heard.append(m.data), LATCHED)
-    robot.stage.until(lambda: bool(heard), "the last line")
-    assert heard[-1].startswith(f"nothing reused: scene cut in {FEW + 2} of the last {FEW + 2} ticks")
-    warned = robot.stage.diagnostic("policy: cache", lambda status: "scene cut" in status.message)
+    stage.tester.create_subscription(String, "/policy/tokens/why", lambda m: heard.append(m.data), LATCHED)
+    stage.until(lambda: bool(heard), "the last line")
+    assert heard[-1].startswith(
+        f"nothing reused: scene cut in {FEW + 1} of the last {FEW + 2} ticks"
+    )  # one is the first
+    warned = stage.diagnostic("policy: cache", lambda status: "scene cut" in status.message)
     assert warned.message == heard[-1]
     robot.inference.pause()
     ask()
     ask()
-    robot.stage.until(lambda: heard[-1] == "", "an empty line")
+    stage.until(lambda: heard[-1] == "", "an empty line")
     assert [line for line in heard if not line] == [""]  # once, though it was asked twice
 
 

@@ -19,7 +19,8 @@ EXCESS = 0.2  # share of the visual tokens above what the budgets ask for
 LITTLE = 0.05  # share of the visual tokens: less than this reused is nothing worth the name
 REASONS = ("changed", "by_visual", "by_attention", "old", "filled")
 BUDGETS, OLD, CHANGED, OTHER = "budgets", "old", "changed", "other"
-NEW_INSTRUCTION, SCENE_CUT, FULL = "new instruction", "scene cut", "mode full"
+NEW_INSTRUCTION, SCENE_CUT = "new instruction", "scene cut"
+FULL, PLACES = "full", "place_entropy"  # modes: one reuses nothing, one compares no patches
 TOLD = (NEW_EPISODE, NEW_INSTRUCTION, SCENE_CUT, JUMPED, FAILED)  # reasons with a line of their own
 OF_CAMERAS = ("the camera changed", "image size changed", "time went backwards")  # how others begin
 
@@ -62,8 +63,11 @@ def means(lately: Sequence[Tally]) -> dict[str, str]:
 
 
 def asked(tunables: Tunables, visual: int) -> int:
-    """Fresh tokens of a tick, of `visual`, that the budgets ask for."""
-    budget = max(tunables.k1 + tunables.k2, tunables.row_budget)
+    """Fresh tokens of a tick, of `visual`, that the budgets ask for while nothing moves."""
+    important = tunables.k1 + tunables.k2
+    if tunables.static_top_k and tunables.mode != PLACES:  # all but so many count as changed whatever they show
+        important += max(visual - tunables.static_top_k, 0)
+    budget = max(important, tunables.row_budget)
     return min(round(budget * URGENT) if tunables.adaptive else budget, visual)
 
 
@@ -75,7 +79,7 @@ def little_reuse(
     lately: ticks under these `tunables`, the last one last; found: the record of that one; several: who speaks where
     one is expected, asked only where it matters.
     """
-    if tunables.mode == "full" or len(lately) <= FEW:
+    if tunables.mode == FULL or len(lately) <= FEW:
         return None
     visual = lately[-1].visual
     fresh, budget = float(np.mean([one.fresh for one in lately])), asked(tunables, visual)
@@ -117,8 +121,8 @@ def _words(
     if cause == CHANGED:
         return (
             f"{_mean(CHANGED, lately):.0f} patches a tick changed{_light(found)}, and mode {tunables.mode} computes "
-            "each: keep camera and light still, raise static.difference, or take mode place_entropy, which needs no "
-            "still patches"
+            "each: keep camera and light still, raise static.difference, or take mode "
+            f"{PLACES}, which needs no still patches"
         )
     if cause == SCENE_CUT:
         return (

@@ -108,6 +108,14 @@ def test_changed_patches_come_with_the_light_that_was_found() -> None:
     assert "70 patches a tick changed, and" in unknown
 
 
+def test_a_scene_cut_may_be_noise_in_a_mode_that_compares_patches() -> None:
+    assert "is the picture noisy" in (why(*[whole("scene cut")] * LAST) or "")
+    places: Any = SimpleNamespace(**{**vars(TUNABLES), "mode": "place_entropy"})
+    line = why(*[whole("scene cut")] * LAST, tunables=places)
+    assert line is not None
+    assert line.endswith("of the patches changed: does the camera move? keep it still, or raise scene_cut")
+
+
 def test_the_largest_cause_is_told() -> None:
     changing = replace(CALM, fresh=90, changed=85, old=6)
     assert "changed, and mode" in (why(*([whole("scene cut")] * 10 + [changing] * 40)) or "")

@@ -21,6 +21,10 @@ REASONS = ("changed", "by_visual", "by_attention", "old", "filled")
 BUDGETS, OLD, CHANGED, OTHER = "budgets", "old", "changed", "other"
 NEW_INSTRUCTION, SCENE_CUT = "new instruction", "scene cut"
 FULL, PLACES = "full", "place_entropy"  # modes: one reuses nothing, one compares no patches
+STILL = (
+    "is the picture noisy, does the camera or the light move? keep them still, raise static.difference, or take mode "
+    f"{PLACES}, which needs no still patches"
+)
 TOLD = (NEW_EPISODE, NEW_INSTRUCTION, SCENE_CUT, JUMPED, FAILED)  # reasons with a line of their own
 OF_CAMERAS = ("the camera changed", "image size changed", "time went backwards")  # how others begin
 
@@ -119,16 +123,12 @@ def _words(
     if cause == OLD:
         return f"{_mean(OLD, lately):.0f} tokens a tick are older than max_age ({tunables.max_age} ticks): raise it"
     if cause == CHANGED:
-        return (
-            f"{_mean(CHANGED, lately):.0f} patches a tick changed{_light(found)}, and mode {tunables.mode} computes "
-            "each: keep camera and light still, raise static.difference, or take mode "
-            f"{PLACES}, which needs no still patches"
-        )
+        changed = f"{_mean(CHANGED, lately):.0f} patches a tick changed{_light(found)}"
+        return f"{changed}, and mode {tunables.mode} computes each: {STILL}"
     if cause == SCENE_CUT:
-        return (
-            f"scene cut {often}, more than scene_cut ({tunables.scene_cut:g}) of the patches changed{_light(found)}: "
-            "does the camera move, or the light flicker? keep them still, or raise scene_cut"
-        )
+        advice = "does the camera move? keep it still, or raise scene_cut" if tunables.mode == PLACES else STILL
+        more = f"more than scene_cut ({tunables.scene_cut:g}) of the patches changed{_light(found)}"
+        return f"scene cut {often}, {more}: {advice}"
     if cause == NEW_INSTRUCTION:
         return f"new instruction {often}: who publishes on instruction (ros2 topic info -v)?"
     if cause == NEW_EPISODE:

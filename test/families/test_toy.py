@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from vla_entropy_ros.engine import ActionError, CheckpointError, Observation, ObservationError, Policy, State, Tunables
+from vla_entropy_ros.engine.actions.check import Agreement
 from vla_entropy_ros.engine.families import find_family
 
 from .toy import ACTION_NAMES, CHUNK, STATE_NAMES, ToyNetwork, write_toy
@@ -173,3 +174,19 @@ def test_two_cameras_have_their_own_tokens(tmp_path: Path) -> None:
     state = State(STATE_NAMES, np.zeros(3), 0.0)
     result = policy.infer(Observation((picture(1), picture(2)), PICK, 0.0, state))
     assert result.reuse.fresh == 32
+
+
+def test_actions_without_tokens_are_held_against_full_recomputation(policy: Policy) -> None:
+    first, second = see(picture(0), 0.0), see(picture(0), 0.1)
+    result = policy.infer(first)
+    agreement = policy.compare(first, result)
+    if policy.fixed_shapes:  # sums of padded rows round otherwise, and there is no token to hide it
+        assert max(agreement.translation, agreement.rotation, agreement.other) < 1e-6
+    else:
+        assert agreement == Agreement(1.0, 0.0, 0.0, 0.0, True)
+    result = policy.infer(second)
+    assert result.reuse.reused > 0
+    policy._cache.values.normal_()
+    spoiled = policy.compare(second, policy.infer(see(picture(0), 0.2)))
+    assert spoiled.tokens == 1.0  # of none
+    assert spoiled.translation > 1e-4 < spoiled.rotation

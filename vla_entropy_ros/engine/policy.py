@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..settings import SettingError
+from .actions.check import Agreement, Recomputation
 from .actions.drafts import Draft
 from .actions.head import Acted
-from .actions.speculative import Extend
+from .actions.speculative import NO_TOKENS, Extend
 from .decoding.cuda_graphs import make_runner
 from .decoding.decoder import Decoder
 from .decoding.kv_cache import KVCache
@@ -64,6 +65,7 @@ class Policy:
                 self._calibrate()
         self._asked: tuple[str, Prompt] | None = None
         self._last: Callable[[], None] | None = None  # what is left to do of the last tick
+        self._plain: Recomputation | None = None  # made when it is asked for
         self.set_tunables(tunables or self.fitting(Tunables.default(layout.visual)))
 
     @classmethod
@@ -150,10 +152,14 @@ class Policy:
         DeviceLostError (no tick will come of this process).
         """
         check_observation(observation, self.info.cameras, self.info.state_names)
-        if self._asked is None or self._asked[0] != observation.instruction:
-            self._asked = (observation.instruction, self.model.prompt(observation.instruction))
+        prompt = self._prompt(observation.instruction)
         with self._at_work():
-            return self._tick(observation, self._asked[1])
+            return self._tick(observation, prompt)
+
+    def _prompt(self, instruction: str) -> Prompt:
+        if self._asked is None or self._asked[0] != instruction:
+            self._asked = (instruction, self.model.prompt(instruction))
+        return self._asked[1]
 
     def _at_work(self) -> AbstractContextManager[None]:
         """Work on the policy's device; whatever fails, nothing that may be half written is trusted after it."""
@@ -213,6 +219,24 @@ class Policy:
         """Remember what was computed, and what the text looked at."""
         self._selector.commit(choice, embedded, acted, tunables)
         self._selector.attend(self._runner, self._tunables)
+
+    @torch.inference_mode()
+    def compare(self, observation: Observation, result: Result) -> Agreement:
+        """How far `result`, the answer to `observation`, agrees with full recomputation; the next ticks are as without.
+
+        Keeps a second K/V cache until `end_comparing`; raises DeviceLostError.
+        """
+        model, ids = self.model, self._prompt(observation.instruction).ids
+        answer = Acted(result.actions, replace(NO_TOKENS, tokens=result.tokens))
+        with guarded(model.where.device):
+            if self._plain is None:
+                columns = model.action_names, model.state_names
+                self._plain = Recomputation(self._ends, model.layout, model.head, model.where, *columns)
+            return self._plain.agreement(answer, observation, ids, self._tunables)
+
+    def end_comparing(self) -> None:
+        """Free what `compare` keeps."""
+        self._plain = None
 
     @torch.inference_mode()
     def outputs(self, image: NDArray[np.uint8], ids: tuple[int, ...]) -> Tensor:

@@ -67,7 +67,7 @@ class Head(Protocol):
         """Actions; ActionError if there are none.
 
         table: what `readout` gave for the prompt's pass with that `draft` behind it; prompt: ids of the text; began:
-        when the tick began on `time.perf_counter` [s].
+        when the tick began on `time.perf_counter` [s]. Where `tunables.drafts` is off, nothing of it is remembered.
         """
         ...
 

@@ -12,8 +12,7 @@ import pytest
 from builtin_interfaces.msg import Time
 
 from vla_entropy_ros.nodes.common.diagnostics import OK, WARN, Window
-from vla_entropy_ros.nodes.policy.inference import doubt
-from vla_entropy_ros.nodes.policy.orders import Answer
+from vla_entropy_ros.nodes.policy.orders import Answer, doubt
 from vla_entropy_ros.nodes.policy.reports import Bounds, inference_report, observation_report
 from vla_entropy_ros.nodes.policy.statistics import Monitor, Statistics
 

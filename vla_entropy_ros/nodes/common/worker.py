@@ -34,6 +34,11 @@ class Mailbox(Generic[T]):
             self._item = item
         return displaced
 
+    @property
+    def full(self) -> bool:
+        """Whether there is an item."""
+        return self._item is not None
+
     def take(self) -> T | None:
         """Empty the mailbox and return what was in it."""
         with self._lock:

@@ -102,6 +102,11 @@ class Camera:
         """The full names of the raw and the compressed topic."""
         return tuple(stream.name for stream in self._streams)
 
+    @property
+    def offered(self) -> bool:
+        """Whether anybody publishes its images, as far as is known."""
+        return any(self._node.count_publishers(name) for name in self.names)
+
     def silence(self, but: set[str]) -> str:
         """Why nothing is heard, as the graph shows it, and what to type; `but`: topics of this node's cameras."""
         raw, small = self._streams

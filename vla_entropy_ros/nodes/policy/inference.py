@@ -13,14 +13,16 @@ import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ...control.times import stamp_problem
-from ...engine import ActionError, DeviceLostError, EngineError, Observation, ObservationError, Result, State, Tunables
+from ...engine import ActionError, DeviceLostError, EngineError, Observation, ObservationError, State, Tunables
 from ...engine.observation import FAILED, NEW_EPISODE, Pacer, Verdict
-from ...images import Converter, ImageError, Picture, find_converter, read, to_rgb
+from ...images import Converter, ImageError, find_converter, to_rgb
 from ..common.process import one_line
 from ..common.worker import PATIENCE, Worker
-from .intake import Frame, Frames, Intake, oldest, topic_of
-from .orders import Answer, Options, Orders
+from .checks import DEVIATED, Checks
+from .intake import Frames, Intake, oldest, picture, topic_of
+from .orders import Answer, Options, Orders, doubt
 from .refreshes import Tally
+from .self_check import Rehearsal, collect, rehearse
 from .statistics import Monitor, Statistics
 
 if TYPE_CHECKING:
@@ -45,8 +47,10 @@ class Inference:
         publish: Callable[[Answer], None],
         observe: Callable[[Answer], None],
         logger: RcutilsLogger,
+        checks: Checks | None = None,
     ) -> None:
         self._now, self._sense, self._publish, self._observe, self._logger = now, sense, publish, observe, logger
+        self._checks = checks or Checks()
         self._lock = threading.Lock()  # held while publishing: who changes the orders knows nothing stale follows
         self._worker = Worker("inference", self._turn, self._die)
         self._monitor = Monitor()
@@ -112,6 +116,16 @@ class Inference:
         self._monitor.note(passes=policy.runner.kind)
         return policy
 
+    def rehearse(self, instruction: str, given_up: Callable[[], bool]) -> Rehearsal:
+        """Answer what the cameras show now, and check it, on the thread; nothing is published. Errors as of a tick."""
+
+        def run() -> Rehearsal:
+            assert self._policy is not None
+            sets = collect(self.intake, self._policy.info.cameras, given_up)
+            return rehearse(self._policy, [self._observation(frames, instruction) for frames in sets], given_up)
+
+        return self._worker.call(run, given_up=given_up)
+
     def close(self, patience: float = PATIENCE) -> bool:
         """End the thread and let go of the policy; False if it is still busy after `patience` [s]."""
         self.pause()
@@ -128,6 +142,7 @@ class Inference:
     def start(self) -> None:
         """Begin a new episode and publish from now on."""
         assert self._policy is not None
+        self._checks.begin()
         self._new_epoch(active=True, episode=self._orders.episode + 1, begun=NEW_EPISODE, since=time.monotonic())
         self.intake.begin(self._policy.info.cameras)
 
@@ -205,27 +220,35 @@ class Inference:
         policy.settle()
         if valid_still:
             self._record(answer)
+            if self._checks.consider(policy, answer, orders.options, self.intake.waiting):
+                self._begin_episode(policy, DEVIATED)  # mode full would go on with the start token's keys and values
         else:
             self._monitor.count("dropped")
 
     def _infer(self, frames: Frames, policy: Policy, orders: Orders, instruction: str, age: float) -> Answer:
         """What the policy answers to `frames`, which are `age` [s] old."""
-        options, first = orders.options, oldest(frames)
-        state = self._sense(first.stamp)
-        pictures = [picture(frame, number, self._convert) for number, frame in enumerate(frames)]
-        images = tuple(one.pixels for one in pictures)
-        self._question(next((one.doubt for one in pictures if one.doubt is not None), None))
-        if options.tunables is not self._applied:
-            policy.set_tunables(options.tunables)
-            self._applied = options.tunables
+        options, observation = orders.options, self._observation(frames, instruction)
+        tunables = self._checks.limit(options.tunables)
+        if tunables is not self._applied:
+            policy.set_tunables(tunables)
+            self._applied = tunables
             self._monitor.note(tallies=())  # of other budgets
-        result = policy.infer(Observation(images, instruction, first.stamp, state))
+        result, state = policy.infer(observation), observation.state
         if not np.isfinite(result.actions).all():
             raise ActionError("the policy's action is not a finite number")
         if state is not None:
-            self._monitor.add(state_age=abs(first.stamp - state.stamp))
+            self._monitor.add(state_age=abs(observation.stamp - state.stamp))
         hold = doubt(result, options.max_action_entropy)
-        return Answer(first.message.header.stamp, age, images, result, options.control_period, hold)
+        stamp = oldest(frames).message.header.stamp
+        return Answer(stamp, age, observation.images, result, options.control_period, hold, observation)
+
+    def _observation(self, frames: Frames, instruction: str) -> Observation:
+        """What `frames` show, with the robot's state of that time."""
+        stamp = oldest(frames).stamp
+        state = self._sense(stamp)
+        pictures = [picture(frame, number, self._convert) for number, frame in enumerate(frames)]
+        self._question(next((one.doubt for one in pictures if one.doubt is not None), None))
+        return Observation(tuple(one.pixels for one in pictures), instruction, stamp, state)
 
     def _question(self, doubt: str | None) -> None:
         """Images that can be used, but perhaps not trusted: said once until there is another doubt."""
@@ -270,21 +293,3 @@ class Inference:
         self._logger.error(fault, throttle_duration_sec=LOG_PERIOD)
         self._logger.debug("".join(traceback.format_exception(error)))
         self._begin_episode(policy, FAILED)
-
-
-def picture(frame: Frame, camera: int, convert: Converter) -> Picture:
-    """The picture of a camera, counted from 0; names its topic in a doubt or an ImageError, except the first one's."""
-    topic = f"{topic_of(camera)}: " if camera else ""
-    try:
-        seen = read(frame.message, convert)
-    except ImageError as error:
-        raise (ImageError(f"{topic}{error}") if topic else error) from None
-    return seen if seen.doubt is None else replace(seen, doubt=topic + seen.doubt)
-
-
-def doubt(result: Result, bound: float) -> str | None:
-    """Why an action is too uncertain to be done; None when it is not. A bound of 1 is never exceeded."""
-    entropy = result.uncertainty
-    if entropy is None or not entropy > bound < 1.0:
-        return None
-    return f"action entropy {entropy:.2f} is above max_action_entropy {bound:g}"

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from sensor_msgs.msg import CompressedImage, Image
 
 from ...engine.observation import View, interruption, is_late
+from ...images import Converter, ImageError, Picture, read
 from ..common.messages import seconds
 from ..common.worker import Mailbox
 from .statistics import Monitor
@@ -115,6 +116,16 @@ def oldest(frames: Frames) -> Frame:
     return min(frames, key=lambda frame: frame.stamp)
 
 
+def picture(frame: Frame, camera: int, convert: Converter) -> Picture:
+    """The picture of a camera, counted from 0; names its topic in a doubt or an ImageError, except the first one's."""
+    topic = f"{topic_of(camera)}: " if camera else ""
+    try:
+        seen = read(frame.message, convert)
+    except ImageError as error:
+        raise (ImageError(f"{topic}{error}") if topic else error) from None
+    return seen if seen.doubt is None else replace(seen, doubt=topic + seen.doubt)
+
+
 class Intake:
     """Turns the cameras' images into sets and keeps the newest one; takes nothing in unless it is open.
 
@@ -173,6 +184,11 @@ class Intake:
         self._monitor.count("lost", count)
         for _ in range(min(count, MISSED)):
             self._monitor.add(losses=1.0)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a set that nobody took."""
+        return self._newest.full
 
     def take(self) -> Frames | None:
         """The newest set, if there is one that nobody took."""

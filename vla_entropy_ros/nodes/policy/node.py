@@ -19,7 +19,7 @@ from std_srvs.srv import Trigger
 from ...engine import State
 from ...engine.observation import JUMPED
 from ...settings import default_settings
-from ..common.diagnostics import ERROR, STALE, Diagnostics, Report
+from ..common.diagnostics import Diagnostics, Report
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, run
 from ..common.sim_clock import Standstill
@@ -29,8 +29,9 @@ from .inputs import Inputs, typed
 from .loading import adopt, announce, load, refusal
 from .orders import Answer, options_of
 from .ranges import LimitsBeside, too_wide
-from .reports import REPORTS, Bounds, Scene
+from .reports import REPORTS, Bounds, Scene, idle_report
 from .robot_state import sources_of
+from .self_check import SelfCheck
 from .settings import POLICY_SETTINGS
 from .statistics import Statistics
 from .telemetry import Telemetry
@@ -64,12 +65,14 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._actions = ActionPublisher(self, values["action_frame"])
         self.create_timer(MATCH_PERIOD, self._match, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._telemetry = Telemetry(self)
+        self._self_check = SelfCheck(self, self._settings)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._on_time_jump,
         )
-        tasks = self._telemetry.telling({name: partial(self._report, report) for name, report in REPORTS.items()})
+        reports = REPORTS | {"self check": self._self_check.report}
+        tasks = self._telemetry.telling({name: partial(self._report, report) for name, report in reports.items()})
         self._diagnostics = Diagnostics(self, values["checkpoint"] or "no checkpoint", tasks, self._stop)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -86,12 +89,19 @@ class PolicyNode(TunableNode, LifecycleNode):
         began, beside = time.monotonic(), LimitsBeside(self)
         values = self._settings.values
         inference = Inference(
-            options_of(values), self._now, self._sense, self._publish, self._observe, self.get_logger()
+            options_of(values),
+            self._now,
+            self._sense,
+            self._publish,
+            self._observe,
+            self.get_logger(),
+            self._self_check.checks,
         )
         try:
             policy = inference.load(lambda: self._load(values), self._given_up)
             self._on_executor(partial(self._equip, inference, policy))
             info, limits = policy.info, beside.read(wait=self._transitions.beside)
+            self._self_check.rehearse(inference, self._inputs, self._transitions.beside, self._given_up)
         except Exception as error:  # noqa: BLE001  (FAILURE, not ERROR: the next configure may succeed)
             self._abandon(inference, error)
             return TransitionCallbackReturn.FAILURE
@@ -223,6 +233,7 @@ class PolicyNode(TunableNode, LifecycleNode):
     def _apply(self, values: Values) -> None:
         if self._inference is not None:
             self._inference.set_options(options_of(values))
+        self._self_check.follow()
 
     def _sense(self, stamp: float) -> State | None:
         """Called on the inference thread, for the state at the time `stamp` [s] of an observation."""
@@ -267,7 +278,8 @@ class PolicyNode(TunableNode, LifecycleNode):
     def _report(self, report: Callable[[Statistics, Bounds, Scene], Report]) -> Report:
         inputs = self._inputs
         if self._inference is None or inputs is None:
-            return self._idle_report()
+            loading = None if self._loading is None else self._loading_since()
+            return idle_report(self.get_fully_qualified_name(), loading, self._final, self._failure)
         values = self._settings.values
         bounds = Bounds(values["warn.silence"], values["warn.loss"], values["warn.tick"] or values["control_period"])
         scene = Scene(
@@ -280,17 +292,6 @@ class PolicyNode(TunableNode, LifecycleNode):
             self._standstill.problem(),
         )
         return report(self._inference.statistics(), bounds, scene)
-
-    def _idle_report(self) -> Report:
-        """What the tasks say without a policy."""
-        name = self.get_fully_qualified_name()
-        if self._loading is not None:
-            return Report(STALE, f"{self._loading_since()}: wait, then ros2 lifecycle set {name} activate")
-        if self._final:
-            return Report(STALE, "shut down for good: start the node again")
-        if self._failure is not None:
-            return Report(ERROR, self._failure)
-        return Report(STALE, f"unconfigured, nothing is loaded: ros2 lifecycle set {name} configure")
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 
-from ...engine import Result, Tunables
+from ...engine import Observation, Result, Tunables
 from ...engine.observation import NEW_EPISODE
 from ..common.parameters import Values
 
 
 @dataclass(frozen=True)
 class Options:
-    """What may change between two ticks: the engine's settings and the node's, times in seconds."""
+    """What may change between two ticks: the engine's settings and the node's, times in seconds.
+
+    check_every: ticks between two checks, 0 for those at the start alone; check_translation [m], check_rotation [rad]:
+    bounds of what they find in the mean.
+    """
 
     tunables: Tunables
     control_period: float
@@ -23,6 +28,9 @@ class Options:
     default_instruction: str
     camera_slop: float = 0.0
     max_action_entropy: float = 1.0
+    check_every: int = 0
+    check_translation: float = math.inf
+    check_rotation: float = math.inf
 
 
 def options_of(values: Values) -> Options:
@@ -34,6 +42,9 @@ def options_of(values: Values) -> Options:
         default_instruction=values["default_instruction"].strip(),
         camera_slop=values["observation.slop"],
         max_action_entropy=values["max_action_entropy"],
+        check_every=values["self_check.every"],
+        check_translation=values["self_check.translation"],
+        check_rotation=values["self_check.rotation"],
     )
 
 
@@ -71,7 +82,7 @@ class Answer:
     """One answered observation.
 
     Its stamp, its age when the tick began [s], the image [H, W, 3] of each camera, the result and the control period
-    [s]; hold: why the action must not be done, None when it may.
+    [s]; hold: why the action must not be done, None when it may; observation: what was answered, for whoever checks it.
     """
 
     stamp: Time
@@ -80,3 +91,12 @@ class Answer:
     result: Result
     period: float
     hold: str | None = None
+    observation: Observation | None = None
+
+
+def doubt(result: Result, bound: float) -> str | None:
+    """Why an action is too uncertain to be done; None when it is not. A bound of 1 is never exceeded."""
+    entropy = result.uncertainty
+    if entropy is None or not entropy > bound < 1.0:
+        return None
+    return f"action entropy {entropy:.2f} is above max_action_entropy {bound:g}"

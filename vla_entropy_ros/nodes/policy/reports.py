@@ -48,14 +48,15 @@ class Scene:
 ALONE = Scene()
 
 
-def _inactive(scene: Scene) -> Report:
+def inactive(scene: Scene) -> Report:
+    """What the tasks say of a node that is configured, and no more."""
     return Report(STALE, f"inactive, nothing is published: ros2 lifecycle set {scene.name} activate")
 
 
 def inference_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) -> Report:
     """Is there an action every control period, and if not, why?"""
     if not now.active:
-        return _inactive(scene)
+        return inactive(scene)
     times, answer = now.tick_time, now.answer
     values: dict[str, object] = {
         "instruction": now.instruction or "",
@@ -123,7 +124,7 @@ def _decoding(result: Result) -> dict[str, object]:
 def observation_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) -> Report:
     """Do usable images arrive, and the state where the policy needs one?"""
     if not now.active:
-        return _inactive(scene)
+        return inactive(scene)
     values: dict[str, object] = {
         "rate [Hz]": f"{now.images.rate:.1f}",
         **now.capture_age.summary("age at tick", "ms", 1e3),
@@ -181,7 +182,7 @@ def _advice() -> str:
 def cache_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) -> Report:
     """How much of the K/V cache is reused, how old is it, and why is it not more?"""
     if not now.active:
-        return _inactive(scene)
+        return inactive(scene)
     mode = "" if now.tunables is None else now.tunables.mode
     if now.answer is None:
         return Report(OK, "empty", {"mode": mode})
@@ -207,4 +208,23 @@ def cache_report(now: Statistics, bounds: Bounds, scene: Scene = ALONE) -> Repor
     return Report(OK, f"{share:.0%} of {record.visual} visual tokens reused", values)
 
 
-REPORTS = {"inference": inference_report, "observation": observation_report, "cache": cache_report}
+REPORTS: dict[str, Callable[[Statistics, Bounds, Scene], Report]] = {
+    "inference": inference_report,
+    "observation": observation_report,
+    "cache": cache_report,
+}
+
+
+def idle_report(name: str, loading: str | None, final: bool, failure: str | None) -> Report:
+    """What the tasks of the node `name` say without a policy.
+
+    loading: what is being loaded, None where nothing is; final: whether it is shut down; failure: of the last
+    configure.
+    """
+    if loading is not None:
+        return Report(STALE, f"{loading}: wait, then ros2 lifecycle set {name} activate")
+    if final:
+        return Report(STALE, "shut down for good: start the node again")
+    if failure is not None:
+        return Report(ERROR, failure)
+    return Report(STALE, f"unconfigured, nothing is loaded: ros2 lifecycle set {name} configure")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ... import resources
-from ...engine.tunables import DECODING, LOAD_SETTINGS, TUNABLE_SETTINGS
+from ...engine.tunables import DECODING, LOAD_SETTINGS, REUSING, TUNABLE_SETTINGS
 from ...settings import Setting, SettingError, When
 from ..common.parameters import ACTION_FRAME
 
@@ -36,6 +36,12 @@ POLICY_SETTINGS: tuple[Setting, ...] = (
             listens=STATE),
     Setting("max_action_entropy", "float", "entropy of an action token (0 certain, 1 even) above which the arm is held "
             "instead; 1: never", 0.0, 1.0, listens=DECODING),
+    Setting("self_check.every", "int", "ticks between two checks of an answer against full recomputation; 0: only the "
+            "first 8 ticks after an activation that reuse anything", 0, 100000, listens=REUSING),
+    Setting("self_check.translation", "float", "mean deviation of the last 8 checks [m] above which the node goes to "
+            "mode full", 0.0001, 1.0, listens=REUSING),
+    Setting("self_check.rotation", "float", "mean deviation of the last 8 checks [rad] above which the node goes to "
+            "mode full", 0.001, 3.2, listens=REUSING),
     Setting("warn.silence", "float", "time without an image, or inside one tick [s], that is reported", 0.1, 60.0),
     Setting("warn.loss", "float", "share of images lost in transport that is reported", 0.0, 1.0),
     Setting("warn.tick", "float", "95th percentile of the tick [s] that is reported; 0: the control period", 0.0, 10.0),

@@ -83,6 +83,8 @@ def test_a_mean_above_a_bound_exceeds_it_as_soon_as_no_later_check_can_mend_it(n
     assert "set another mode" in line
     assert checks.look().exceeded == line
     assert checks.limit(OPTIONS.tunables).mode == "full"
+    checks.configure()
+    assert checks.limit(OPTIONS.tunables).mode == "full"  # another configure is no other mode
     checks.anew()
     assert checks.limit(OPTIONS.tunables) is OPTIONS.tunables
     checks.note([off(**{name: 1.01 * bound})] * (WINDOW - 1), WITHIN)

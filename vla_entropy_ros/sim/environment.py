@@ -37,6 +37,11 @@ START_SPREAD = np.array([0.06, 0.10, 0.04])  # half range of the tool's start po
 Spot = NDArray[np.float64]  # [2] metres on the table
 
 
+def lane_free(spot: Spot, side: float, others: list[Spot]) -> bool:
+    """Whether nothing stands between `spot` and the zone on that side; places [2] in metres."""
+    return not any(abs(o[0] - spot[0]) < LANE and side * (o[1] - spot[1]) > -CLEARANCE for o in others)
+
+
 class Environment:
     """One arm, three of four cubes, a plate, two zones, one task; a seed fixes everything about an episode.
 
@@ -114,15 +119,10 @@ class Environment:
         if any(np.linalg.norm(spot - plate) < PLATE_CLEARANCE for spot in spots.values()):
             return False
         return all(
-            self._lane_free(spots[goal.colour], SIDES[goal.side], [s for c, s in spots.items() if c != goal.colour])
+            lane_free(spots[goal.colour], SIDES[goal.side], [s for c, s in spots.items() if c != goal.colour])
             for goal in self.task.goals
             if goal.side
         )
-
-    @staticmethod
-    def _lane_free(spot: Spot, side: float, others: list[Spot]) -> bool:
-        """Whether nothing stands between `spot` and the zone on that side."""
-        return not any(abs(o[0] - spot[0]) < LANE and side * (o[1] - spot[1]) > -CLEARANCE for o in others)
 
     def _place_arm(self, rng: np.random.Generator) -> None:
         """Open gripper, tool pointing down somewhere above the table."""

@@ -39,6 +39,9 @@ def test_every_command_explains_itself_and_offers_json(command: list[str]) -> No
         (["evaluate", "--mode", "fast"], "valid are plain, full, vla_cache, visual_only"),
         (["evaluate", "--task", "pick_pink"], "valid are pick_red, pick_green"),
         (["evaluate", "--episodes", "0"], "0 is not in the range"),
+        (["evaluate", "--disturbance", "fog"], "unknown disturbance 'fog': valid are noise=0.01 to 50, exposure="),
+        (["evaluate", "--disturbance", "jpeg=0"], "disturbance jpeg: 0 is out of range; valid are 1 to 100"),
+        (["evaluate", "--disturbance", "jpeg", "--ros"], "leave --ros away"),
         (["demo", "--mode", "fast"], "valid are plain, full, vla_cache"),
         (["train", "--device", "abacus"], "device 'abacus' is not available: available are auto, cpu"),
         (["inspect", "checkpoint", "nowhere"], "no checkpoint folder nowhere here: expected its path, or org/name"),
@@ -144,6 +147,23 @@ def test_evaluate_measures_in_closed_loop_and_goes_on_where_it_stopped(tmp_path:
     assert (tmp_path / "evaluate.png").stat().st_size > 10_000
     other = call("evaluate", *modes, "--episodes", "1", "--limit", "0.6")
     assert "holds a run with other limit: choose another --output" in other.output
+
+
+def test_evaluate_sets_each_disturbance_beside_full(checkpoint: Path, tmp_path: Path) -> None:
+    asked = ("--disturbance", "noise=6", "--disturbance", "moved", "--mode", "full", "--mode", "default", "--json")
+    few = ("--suite", "pick", "--episodes", "1", "--limit", "0.9", "--processes", "1", "--output", str(tmp_path))
+    result = call("evaluate", "--checkpoint", str(checkpoint), *asked, *few)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert list(figures["disturbances"]) == ["noise=6", "moved=0.1"]
+    for made in (figures["configurations"], *figures["disturbances"].values()):
+        assert made["default"]["against_full"]["all"]["pairs"] == 1
+        assert made["full"]["fresh_p95"] == 1.0
+    moved = figures["disturbances"]["moved=0.1"]["full"]["moved"]
+    assert (moved["episodes"], moved["p50"], moved["soon"]) == (1, 0, 1.0)
+    table = (tmp_path / "evaluate.md").read_text().splitlines()
+    assert [row.split("|")[2].strip() for row in table[2:]] == 2 * ["none"] + 2 * ["noise=6"] + 2 * ["moved=0.1"]
+    assert (tmp_path / "evaluate.png").stat().st_size > 10_000
 
 
 def test_sweep_runs_every_combination(checkpoint: Path, tmp_path: Path) -> None:

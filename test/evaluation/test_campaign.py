@@ -12,9 +12,11 @@ import pytest
 from vla_entropy_ros.evaluation import campaign
 from vla_entropy_ros.evaluation.campaign import Ledger, Scene, run_scene, spread
 from vla_entropy_ros.evaluation.configurations import named
+from vla_entropy_ros.evaluation.disturbances import disturbances
 from vla_entropy_ros.evaluation.errors import RunError
 from vla_entropy_ros.evaluation.outcomes import Outcome
 from vla_entropy_ros.evaluation.plan import scenes
+from vla_entropy_ros.evaluation.suite import Evaluation, run_evaluation
 from vla_entropy_ros.sim import TASKS, family_tasks
 
 SEED = 1_000_000_000
@@ -80,6 +82,39 @@ def test_a_stopped_run_goes_on_with_what_is_missing(few: list[Scene], tmp_path: 
     assert missing[0].task == few[1].task
     again.add(run_scene(missing[0]))
     assert len(Ledger(tmp_path, {"policy": "a"}).outcomes) == 4
+
+
+def test_each_disturbance_is_a_round_of_its_own_over_the_same_scenes(checkpoint: Path, tmp_path: Path) -> None:
+    configurations = tuple(named(["full", "info_entropy"], "default", 16))
+    asked = disturbances(["noise=6", "flicker"])
+    plan = Evaluation(configurations, ("pick_red",), 1, SEED, checkpoint, 0.3, disturbances=asked)
+    assert [scene.label for scene in plan.planned] == [None, "noise=6", "flicker=0.1"]
+    ledger = Ledger(tmp_path, plan.identity())
+    ledger.add(run_scene(plan.planned[1]))
+    assert [scene.label for scene in Ledger(tmp_path, plan.identity()).missing(plan.planned)] == [None, "flicker=0.1"]
+    heard: list[Outcome] = []
+    outcomes = run_evaluation(plan, tmp_path, 1, None, None, heard.extend)
+    assert [(o.disturbance, o.configuration) for o in outcomes] == [
+        (label, name) for label in (None, "noise=6", "flicker=0.1") for name in ("full", "info_entropy")
+    ]
+    assert len(heard) == plan.total == 6
+    assert len({o.scene for o in outcomes}) == 1
+
+
+def test_a_folder_of_other_disturbances_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    configurations = tuple(named(["full"], "default", 16))
+
+    def identity(*asked: str) -> dict[str, object]:
+        plan = Evaluation(configurations, ("pick_red",), 1, SEED, checkpoint, disturbances=disturbances(asked))
+        return plan.identity()
+
+    assert "disturbances" not in identity()
+    assert identity("noise=6", "jpeg") == identity("jpeg", "noise=6")
+    Ledger(tmp_path, identity("noise=6"))
+    for other in ((), ("noise=7",), ("noise=6", "jpeg")):
+        with pytest.raises(RunError, match="a run with other disturbances: choose another --output"):
+            Ledger(tmp_path, identity(*other))
+    Ledger(tmp_path, identity("noise=6"))
 
 
 def test_lines_of_another_version_are_refused_in_one_line(tmp_path: Path) -> None:

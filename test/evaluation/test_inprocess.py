@@ -14,6 +14,8 @@ from vla_entropy_ros.engine.observation import state_vector
 from vla_entropy_ros.evaluation import inprocess
 from vla_entropy_ros.evaluation.closed_loop import ClosedLoop
 from vla_entropy_ros.evaluation.configurations import named
+from vla_entropy_ros.evaluation.disturbances import Disturbance
+from vla_entropy_ros.evaluation.outcomes import outcome
 from vla_entropy_ros.evaluation.plan import Silent, Trial, plan
 from vla_entropy_ros.resources import default_checkpoint
 from vla_entropy_ros.sim import FAMILIES, TASKS
@@ -85,3 +87,30 @@ def test_the_same_trial_replays_tick_for_tick(arm: inprocess.SimulatedArm) -> No
     one, other = (next(inprocess.run_in_process(arm, [trial], Silent())) for _ in range(2))
     assert (one.success, one.duration) == (other.success, other.duration)
     assert [tick.fresh for tick in one.ticks] == [tick.fresh for tick in other.ticks]
+
+
+def test_a_moved_target_is_the_same_for_every_configuration_and_is_seen(arm: inprocess.SimulatedArm) -> None:
+    both = named(["full", "default"], "default", arm.policy.info.visual_tokens)
+    disturbance = Disturbance("moved", 0.1)
+    told = []
+    for seed in range(FRESH_SEED, FRESH_SEED + 3):
+        trials = [Trial(configuration, "pick_red", seed, disturbance) for configuration in both]
+        full, ours = inprocess.run_in_process(arm, trials, Silent(), limit=1.5)
+        assert full.disturbance == ours.disturbance == "moved=0.1"
+        assert full.moved is not None
+        assert full.moved == ours.moved
+        told += [(outcome(full, arm.period).seen_after, outcome(ours, arm.period).seen_after)]
+    assert {full for full, _ in told} == {0}  # everything is computed
+    assert all(ours is not None and ours <= 2 for _, ours in told)
+
+
+def test_a_disturbed_trial_replays_tick_for_tick_and_the_next_one_is_undisturbed(arm: inprocess.SimulatedArm) -> None:
+    ours = named(["default"], "default", arm.policy.info.visual_tokens)[0]
+    calm, noisy = (Trial(ours, "pick_green", FRESH_SEED, d) for d in (None, Disturbance("noise", 6.0)))
+    trials = [calm, noisy, noisy, calm]
+    made = list(inprocess.run_in_process(arm, trials, Silent(), limit=0.8, keep_images=True))
+    pictures = [np.array([tick.image for tick in episode.ticks]) for episode in made]
+    for one, other in ((0, 3), (1, 2)):
+        np.testing.assert_array_equal(pictures[one], pictures[other])
+        assert [t.fresh for t in made[one].ticks] == [t.fresh for t in made[other].ticks]
+    assert (pictures[0][0] != pictures[1][0]).any()

@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vla_entropy_ros.construct import construct
 from vla_entropy_ros.evaluation import report
-from vla_entropy_ros.evaluation.outcomes import outcome, summary
-from vla_entropy_ros.evaluation.records import EpisodeRecord
-from vla_entropy_ros.evaluation.statistics import jerk, mcnemar, percentiles, wilson
+from vla_entropy_ros.evaluation.outcomes import Outcome, line, outcome, summary
+from vla_entropy_ros.evaluation.records import EpisodeRecord, Move
+from vla_entropy_ros.evaluation.statistics import jerk, mcnemar, percentiles, ranked, wilson
 
 PERIOD = 0.1
 Make = Callable[..., EpisodeRecord]
@@ -83,3 +84,65 @@ def test_a_chance_too_small_to_print_is_not_printed_as_none(episode: Make) -> No
     figures = summary([*full, *ours])
     assert 0.0 < figures["configurations"]["default"]["against_full"]["pick"]["p"] < 1e-5
     assert "p < 0.001" in report.markdown(figures, PERIOD).splitlines()[3]
+
+
+@pytest.mark.parametrize(("number", "token", "after"), [(1, 1, 0), (1, 2, 0), (1, 0, None)])
+def test_a_moved_target_is_seen_when_the_token_that_shows_it_is_computed(
+    episode: Make, number: int, token: int, after: int | None
+) -> None:
+    made = episode(True)
+    made.disturbance, made.moved = "moved=0.1", Move(made.ticks[number].stamp, token)
+    told = outcome(made, PERIOD)
+    assert (told.moved, told.seen_after) == (True, after)
+    for late in made.ticks[number : number + 3]:
+        late.selection.flat[token] = 0
+    assert outcome(made, PERIOD).seen_after == (None if after is None else 3)
+
+
+def test_what_is_kept_of_an_episode_reads_back_and_says_no_more_than_needed(episode: Make) -> None:
+    calm = outcome(episode(True), PERIOD)
+    disturbed = replace(calm, disturbance="moved=0.1", moved=True, seen_after=0)
+    assert set(line(disturbed)) - set(line(calm)) == {"disturbance", "moved", "seen_after"}
+    assert [construct(Outcome, line(o), "here") for o in (calm, disturbed)] == [calm, disturbed]
+
+
+def test_the_ranks_of_what_may_never_come() -> None:
+    assert [ranked([0, 1, 5, math.inf], percent) for percent in (50, 75, 99)] == [1, 5, None]
+    assert ranked([], 50) is None
+
+
+def test_disturbed_episodes_are_set_beside_full_under_the_same_disturbance(episode: Make) -> None:
+    def some(name: str, disturbance: str | None, wins: int) -> list[Outcome]:
+        made = outcome(episode(True, name), PERIOD)
+        return [replace(made, seed=n, success=n < wins, disturbance=disturbance) for n in range(10)]
+
+    noise = [*some("full", "noise=6", 4), *some("default", "noise=6", 2)]
+    late = [
+        replace(o, moved=n < 4, seen_after=(0, 2, 3, None)[n] if n < 4 else None)
+        for n, o in enumerate(some("default", "moved=0.1", 10))
+    ]
+    calm = [*some("full", None, 10), *some("default", None, 9)]
+    figures = summary([*calm, *noise, *some("full", "moved=0.1", 10), *late])
+    assert figures["configurations"]["default"]["against_full"]["all"] | {"p": 1} == {
+        "pairs": 10, "won": 0, "lost": 1, "p": 1,
+    }  # fmt: skip
+    ours = figures["disturbances"]["noise=6"]["default"]
+    assert (ours["success_rate"], ours["against_full"]["all"]["lost"], ours["fresh_p95"]) == (0.2, 2, 0.5)
+    assert "moved" not in ours
+    moved = figures["disturbances"]["moved=0.1"]["default"]["moved"]
+    assert moved == {"episodes": 4, "never": 1, "p50": 2, "p99": None, "soon": 0.5}
+    assert [e["disturbance"] for e in figures["episodes"] if "disturbance" in e].count("noise=6") == 20
+    lines = report.markdown(figures, PERIOD).splitlines()
+    assert [row.split("|")[1:3] for row in lines[2:]] == [
+        [f" {name} ", f" {label} "] for label in ("none", "noise=6", "moved=0.1") for name in ("full", "default")
+    ]
+    assert lines[-1].endswith("| 50% | 2 / never (of 4) | 50% |")
+    assert len({row.count("|") for row in lines}) == 1
+
+
+def test_without_disturbances_nothing_is_added(episode: Make) -> None:
+    figures = summary([outcome(episode(True), PERIOD)])
+    assert set(figures) == {"configurations", "episodes"}
+    assert not {"fresh_p95", "moved"} & set(figures["configurations"]["full"])
+    assert not {"disturbance", "moved", "seen_after", "fresh"} & set(figures["episodes"][0])
+    assert "disturbance" not in report.columns(figures)

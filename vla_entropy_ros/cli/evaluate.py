@@ -16,6 +16,7 @@ from . import options
 
 if TYPE_CHECKING:
     from ..evaluation.configurations import Configuration
+    from ..evaluation.disturbances import Disturbance
     from ..evaluation.outcomes import Outcome
     from ..evaluation.plan import Observer
     from ..evaluation.records import EpisodeRecord
@@ -33,6 +34,9 @@ QUICK_EPISODES = 8
 @click.option("--episodes", type=click.IntRange(1, 100000), default=20, show_default=True,
               help="Episodes per family of tasks and configuration.")  # fmt: skip
 @click.option("--quick", is_flag=True, help=f"{QUICK_EPISODES} episodes per family: a first table within 3 minutes.")
+@click.option("--disturbance", "asked", multiple=True, metavar="KIND[=STRENGTH]",
+              help="Once more with it, under every configuration: noise=GREY LEVELS, exposure=SHARE, flicker=SHARE, "
+              "jpeg=QUALITY, moved=METRES or bump=PIXELS; may be repeated.")  # fmt: skip
 @click.option("--ros", is_flag=True, help="Through the nodes and ROS topics, in real time; otherwise in processes.")
 @options.suites
 @options.tasks
@@ -44,9 +48,9 @@ QUICK_EPISODES = 8
 @options.output("evaluate")
 @options.as_json
 def evaluate(
-    modes: tuple[str, ...], base: str, episodes: int, quick: bool, ros: bool, suites: tuple[str, ...],
-    tasks: tuple[str, ...], seed: int, limit: float | None, checkpoint: Path | None, processes: int,
-    cluster: str | None, domain_id: int | None, output: Path | None, as_json: bool,
+    modes: tuple[str, ...], base: str, episodes: int, quick: bool, asked: tuple[str, ...], ros: bool,
+    suites: tuple[str, ...], tasks: tuple[str, ...], seed: int, limit: float | None, checkpoint: Path | None,
+    processes: int, cluster: str | None, domain_id: int | None, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure the policy in closed loop: the same episodes for every configuration.
 
@@ -55,23 +59,28 @@ def evaluate(
     goes on with it.
     """
     from ..evaluation.configurations import named
+    from ..evaluation.disturbances import disturbances
     from ..settings import SettingError
 
+    if ros and asked:
+        raise click.BadParameter("only in processes: leave --ros away, or this", param_hint="--disturbance")
     chosen = options.valid_modes(modes or ["plain", "default"])
     with options.one_line(SettingError, *options.engine_errors()):
+        suffered = disturbances(asked)
         configurations = named(chosen, base, options.visual_tokens(checkpoint))
     if ros:
         options.need_ros()
     conduct(
         configurations, options.valid_tasks(tasks, suites), QUICK_EPISODES if quick else episodes, seed, limit,
         checkpoint, ros, processes, cluster, domain_id, options.output_folder(output, "evaluate"), as_json,
+        suffered,
     )  # fmt: skip
 
 
 def conduct(
     configurations: Sequence[Configuration], tasks: Sequence[str], episodes: int, seed: int, limit: float | None,
     checkpoint: Path | None, ros: bool, processes: int, cluster: str | None, domain: int | None, folder: Path,
-    as_json: bool,
+    as_json: bool, disturbances: Sequence[Disturbance] = (),
 ) -> None:  # fmt: skip
     """Run an evaluation under a progress bar and report it."""
     from rich.console import Console
@@ -86,8 +95,9 @@ def conduct(
     from ..sim import RenderError
 
     plan = evaluation.Evaluation(
-        tuple(configurations), tuple(tasks), episodes, seed, checkpoint or default_checkpoint(), limit, ros
-    )
+        tuple(configurations), tuple(tasks), episodes, seed, checkpoint or default_checkpoint(), limit, ros,
+        tuple(disturbances),
+    )  # fmt: skip
     console = Console(stderr=True)
     errors: tuple[type[Exception], ...] = (RunError, RenderError, OSError, *options.engine_errors())
     with interruptible(), options.one_line(*errors), bar(console, "starting ...", plan.total) as (shown, task):

@@ -1,7 +1,7 @@
 """Episodes in the simulator, through ROS topics or inside one process, and what comes of them.
 
-What is run: `configurations` (named sets of tunables), `plan` (trials, observers), `suite` (one evaluation), `campaign`
-(many episodes spread over processes or machines, finished ones kept).
+What is run: `configurations` (named sets of tunables), `disturbances` (what goes wrong in an episode), `plan` (trials,
+observers), `suite` (one evaluation), `campaign` (many episodes spread over processes or machines, finished ones kept).
 How an episode is run: `closed_loop` (simulator and commander in simulated time), `inprocess` (a policy in that loop),
 `episodes` (through the nodes); for these `bringup` and `processes` start nodes and end them, `client` talks to them,
 `consent` asks whether the arm may move.

@@ -8,14 +8,15 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ..construct import construct
 from .configurations import Configuration
+from .disturbances import Disturbance
 from .errors import RunError
-from .outcomes import Outcome, outcome
+from .outcomes import Outcome, line, outcome
 from .plan import Silent, Trial
 
 PATIENCE = 60  # seconds until the processes of this machine, or a scheduler elsewhere, must have answered or ended
@@ -24,13 +25,22 @@ HASTE = 5.0  # seconds the processes have to end when the run is broken off
 
 @dataclass(frozen=True)
 class Scene:
-    """One episode's task and seed, and the configurations that shall see it; checkpoint: folder of the policy."""
+    """One episode's task, seed and disturbance, and the configurations that shall see it.
+
+    checkpoint: folder of the policy; limit: seconds it may take, None by family.
+    """
 
     task: str
     seed: int
     configurations: tuple[Configuration, ...]
     checkpoint: str
     limit: float | None
+    disturbance: Disturbance | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The disturbance's, as outcomes have it."""
+        return self.disturbance.label if self.disturbance else None
 
 
 def run_scene(scene: Scene) -> list[Outcome]:
@@ -40,7 +50,7 @@ def run_scene(scene: Scene) -> list[Outcome]:
     arm = _arm(scene.checkpoint)
     start = scene.seed % len(scene.configurations)  # none is always the first
     order = scene.configurations[start:] + scene.configurations[:start]
-    trials = [Trial(configuration, scene.task, scene.seed) for configuration in order]
+    trials = [Trial(configuration, scene.task, scene.seed, scene.disturbance) for configuration in order]
     return [outcome(episode, arm.period) for episode in inprocess.run_in_process(arm, trials, Silent(), scene.limit)]
 
 
@@ -141,14 +151,15 @@ class Ledger:
         """Keep the outcomes of a scene."""
         self.outcomes += outcomes
         with self._file.open("a") as file:
-            file.writelines(json.dumps(asdict(o)) + "\n" for o in outcomes)
+            file.writelines(json.dumps(line(o)) + "\n" for o in outcomes)
 
     def missing(self, scenes: Sequence[Scene]) -> list[Scene]:
         """List the scenes without all their outcomes, each with the configurations that it lacks."""
-        done = {(o.configuration, o.task, o.seed) for o in self.outcomes}
+        done = {(o.configuration, o.task, o.seed, o.disturbance) for o in self.outcomes}
         left = []
         for scene in scenes:
-            lacking = tuple(c for c in scene.configurations if (c.name, scene.task, scene.seed) not in done)
+            this = scene.task, scene.seed, scene.label
+            lacking = tuple(c for c in scene.configurations if (c.name, *this) not in done)
             if lacking:
                 left.append(replace(scene, configurations=lacking))
         return left

@@ -11,6 +11,7 @@ from ..control import ActionChunk, Commander, Limits, Rules
 from ..engine import Observation, State
 from ..sim import Environment
 from ..sim.environment import CONTROL_STEP
+from .disturbances import Disturbance, undisturbed
 
 
 class ClosedLoop:
@@ -22,17 +23,24 @@ class ClosedLoop:
         self.steps = round(period / CONTROL_STEP)  # commands in a period
         self._limits, self._rules = limits, replace(rules or Rules(), period=CONTROL_STEP)
 
-    def start(self, task: str, seed: int) -> None:
-        """Reset the scene; a new commander starts from where the arm is."""
+    def start(self, task: str, seed: int, disturbance: Disturbance | None = None) -> None:
+        """Reset the scene; a new commander starts from where the arm is. `disturbance`: of this episode, if any."""
         self.env.reset(task, seed)
+        self.effect = disturbance.begin(task, seed) if disturbance else undisturbed()
         self._commander = Commander(self._limits, self.frame, self._rules)
         self._commander.anchor(self.env.pose)
 
     def observe(self) -> Observation:
-        """Render what the policy sees now, with the running instruction and the arm's measured state."""
+        """Render what the policy sees now, with the running instruction and the arm's measured state.
+
+        A disturbance does to the scene and to the picture what is due now: call it once per control period.
+        """
         env = self.env
+        self.effect.touch(env)
         names, values = env.state
-        return Observation((env.render(),), env.instruction, env.time, State(names, values, env.time))
+        return Observation(
+            (self.effect.see(env.render(), env.time),), env.instruction, env.time, State(names, values, env.time)
+        )
 
     def advance(self, actions: NDArray[np.float64] | None, late: int) -> None:
         """Let one control period pass; `actions` [H, A], if any, arrive `late` commands after it began."""

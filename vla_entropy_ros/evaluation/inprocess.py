@@ -11,7 +11,7 @@ from ..settings import default_settings
 from ..sim import Environment
 from .closed_loop import ClosedLoop
 from .plan import Observer, Trial
-from .records import EpisodeRecord, TickRecord
+from .records import EpisodeRecord, Move, TickRecord
 from .stages import milliseconds
 
 SCALE = 1.0  # of actions: a simulator needs no caution
@@ -37,12 +37,16 @@ class SimulatedArm:
         """Set the scene of a trial."""
         self.policy.set_tunables(trial.configuration.tunables)
         self.policy.reset()
-        self._loop.start(trial.task, trial.seed)
-        return EpisodeRecord(trial.configuration.name, trial.task, trial.seed, self.env.instruction)
+        self._loop.start(trial.task, trial.seed, trial.disturbance)
+        self.moved: Move | None = None
+        told = trial.disturbance.label if trial.disturbance else None
+        return EpisodeRecord(trial.configuration.name, trial.task, trial.seed, self.env.instruction, disturbance=told)
 
     def tick(self, keep_image: bool) -> TickRecord | None:
         """Observe, infer, and let one control period pass; None when the policy had no valid action."""
         observation, tool, target = self._loop.observe(), self.env.pose.position, self._target_token()
+        if self._loop.effect.moved_at == observation.stamp and target is not None:
+            self.moved = Move(observation.stamp, target)
         try:
             result = self.policy.infer(observation)
         except ActionError:
@@ -64,6 +68,7 @@ class SimulatedArm:
     def _target_token(self) -> int | None:
         """Find the visual token that shows the cube in question; None when it is out of sight."""
         place = self.env.project(self.env.cube_position(self.env.goal.colour))
+        place += self._loop.effect.offset / self.env.image_size
         if not ((place >= 0) & (place < 1)).all():
             return None
         rows, columns = self.policy.info.grid
@@ -93,6 +98,6 @@ def run_in_process(
                 episode.ticks.append(tick)
                 observer.tick(episode, tick)
             observer.idle(episode)
-        episode.success, episode.duration = arm.env.success, arm.env.time
+        episode.success, episode.duration, episode.moved = arm.env.success, arm.env.time, arm.moved
         observer.end(episode)
         yield episode

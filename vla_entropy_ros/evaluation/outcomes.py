@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from ..sim import FAMILIES, TASKS
 from .records import EpisodeRecord, ages
 from .stages import STAGES
-from .statistics import jerk, mcnemar, percentiles, wilson
+from .statistics import jerk, mcnemar, percentiles, ranked, wilson
 
 REFERENCES = ("full", "plain")  # what the others are compared with: the first that is there; their actions are the same
+SOON = 2  # ticks: a moved target that is seen this late has cost little
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class Outcome:
     """One episode without its pictures.
 
     duration [s]; latency: milliseconds of every tick by stage; passes of every tick; age in ticks; jerk [m/s^3];
-    target_reused: share of the ticks in which the token that shows the cube in question was not computed.
+    target_reused: share of the ticks in which the token that shows the cube in question was not computed. fresh: share
+    of the tokens computed in each tick. disturbance: None for an episode in which nothing went wrong. moved: the cube
+    in question was put elsewhere; seen_after: ticks until the token that shows it there was computed, None if never.
     """
 
     configuration: str
@@ -39,6 +42,10 @@ class Outcome:
     age_max: int | None
     jerk: float | None
     target_reused: float | None
+    fresh: list[float] | None = None
+    disturbance: str | None = None
+    moved: bool = False
+    seen_after: int | None = None
 
     @property
     def family(self) -> str:
@@ -74,25 +81,55 @@ def outcome(episode: EpisodeRecord, period: float) -> Outcome:
         age_max=int(age.max()) if age.size else None,
         jerk=None if swing is None else round(swing, 3),
         target_reused=_mean(reused),
+        fresh=[round(tick.fresh / tick.selection.size, 4) for tick in ticks],
+        disturbance=episode.disturbance,
+        moved=episode.moved is not None,
+        seen_after=_seen_after(episode, period),
     )
 
 
+def _seen_after(episode: EpisodeRecord, period: float) -> int | None:
+    """Ticks from the move of the target to the first that computed the token which shows it; None if there is none."""
+    if (move := episode.moved) is None:
+        return None
+    fresh = (t.stamp for t in episode.ticks if t.stamp >= move.stamp and t.selection.ravel()[move.token])
+    first = next(fresh, None)
+    return None if first is None else round((first - move.stamp) / period)
+
+
+def line(o: Outcome) -> dict[str, Any]:
+    """An outcome as it is kept: without what says nothing more than its default."""
+    usual = {field.name: field.default for field in fields(Outcome) if field.default is not MISSING}
+    return {name: value for name, value in asdict(o).items() if name not in usual or value != usual[name]}
+
+
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Figures of every configuration, in all and by family, and a short line per episode."""
+    """Figures of every configuration, in all and by family, and a short line per episode.
+
+    Those of disturbed episodes stand apart, by disturbance: each is set beside full under the same one.
+    """
+    labels = list(dict.fromkeys(o.disturbance for o in outcomes))
+    several = any(labels)
+    made = {label: _round([o for o in outcomes if o.disturbance == label], several) for label in labels}
+    calm = made.pop(None, {})
+    disturbed = {"disturbances": made} if several else {}
+    return {"configurations": calm, **disturbed, "episodes": [_line(o) for o in outcomes]}
+
+
+def _round(outcomes: Sequence[Outcome], several: bool) -> dict[str, dict[str, Any]]:
+    """Figures of every configuration under one disturbance, or under none; more of them where there are several."""
     names = list(dict.fromkeys(o.configuration for o in outcomes))
     by_name = {name: [o for o in outcomes if o.configuration == name] for name in names}
     reference = next((by_name[name] for name in REFERENCES if name in by_name), [])
     families = [family for family in FAMILIES if any(o.family == family for o in outcomes)]
     return {
-        "configurations": {
-            name: {
-                **_figures(mine),
-                "families": {f: _figures([o for o in mine if o.family == f]) for f in families},
-                "against_full": _paired(mine, reference, families),
-            }
-            for name, mine in by_name.items()
-        },
-        "episodes": [_line(o) for o in outcomes],
+        name: {
+            **_figures(mine),
+            "families": {f: _figures([o for o in mine if o.family == f]) for f in families},
+            "against_full": _paired(mine, reference, families),
+            **(_under(mine) if several else {}),
+        }
+        for name, mine in by_name.items()
     }
 
 
@@ -117,6 +154,18 @@ def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
+def _under(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What tells how a configuration bears disturbances: its busy ticks, and how late it sees that a cube was moved."""
+    fresh = [share for o in outcomes for share in o.fresh or ()]
+    busy = {"fresh_p95": round(float(np.percentile(fresh, 95)), 4) if fresh else None}
+    late = [np.inf if o.seen_after is None else o.seen_after for o in outcomes if o.moved]
+    if not late:
+        return busy
+    ticks = {f"p{percent}": ranked(late, percent) for percent in (50, 99)}
+    soon = round(float(np.mean(np.array(late) <= SOON)), 4)
+    return busy | {"moved": {"episodes": len(late), "never": late.count(np.inf), **ticks, "soon": soon}}
+
+
 def _paired(ours: Sequence[Outcome], full: Sequence[Outcome], families: Sequence[str]) -> dict[str, Any] | None:
     """McNemar's test against full recomputation on the scenes that both have seen, in all and by family."""
     reference = {o.scene: o.success for o in full}
@@ -139,4 +188,5 @@ def _mean(values: Any) -> float | None:
 def _line(o: Outcome) -> dict[str, Any]:
     """An episode without the lists of its ticks."""
     kept = ("configuration", "task", "seed", "success", "duration", "ticks", "faults", "fresh_share", "jerk")
-    return {**{name: getattr(o, name) for name in kept}, "tick_ms": percentiles(o.latency.get("total", []))}
+    told = {name: value for name, value in line(o).items() if name in ("disturbance", "moved", "seen_after")}
+    return {**{name: getattr(o, name) for name in kept}, **told, "tick_ms": percentiles(o.latency.get("total", []))}

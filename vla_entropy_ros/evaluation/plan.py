@@ -8,16 +8,18 @@ from typing import Protocol
 
 from ..sim import FAMILIES, TASKS
 from .configurations import Configuration
+from .disturbances import Disturbance
 from .records import EpisodeRecord, TickRecord
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One episode to run: configuration of the policy, task and seed of the simulator."""
+    """One episode to run: configuration of the policy, task and seed of the simulator, what goes wrong if anything."""
 
     configuration: Configuration
     task: str
     seed: int
+    disturbance: Disturbance | None = None
 
 
 def scenes(tasks: Sequence[str], episodes: int, seed: int) -> list[tuple[str, int]]:

@@ -44,11 +44,19 @@ class TickRecord:
         return int(self.selection.size) - self.fresh
 
 
+@dataclass(frozen=True)
+class Move:
+    """When the cube in question was put elsewhere [s], and the visual token that shows it there."""
+
+    stamp: float
+    token: int
+
+
 @dataclass
 class EpisodeRecord:
     """One attempt at a task: success or not, seconds until then, its ticks in order, and ticks without an action.
 
-    instruction: the running one; that of a task of several goals changes.
+    instruction: the running one; that of a task of several goals changes. disturbance: what went wrong, if anything.
     """
 
     configuration: str
@@ -59,6 +67,8 @@ class EpisodeRecord:
     duration: float = 0.0
     faults: int = 0
     ticks: list[TickRecord] = field(default_factory=list)
+    disturbance: str | None = None
+    moved: Move | None = None
 
 
 def ages(ticks: Sequence[TickRecord]) -> NDArray[np.int64]:

@@ -9,23 +9,38 @@ from typing import Any
 from rich.table import Table
 
 from ..sim import FAMILIES
+from .outcomes import SOON
 
 NONE = "-"
 SMALLEST = 0.001  # a smaller p says nothing more
+CALM = "none"  # the rows of episodes in which nothing went wrong
 TAIL = ("tick p50 / p95 [ms]", "x", "fresh", "passes", "age mean / max", "jerk", "target reused", "ticks to success")
+UNDER = ("fresh p95", "moved, seen after p50 / p99 [ticks]", f"within {SOON}")  # where there are disturbances
 
 
 def columns(figures: dict[str, Any]) -> list[str]:
     """Names of the columns: a success rate per family, then times and reuse."""
-    return ["configuration", *_families(figures), *TAIL]
+    several = "disturbances" in figures
+    return ["configuration", *["disturbance"] * several, *_families(figures), *TAIL, *UNDER * several]
 
 
 def rows(figures: dict[str, Any], period: float) -> Iterator[list[str]]:
-    """One row per configuration; x: its median tick against that of full recomputation, plain if it is there."""
-    made = figures["configurations"]
-    full = _median(made.get("plain") or made.get("full") or {})
-    for name, record in figures["configurations"].items():
-        yield [name, *(_success(record, family) for family in _families(figures)), *_tail(record, full, period)]
+    """One row per configuration and disturbance.
+
+    x: its median tick against that of full recomputation, plain if it is there, under the same disturbance.
+    """
+    several = "disturbances" in figures
+    for label, made in rounds(figures).items():
+        full = _median(made.get("plain") or made.get("full") or {})
+        for name, record in made.items():
+            success = (_success(record, family) for family in _families(figures))
+            under = _under(record) if several else []
+            yield [name, *[label] * several, *success, *_tail(record, full, period), *under]
+
+
+def rounds(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Records of the configurations, by disturbance; those without one first."""
+    return {CALM: figures["configurations"], **figures.get("disturbances", {})}
 
 
 def _families(figures: dict[str, Any]) -> list[str]:
@@ -60,6 +75,14 @@ def _tail(record: dict[str, Any], full: float | None, period: float) -> list[str
     ]
 
 
+def _under(record: dict[str, Any]) -> list[str]:
+    busy, moved = _number(record["fresh_p95"], "{:.0%}"), record.get("moved")
+    if moved is None:
+        return [busy, NONE, NONE]
+    half, most = (_number(moved[name], "{:.0f}") if moved[name] is not None else "never" for name in ("p50", "p99"))
+    return [busy, f"{half} / {most} (of {moved['episodes']})", f"{moved['soon']:.0%}"]
+
+
 def _number(value: float | None, form: str) -> str:
     return NONE if value is None else form.format(value)
 
@@ -73,7 +96,7 @@ def table(figures: dict[str, Any], title: str, period: float) -> Table:
     """For a terminal."""
     made = Table(title=title)
     for name in columns(figures):
-        made.add_column(name, justify="left" if name == "configuration" else "right")
+        made.add_column(name, justify="left" if name in ("configuration", "disturbance") else "right")
     for row in rows(figures, period):
         made.add_row(*row)
     return made
@@ -86,30 +109,37 @@ def markdown(figures: dict[str, Any], period: float) -> str:
 
 
 def plot(figures: dict[str, Any], path: Path, title: str) -> None:
-    """Success against median tick time with 95 % intervals: a panel per family, a point per configuration."""
+    """Success against median tick time with 95 % intervals: a panel per family and disturbance."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    families = _families(figures)
+    families, by_round = _families(figures), rounds(figures)
+    wide, high = 3.6 * len(families) + 2.6, 0.8 + 3.8 * len(by_round)
     figure, panels = pyplot.subplots(
-        1, len(families), figsize=(3.6 * len(families) + 2.6, 4.6), sharey=True, layout="constrained", squeeze=False
+        len(by_round), len(families), figsize=(wide, high), sharey=True, layout="constrained", squeeze=False
     )
-    for family, axes in zip(families, panels[0], strict=True):
-        for number, (name, record) in enumerate(figures["configurations"].items()):
-            x, mine = _median(record), record["families"][family]
-            if x is None or mine["success_rate"] is None:
-                continue
-            y, (low, high) = 100 * mine["success_rate"], mine["interval95"]
-            spread = [[y - 100 * low], [100 * high - y]]
-            axes.errorbar(x, y, yerr=spread, fmt="o", color=f"C{number % 10}", capsize=3, label=name, alpha=0.85)
-        axes.set_title(family, fontsize=10)
-        axes.set_xlabel("median tick [ms]")
-        axes.grid(alpha=0.3)
-    panels[0][0].set_ylabel("success [%], 95 % Wilson interval")
+    for row, (label, made) in zip(panels, by_round.items(), strict=True):
+        for family, axes in zip(families, row, strict=True):
+            _points(axes, made, family)
+            axes.set_title(family if len(by_round) == 1 else f"{family}, disturbance {label}", fontsize=10)
+        row[0].set_ylabel("success [%], 95 % Wilson interval")
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def _points(axes: Any, configurations: dict[str, Any], family: str) -> None:
+    """A point per configuration that has met the family."""
+    for number, (name, record) in enumerate(configurations.items()):
+        x, mine = _median(record), record["families"][family]
+        if x is None or mine["success_rate"] is None:
+            continue
+        y, (low, high) = 100 * mine["success_rate"], mine["interval95"]
+        spread = [[y - 100 * low], [100 * high - y]]
+        axes.errorbar(x, y, yerr=spread, fmt="o", color=f"C{number % 10}", capsize=3, label=name, alpha=0.85)
+    axes.set_xlabel("median tick [ms]")
+    axes.grid(alpha=0.3)

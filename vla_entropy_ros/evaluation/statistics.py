@@ -35,6 +35,14 @@ def percentiles(values: Sequence[float]) -> dict[str, float] | None:
     return {"p50": round(float(middle), 2), "p95": round(float(high), 2), "max": round(float(max(values)), 2)}
 
 
+def ranked(values: Sequence[float], percent: float) -> float | None:
+    """The smallest value that `percent` of all do not exceed; None without values, and where that one is infinite."""
+    if not len(values):
+        return None
+    value = float(np.percentile(values, percent, method="inverted_cdf"))
+    return value if math.isfinite(value) else None
+
+
 def jerk(positions: NDArray[np.float64], period: float) -> float | None:
     """Root mean square jerk [m/s^3] of positions [T, 3] in metres, `period` seconds apart; None for less than four."""
     if len(positions) < 4:

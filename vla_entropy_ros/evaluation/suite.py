@@ -14,13 +14,17 @@ from ..settings import default_settings
 from . import campaign, report
 from .about import about
 from .configurations import Configuration
+from .disturbances import Disturbance
 from .outcomes import Outcome, outcome, summary
 from .plan import Silent, Trial, scenes
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is evaluated; episodes: per family of the tasks; limit: seconds an episode may take, None by family."""
+    """What is evaluated; episodes: per family of the tasks; limit: seconds an episode may take, None by family.
+
+    disturbances: each is one more round of all scenes under all configurations, after the undisturbed one.
+    """
 
     configurations: tuple[Configuration, ...]
     tasks: tuple[str, ...]
@@ -29,29 +33,34 @@ class Evaluation:
     checkpoint: Path
     limit: float | None = None
     ros: bool = False
+    disturbances: tuple[Disturbance, ...] = ()
 
     @property
     def planned(self) -> list[campaign.Scene]:
-        """All scenes with all configurations."""
+        """All scenes with all configurations; a scene's disturbances follow each other."""
         where = str(self.checkpoint.resolve())
         return [
-            campaign.Scene(task, seed, self.configurations, where, self.limit)
+            campaign.Scene(task, seed, self.configurations, where, self.limit, disturbance)
             for task, seed in scenes(self.tasks, self.episodes, self.seed)
+            for disturbance in (None, *self.disturbances)
         ]
 
     @property
     def total(self) -> int:
         """Number of episodes."""
-        return len(scenes(self.tasks, self.episodes, self.seed)) * len(self.configurations)
+        rounds = len(self.configurations) * (1 + len(self.disturbances))
+        return len(scenes(self.tasks, self.episodes, self.seed)) * rounds
 
     def identity(self) -> dict[str, Any]:
         """What decides an episode's outcome; a run may go on only under the same."""
         weights = (self.checkpoint / "model.safetensors").read_bytes()
+        disturbed = {"disturbances": sorted(d.label for d in self.disturbances)} if self.disturbances else {}
         return {
             "policy": hashlib.sha256(weights).hexdigest(),
             "settings": {c.name: asdict(c.tunables) for c in self.configurations},
             "limit": self.limit,
             "ros": self.ros,
+            **disturbed,
         }
 
 
@@ -72,10 +81,11 @@ def run_evaluation(
     ):
         ledger.add(new)
         told(new)
-    wanted = {(c.name, s.task, s.seed) for s in evaluation.planned for c in s.configurations}
+    wanted = {(c.name, s.task, s.seed, s.label) for s in evaluation.planned for c in s.configurations}
     order = [c.name for c in evaluation.configurations]
-    chosen = [o for o in ledger.outcomes if (o.configuration, *o.scene) in wanted]
-    return sorted(chosen, key=lambda o: (order.index(o.configuration), o.seed, o.task))
+    rounds = [None, *(d.label for d in evaluation.disturbances)]
+    chosen = [o for o in ledger.outcomes if (o.configuration, *o.scene, o.disturbance) in wanted]
+    return sorted(chosen, key=lambda o: (rounds.index(o.disturbance), order.index(o.configuration), o.seed, o.task))
 
 
 def _through_ros(evaluation: Evaluation, missing: Sequence[campaign.Scene], domain: int | None) -> Any:

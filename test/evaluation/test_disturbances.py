@@ -1,0 +1,163 @@
+"""Disturbances do what was asked of them, the same in every run and for every policy."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vla_entropy_ros.cli.options import FRESH_SEED
+from vla_entropy_ros.control import Limits
+from vla_entropy_ros.evaluation.closed_loop import ClosedLoop
+from vla_entropy_ros.evaluation.disturbances import KINDS, MIDST, SWELL, Disturbance, disturbances
+from vla_entropy_ros.settings import SettingError
+from vla_entropy_ros.sim import Environment
+from vla_entropy_ros.sim.expert import expert_action
+
+PERIOD = 0.1
+GREY = np.full((64, 64, 3), 100, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[ClosedLoop]:
+    env = Environment(image_size=112)
+    yield ClosedLoop(env, "base", PERIOD, Limits())
+    env.close()
+
+
+def seen(kind: str, strength: float, image: NDArray[np.uint8] = GREY, seed: int = 1) -> list[NDArray[np.uint8]]:
+    """What an episode's first 50 ticks make of one picture."""
+    effect = Disturbance(kind, strength).begin("pick_red", seed)
+    return [effect.see(image, tick * PERIOD) for tick in range(50)]
+
+
+def pictures(loop: ClosedLoop, disturbance: Disturbance | None, seconds: float = 1.0) -> list[NDArray[np.uint8]]:
+    """What the expert's closed loop sees."""
+    loop.start("pick_red", FRESH_SEED, disturbance)
+    made = []
+    while loop.env.time < seconds:
+        made.append(loop.observe().images[0])
+        loop.advance(expert_action(loop.env)[None], 1)
+    return made
+
+
+def test_noise_has_the_deviation_asked_for_in_every_pixel_and_channel() -> None:
+    one, other = seen("noise", 6.0)[:2]
+    off = one.astype(float) - 100
+    assert off.std() == pytest.approx(6.0, rel=0.02)
+    assert abs(off.mean()) < 0.2
+    assert abs(np.corrcoef(off[..., 0].ravel(), off[..., 1].ravel())[0, 1]) < 0.05
+    assert abs(np.corrcoef(off.ravel(), other.ravel())[0, 1]) < 0.05
+
+
+def test_exposure_swings_slowly_between_its_bounds() -> None:
+    gains = np.array([image.mean() / 100 for image in seen("exposure", 0.2)])
+    assert (gains.min(), gains.max()) == pytest.approx((0.8, 1.2), abs=0.01)
+    swing = round(SWELL / PERIOD)
+    np.testing.assert_allclose(gains[:swing], gains[swing : 2 * swing], atol=0.006)
+    assert np.abs(np.diff(gains)).max() < 0.2 * 2 * np.pi * PERIOD / SWELL + 0.011
+
+
+def test_flicker_goes_up_and_down_from_picture_to_picture() -> None:
+    levels = [int(image.mean()) for image in seen("flicker", 0.1)]
+    assert set(levels) == {90, 110}
+    assert all(a != b for a, b in itertools.pairwise(levels))
+
+
+def test_a_bright_pixel_is_cut_and_does_not_wrap() -> None:
+    white = np.full((8, 8, 3), 250, np.uint8)
+    assert min(image.min() for image in seen("noise", 50.0, white)) > 0
+    assert {int(image.max()) for image in seen("flicker", 0.5, white)} == {125, 255}
+
+
+def test_jpeg_spoils_more_the_lower_its_quality(loop: ClosedLoop) -> None:
+    (clean,) = pictures(loop, None, PERIOD)
+    errors = [np.abs(seen("jpeg", q, clean)[0].astype(int) - clean).mean() for q in (100, 50, 5)]
+    assert 0 < errors[0] < 1.5 < errors[1] < errors[2] < 30
+    assert seen("jpeg", 90, clean)[0].argmax(axis=2)[0, 0] == clean.argmax(axis=2)[0, 0]  # still RGB
+
+
+def test_a_bump_shifts_the_picture_from_its_moment_on_by_so_many_pixels(loop: ClosedLoop) -> None:
+    clean, bumped = pictures(loop, None), pictures(loop, Disturbance("bump", 8))
+    assert loop.effect.offset.tolist() in ([8, 0], [-8, 0], [0, 8], [0, -8])
+    right, down = loop.effect.offset
+    inside = np.s_[8:-8, 8:-8]
+    shifted = [bool((a != b).any()) for a, b in zip(clean, bumped, strict=True)]
+    first = shifted.index(True)
+    assert all(shifted[first:])
+    assert MIDST[0] <= first * PERIOD <= MIDST[1] + PERIOD
+    for a, b in zip(clean[first:], bumped[first:], strict=True):
+        np.testing.assert_array_equal(np.roll(a, (down, right), (0, 1))[inside], b[inside])
+
+
+def test_the_target_is_moved_once_at_its_moment(loop: ClosedLoop) -> None:
+    for seed in range(8):
+        loop.start("pick_red", seed, Disturbance("moved", 0.1))
+        places, stamps = [loop.env.cube_position("red")], []
+        while loop.env.time < 0.8 and loop.effect.moved_at is None:
+            loop.observe()
+            stamps.append(loop.env.time)
+            places.append(loop.env.cube_position("red"))
+            loop.advance(None, 0)
+        assert loop.effect.moved_at == stamps[-1]
+        assert MIDST[0] <= stamps[-1] <= MIDST[1] + PERIOD
+        assert np.linalg.norm(places[-1] - places[0]) >= 0.1
+        np.testing.assert_allclose(places[-2], places[0], atol=1e-3)
+        loop.observe()
+        np.testing.assert_allclose(loop.env.cube_position("red"), places[-1], atol=1e-3)
+
+
+def test_a_target_that_was_touched_before_the_moment_is_left_alone(loop: ClosedLoop) -> None:
+    loop.start("pick_red", 3, Disturbance("moved", 0.1))
+    loop.env.data.qvel[loop.env.model.jnt_dofadr[loop.env.model.body("red_cube").jntadr[0]]] = 0.1
+    for _ in range(10):
+        loop.observe()
+        loop.advance(None, 0)
+    assert loop.effect.moved_at is None
+
+
+@pytest.mark.parametrize("text", [*KINDS, "noise=50", "jpeg=1"])
+def test_an_episode_repeats_bit_for_bit_and_another_seed_differs(loop: ClosedLoop, text: str) -> None:
+    (disturbance,) = disturbances([text])
+    one, again, clean = (pictures(loop, d) for d in (disturbance, disturbance, None))
+    np.testing.assert_array_equal(one, again)
+    assert any((a != b).any() for a, b in zip(one, clean, strict=True))
+    if disturbance.kind != "jpeg":  # nothing is left to chance there
+        starts = [disturbance.begin("pick_red", seed).rng.random(4).tolist() for seed in (1, 2)]
+        assert starts[0] != starts[1]
+
+
+def test_without_a_disturbance_the_picture_is_the_simulators(loop: ClosedLoop) -> None:
+    loop.start("pick_red", FRESH_SEED)
+    np.testing.assert_array_equal(loop.observe().images[0], loop.env.render())
+
+
+def test_what_is_asked_for_is_read_once_each_with_the_usual_strength_if_none_is_named() -> None:
+    made = disturbances(["noise=6", "exposure", "noise=6.0", "jpeg=30"])
+    assert [one.label for one in made] == ["noise=6", "exposure=0.2", "jpeg=30"]
+    assert disturbances([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("fog", "unknown disturbance 'fog': valid are noise=0.01 to 50, exposure="),
+        ("noise=0", "disturbance noise: 0.0 is out of range; valid are 0.01 to 50"),
+        ("noise=50.1", "out of range; valid are 0.01 to 50"),
+        ("noise=.nan", "out of range; valid are 0.01 to 50"),
+        ("noise=", "is not of type float; valid are 0.01 to 50"),
+        ("flicker=[", "is not of type float; valid are 0.01 to 0.9"),
+        ("jpeg=101", "disturbance jpeg: 101 is out of range; valid are 1 to 100"),
+        ("jpeg=2.5", "is not of type int; valid are 1 to 100"),
+        ("moved=1", "out of range; valid are 0.05 to 0.2"),
+        ("bump=0", "out of range; valid are 1 to 64"),
+    ],
+)
+def test_another_kind_or_strength_is_refused_in_one_line_with_the_valid_ones(text: str, said: str) -> None:
+    with pytest.raises(SettingError) as error:
+        disturbances([text])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)

@@ -92,7 +92,8 @@ def test_flicker_is_no_change() -> None:
 def test_a_jpeg_of_low_quality_is_no_change() -> None:
     def coded(tick: int) -> Frames:
         frame = noisy(picture(), 2.0, tick)[0]
-        return cv2.imdecode(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_COLOR)[None]
+        decoded = cv2.imdecode(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_COLOR)
+        return np.asarray(decoded, np.uint8)[None]
 
     scene = begun(coded(0))
     for tick in range(1, 10):

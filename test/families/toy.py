@@ -90,7 +90,7 @@ class RegressionHead:
         if not np.isfinite(table).all():
             raise ActionError("the policy's output holds values that are not finite")
         actions = table * ([0.03] * 3 + [0.1] * 3 + [0.5]) + ([0.0] * 6 + [0.5])
-        return Acted(actions, opening=float(actions[0, -1]))
+        return Acted(actions)
 
     def forget(self) -> None:
         pass

@@ -39,7 +39,6 @@ CASES = {
     "max_age": Case(2, 20),
     "row_budget": Case(0, 11),
     "taper_rows": Case(0, 6, {"row_budget": 12}),
-    "adaptive": Case(False, True),
     "drafts": Case("off", "exact"),
     "scene_cut": Case(0.5, 1.0),
     "max_gap": Case(1.0, 10.0),

@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 from sensor_msgs.msg import Image
 
 from vla_entropy_ros.engine import CheckpointError, Policy
-from vla_entropy_ros.engine.tunables import BUDGETS, MOST_TOKENS
+from vla_entropy_ros.engine.tunables import BUDGETS, MOST_TOKENS, tunable
 from vla_entropy_ros.nodes.common.messages import seconds
 from vla_entropy_ros.nodes.simulator.node import SimulatorNode
 
@@ -27,7 +27,7 @@ FIXED = "taper_rows 4: passes of fixed shapes compute every fresh token in all l
 
 def tops(stage: Any) -> list[int]:
     """How far the token counts go, as tools see it."""
-    request = DescribeParameters.Request(names=BUDGETS)
+    request = DescribeParameters.Request(names=[tunable(field).name for field in BUDGETS])
     answer = stage.call(DescribeParameters, "/policy/describe_parameters", request)
     return [descriptor.integer_range[0].to_value for descriptor in answer.descriptors]
 
@@ -40,12 +40,12 @@ def get(stage: Any, name: str) -> Any:
 
 def test_token_counts_go_as_far_as_the_loaded_policy_has_tokens(stage: Any, checkpoint: Path) -> None:
     robot = Robot(stage, checkpoint)
-    assert tops(stage) == [MOST_TOKENS] * 4
+    assert tops(stage) == [MOST_TOKENS] * len(BUDGETS)
     for _ in range(2):
         assert robot.change(Transition.TRANSITION_CONFIGURE)
-        assert tops(stage) == [robot.policy.info.visual_tokens] * 4 == [16] * 4
+        assert tops(stage) == [robot.policy.info.visual_tokens] * len(BUDGETS) == [16] * len(BUDGETS)
         assert robot.change(Transition.TRANSITION_CLEANUP)
-        assert tops(stage) == [MOST_TOKENS] * 4
+        assert tops(stage) == [MOST_TOKENS] * len(BUDGETS)
 
 
 def test_a_policy_that_can_not_be_configured_narrows_nothing(
@@ -55,7 +55,7 @@ def test_a_policy_that_can_not_be_configured_narrows_nothing(
     assert not robot.change(Transition.TRANSITION_CONFIGURE)
     said = "configure failed: row_budget 17 is above the visual tokens of this policy: valid are 0 to 16"
     assert said in capfd.readouterr().err
-    assert tops(stage) == [MOST_TOKENS] * 4
+    assert tops(stage) == [MOST_TOKENS] * len(BUDGETS)
     assert stage.set_parameter("policy", "row_budget", 5).successful
     assert robot.change(Transition.TRANSITION_CONFIGURE)
 
@@ -65,12 +65,15 @@ def test_a_value_that_nobody_listens_to_says_so(
 ) -> None:
     robot = Robot(stage, checkpoint, **{"mode": "vla_cache", "T": 5, "observation.slop": 0.2})
     log = capfd.readouterr().err
-    assert "T has no effect in mode vla_cache: info_entropy listens" in log
+    assert "T has no effect in mode vla_cache: place_entropy and info_entropy listen" in log
     assert "observation.slop" not in log  # how many cameras the policy has is not known yet
     robot.activate()
     assert "observation.slop has no effect with a policy of one camera" in capfd.readouterr().err
     answer = stage.set_parameter("policy", "T", 7)
-    assert (answer.successful, answer.reason) == (True, "T has no effect in mode vla_cache: info_entropy listens")
+    assert (answer.successful, answer.reason) == (
+        True,
+        "T has no effect in mode vla_cache: place_entropy and info_entropy listen",
+    )
     assert stage.set_parameter("policy", "mode", "info_entropy").reason == ""
     assert stage.set_parameter("policy", "T", 8).reason == ""
     assert stage.set_parameter("policy", "k1", 3).successful

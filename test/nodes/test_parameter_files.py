@@ -28,7 +28,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "mode": "full",
         "drafts": "off",
         "static.similarity": 0.5,
-        "adaptive": True,
+        "allow_download": True,
     },
     "command": {
         "action_scale": 1.0,

@@ -143,6 +143,7 @@ def test_a_changed_parameter_shows_in_the_next_tick(robot: Robot) -> None:
     assert robot.stage.set_parameter("policy", "mode", "full").successful
     assert again() == visual
     assert robot.stage.set_parameter("policy", "mode", "info_entropy").successful
+    assert again() == visual  # each mode begins anew
     assert again() <= 2 + 3
     assert robot.stage.set_parameter("policy", "row_budget", 9).successful
     assert again() == 9

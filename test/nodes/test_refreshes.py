@@ -19,7 +19,7 @@ from vla_entropy_ros.nodes.policy.reports import Bounds, cache_report
 from vla_entropy_ros.nodes.policy.statistics import Monitor, Statistics
 
 N = 100
-TUNABLES = replace(Tunables.default(), mode="vla_cache", k1=4, k2=6, row_budget=30, max_age=20, adaptive=False)
+TUNABLES = replace(Tunables.default(), mode="vla_cache", k1=4, k2=6, row_budget=30, max_age=20)
 CALM = Tally(N, 30, changed=5, by_visual=0, by_attention=10, old=2, filled=13, reason=None)
 FOUND: Any = SimpleNamespace(visual=N, noise=None, exposure=None)
 
@@ -120,12 +120,6 @@ def test_the_largest_cause_is_told() -> None:
     changing = replace(CALM, fresh=90, changed=85, old=6)
     assert "changed, and mode" in (why(*([whole("scene cut")] * 10 + [changing] * 40)) or "")
     assert "scene cut in 40" in (why(*([whole("scene cut")] * 40 + [changing] * 10)) or "")
-
-
-def test_adaptive_budgets_may_ask_for_half_as_much_again() -> None:
-    assert (asked(TUNABLES, N), asked(replace(TUNABLES, adaptive=True), N)) == (30, 45)
-    assert asked(replace(TUNABLES, k1=40, k2=50), N) == 90
-    assert asked(replace(TUNABLES, row_budget=250), N) == N
 
 
 def test_a_cap_on_what_counts_as_static_asks_for_the_rest() -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine.actions.head import Acted
 from ..engine.decoding.probe import information
 from ..engine.decoding.runner import Embedded
 from ..engine.decoding.sequence import Layout
@@ -40,7 +39,7 @@ def selection_times(tokens: int, repeats: int = 200) -> ChoiceTimes:
     selector = Selector(Layout((0,), tokens, WORDS, 1), 1, LAYERS, PATCH, WIDTH, torch.device("cpu"), torch.float32)
     scene = random.integers(0, 256, (1, side, side, 3)).astype(np.float32)
     visual, other = torch.randn(tokens, WIDTH), np.zeros(CACHES, np.float32)
-    tunables, acted = Tunables.default(tokens), Acted(np.zeros((1, 1)))
+    tunables = Tunables.default(tokens)
     spent: list[tuple[float, float]] = []
     for number in range(repeats + 1):  # the first tick computes everything
         row, column = random.integers(0, side - 40, 2)
@@ -54,7 +53,7 @@ def selection_times(tokens: int, repeats: int = 200) -> ChoiceTimes:
         chosen = time.perf_counter() - began
         assert (choice.reason is None) == (number > 0)
         selector.grow(choice)
-        selector.commit(choice, seen, acted, tunables)
+        selector.commit(choice, seen)
         looked = Looked.random(random, tokens)
         other += 1
         began = time.perf_counter()

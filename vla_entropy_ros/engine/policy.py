@@ -192,7 +192,7 @@ class Policy:
         acted = model.head.act(table, draft, prompt.ids, self._extension(prompt), tunables, watch.start)
         watch.lap("decode")
         selector.grow(choice)
-        self._last = partial(self._conclude, choice, embedded, acted, tunables)
+        self._last = partial(self._conclude, choice, embedded)
         return Result(
             actions=acted.actions,
             tokens=acted.decoded.tokens,
@@ -215,9 +215,9 @@ class Policy:
             with self._at_work():
                 last()
 
-    def _conclude(self, choice: Choice, embedded: Embedded, acted: Acted, tunables: Tunables) -> None:
+    def _conclude(self, choice: Choice, embedded: Embedded) -> None:
         """Remember what was computed, and what the text looked at."""
-        self._selector.commit(choice, embedded, acted, tunables)
+        self._selector.commit(choice, embedded)
         self._selector.attend(self._runner, self._tunables)
 
     @torch.inference_mode()

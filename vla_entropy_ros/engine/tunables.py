@@ -55,7 +55,6 @@ TUNABLE_SETTINGS: tuple[Setting, ...] = (
             "embedding, times attention); 0: no filling", 0, MOST_TOKENS, listens=REUSING),
     Setting("taper_rows", "int", "fresh visual tokens that go through the second half of the layers: important and old "
             "ones, then those of most influence; 0: all", 0, MOST_TOKENS, listens=REUSING),
-    Setting("adaptive", "bool", "let motion, uncertainty and gripper events scale the budgets and T", listens=REUSING),
     Setting("drafts", "str", "use of drafted action tokens: off, exact (same tokens as without, in fewer passes)",
             choices=("off", "exact"), listens=DECODING),
     Setting("scene_cut", "float", "share of changed patches above which everything is fresh; 1: never", 0.0, 1.0,
@@ -101,7 +100,6 @@ class Tunables:
     max_age: int
     row_budget: int
     taper_rows: int
-    adaptive: bool
     drafts: str
     scene_cut: float
     max_gap: float

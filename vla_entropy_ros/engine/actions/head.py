@@ -18,19 +18,10 @@ from .speculative import NO_TOKENS, Decoded, Extend, Prefill
 
 @dataclass(frozen=True)
 class Acted:
-    """Actions [H, A] in SI units, H being the family's chunk, and how they were decoded.
-
-    opening: of the gripper in the first of them, None without a gripper.
-    """
+    """Actions [H, A] in SI units, H being the family's chunk, and how they were decoded."""
 
     actions: NDArray[np.float64]
     decoded: Decoded = NO_TOKENS
-    opening: float | None = None
-
-    @property
-    def mean_entropy(self) -> float:
-        """Mean entropy of the tokens, 0 certain to 1 even; 0 where there are none."""
-        return float(self.decoded.entropy.mean()) if len(self.decoded.entropy) else 0.0
 
 
 class Head(Protocol):

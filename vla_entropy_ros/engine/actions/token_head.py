@@ -13,9 +13,8 @@ from ..tunables import Tunables
 from .drafts import NO_DRAFT, PREVIOUS, ROOT, Draft, Drafter, Match, exact, within
 from .head import Acted
 from .speculative import Extend, Prefill, Rules, Scored, greedy_decode, moved, score, speculative_decode
-from .tokens import ACTION_NAMES, ActionSpace
+from .tokens import ActionSpace
 
-GRIPPER = ACTION_NAMES.index("gripper")
 CHAINS = 3  # of random tokens, by which it is measured how far logits depend on the number of rows
 
 
@@ -87,8 +86,7 @@ class TokenHead:
                 deadline=began + tunables.deadline if tunables.drafts == "anytime" else math.inf,
             )
             decoded = speculative_decode(extend, first, prompt[-1], self._drafter, draft, rules)
-        actions = self.space.decode(decoded.tokens)
-        return Acted(actions, decoded, float(actions[0, GRIPPER]))
+        return Acted(self.space.decode(decoded.tokens), decoded)
 
     def forget(self) -> None:
         """Drop the tokens of earlier ticks, and which source of drafts was right."""

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..actions.head import Acted
 from ..decoding.runner import Embedded
 from ..decoding.sequence import Layout, LeftOut, Tokens
 from ..observation import FAILED, NEW_EPISODE, Observation
@@ -21,7 +20,7 @@ from .joint import Information, visual_information
 from .pixels import Pixels
 from .provenance import Provenance
 from .scene import Scene, Seen
-from .schedule import Activity, adapt, budgets, growth, layer_entropy, taper_layer
+from .schedule import budgets, growth, layer_entropy, taper_layer
 from .scores import Attention, Scores
 from .selection import Required, Selection, all_fresh, influence
 
@@ -67,7 +66,7 @@ class Selector:
     """`observe` what is seen, `select`, and after the passes `commit`; `attend` to what the text looked at.
 
     Remembers of every visual token what its keys and values were computed from, how old they are and what attention it
-    got; where in the episode and the schedule the policy is; how much happens.
+    got; where in the episode and the schedule the policy is.
     """
 
     def __init__(
@@ -105,7 +104,6 @@ class Selector:
         """Start a new episode: nothing is reused at the next tick, because of `reason`."""
         self._episode.begin(reason)
         self._provenance.invalidate()
-        self._activity = Activity()
         self._scene.forget()
         self._forget_text()
 
@@ -150,8 +148,6 @@ class Selector:
         What the mode and the budgets do not ask for is not computed.
         """
         episode = self._episode
-        if tunables.adaptive:
-            tunables = adapt(tunables, self._activity, self._layout.visual)
         nothing: Scores = np.zeros(self._layout.visual)
         seen, reason = self._look(frames, tunables), episode.reason or (MODE_FULL if tunables.mode == FULL else None)
         changed = len(nothing) - np.count_nonzero(seen.static)
@@ -175,16 +171,13 @@ class Selector:
         """Note that the passes have written what was chosen: `age` tells it, the rest waits for `commit`."""
         self._provenance.grow(choice.selection.fresh, choice.selection.deep)
 
-    def commit(self, choice: Choice, embedded: Embedded, acted: Acted, tunables: Tunables) -> None:
+    def commit(self, choice: Choice, embedded: Embedded) -> None:
         """Note what the passes have written, and what came of it, before the next tick; see `grow`."""
         selection = choice.selection
         self._provenance.commit(selection.fresh, selection.deep, embedded.visual)
         if self._mode != FULL:
             (self._scene if self._mode == JOINT else self._pixels).commit(selection.fresh)
         self._episode.advance()
-        static_share = float(selection.static.mean()) if choice.reason is None else 1.0
-        if self._activity.observe(static_share, acted.mean_entropy, acted.opening) and tunables.adaptive:
-            self._episode.restart_schedule()
 
     def _look(self, frames: NDArray[np.uint8], tunables: Tunables) -> Seen:
         """What the mode asks of the picture; static: only what may be reused at all."""

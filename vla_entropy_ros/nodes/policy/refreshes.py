@@ -11,7 +11,7 @@ import numpy as np
 from ...engine import Tunables
 from ...engine.observation import FAILED, JUMPED, NEW_EPISODE
 from ...engine.result import Reuse
-from ...engine.reuse.schedule import URGENT
+from ...engine.tunables import FULL, JOINT
 
 LAST = 50  # ticks that are looked back on
 FEW = 10  # ticks that are too few to judge by
@@ -20,10 +20,9 @@ LITTLE = 0.05  # share of the visual tokens: less than this reused is nothing wo
 REASONS = ("changed", "by_visual", "by_attention", "old", "filled")
 BUDGETS, OLD, CHANGED, OTHER = "budgets", "old", "changed", "other"
 NEW_INSTRUCTION, SCENE_CUT = "new instruction", "scene cut"
-FULL, PLACES = "full", "place_entropy"  # modes: one reuses nothing, one compares no patches
 STILL = (
     "is the picture noisy, does the camera or the light move? keep them still, raise static.difference, or take mode "
-    f"{PLACES}, which needs no still patches"
+    f"{JOINT}, which needs no still patches"
 )
 TOLD = (NEW_EPISODE, NEW_INSTRUCTION, SCENE_CUT, JUMPED, FAILED)  # reasons with a line of their own
 OF_CAMERAS = ("the camera changed", "image size changed", "time went backwards")  # how others begin
@@ -69,10 +68,9 @@ def means(lately: Sequence[Tally]) -> dict[str, str]:
 def asked(tunables: Tunables, visual: int) -> int:
     """Fresh tokens of a tick, of `visual`, that the budgets ask for while nothing moves."""
     important = tunables.k1 + tunables.k2
-    if tunables.static_top_k and tunables.mode != PLACES:  # all but so many count as changed whatever they show
+    if tunables.static_top_k and tunables.mode != JOINT:  # all but so many count as changed whatever they show
         important += max(visual - tunables.static_top_k, 0)
-    budget = max(important, tunables.row_budget)
-    return min(round(budget * URGENT) if tunables.adaptive else budget, visual)
+    return min(max(important, tunables.row_budget), visual)
 
 
 def little_reuse(
@@ -126,7 +124,7 @@ def _words(
         changed = f"{_mean(CHANGED, lately):.0f} patches a tick changed{_light(found)}"
         return f"{changed}, and mode {tunables.mode} computes each: {STILL}"
     if cause == SCENE_CUT:
-        advice = "does the camera move? keep it still, or raise scene_cut" if tunables.mode == PLACES else STILL
+        advice = "does the camera move? keep it still, or raise scene_cut" if tunables.mode == JOINT else STILL
         more = f"more than scene_cut ({tunables.scene_cut:g}) of the patches changed{_light(found)}"
         return f"scene cut {often}, {more}: {advice}"
     if cause == NEW_INSTRUCTION:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from vla_entropy_ros.engine.decoding.probe import information
 from vla_entropy_ros.engine.reuse.scores import Attention, attention_mass, attention_score, image_entropy
 
 
@@ -69,3 +71,25 @@ def test_kept_scores_are_those_of_the_attention() -> None:
     for weighted in (False, True, False):  # asked again, the same
         np.testing.assert_array_equal(kept.score(weighted), attention_score(weights, weighted))
     assert kept.score(True) is kept.score(True)
+
+
+def test_attention_information_is_attention_times_pointedness_by_its_definition() -> None:
+    random = np.random.default_rng(5)
+    raw = random.random((2, 3, 4, 16)) ** 3
+    raw[0, 0, 0] = 1e-30  # next to nothing, everywhere
+    raw[1, 2, 3] = 0.0
+    raw[1, 2, 3, 7] = 1.0  # one place
+    weights = 0.6 * raw / raw.sum(-1, keepdims=True)  # the rest goes to the text
+    expected = np.zeros((4, 16))
+    for layer, head, row in np.ndindex(2, 3, 4):
+        share = weights[layer, head, row] / weights[layer, head, row].sum()
+        entropy = -sum(p * np.log(p) for p in share if p > 0) / np.log(16)
+        expected[row] += weights[layer, head, row] * (1 - entropy) ** 2
+    found = information(torch.from_numpy(np.log(np.maximum(weights, 1e-300))))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+    assert found[3, 7] > 0.6  # all of what looks at one place
+
+
+def test_what_looks_everywhere_alike_tells_nothing() -> None:
+    even = torch.full((1, 1, 2, 64), 1 / 64).log()
+    assert float(information(even).max()) == pytest.approx(0.0, abs=1e-9)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..engine import Observation
 from ..engine.decoding.probe import information
 from ..engine.decoding.runner import Embedded
 from ..engine.decoding.sequence import Layout
@@ -47,6 +48,7 @@ def selection_times(tokens: int, repeats: int = 200) -> ChoiceTimes:
         frame = np.clip(scene + random.normal(0, 1, scene.shape), 0, 255).astype(np.uint8)
         visual = visual + 0.01 * torch.randn(tokens, WIDTH)
         seen = Embedded(visual, visual)
+        selector.observe(Observation((frame[0],), "", 0.1 * number), tunables)
         other += 1
         began = time.perf_counter()
         choice = selector.select(frame, seen, tunables)
@@ -65,20 +67,20 @@ def selection_times(tokens: int, repeats: int = 200) -> ChoiceTimes:
 
 @dataclass(frozen=True)
 class Looked:
-    """In place of a runner: attention [L, H, M, N] of the text on the visual tokens, each row's share."""
+    """In place of a runner: logarithms of the attention [L, H, M, N] of the text on the visual tokens, a row's share."""
 
-    weights: Tensor
+    log_weights: Tensor
 
     @classmethod
     def random(cls, random: np.random.Generator, tokens: int) -> Looked:
         """Half of each row's attention, unevenly spread over the visual tokens."""
         raw = random.random((LAYERS, HEADS, WORDS, tokens), np.float32) ** 4
-        return cls(torch.from_numpy(raw / (2 * raw.sum(-1, keepdims=True))))
+        return cls(torch.from_numpy(raw / (2 * raw.sum(-1, keepdims=True))).log())
 
     def text_attention(self) -> Tensor:
         """See `Runner`."""
-        return self.weights.mean(1)
+        return self.log_weights.exp().mean(1)
 
     def text_information(self) -> Tensor:
         """See `Runner`."""
-        return information(self.weights) / (LAYERS * HEADS)
+        return information(self.log_weights) / (LAYERS * HEADS)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ..model.llama import Llama, rotary
 from ..model.shapes import PROBED
 from .kv_cache import KVCache
-from .probe import HIDDEN, attention, information
+from .probe import HIDDEN, information, scores
 from .sequence import BITS, Layout
 
 # Rows of a pass are padded to a multiple of this: BLAS sums 1 to 3 rows in another order than more, so a token's keys
@@ -128,7 +128,7 @@ class Decoder:
         seen [M]: how many leading slots each of them sees, `reach` at most. Computed from the kept queries and the
         slots as they are now; call it before the next pass that keeps queries.
         """
-        return torch.cat([weights.mean(1) for weights in self._looking(seen, reach)])
+        return torch.cat([self._visual(found.softmax(-1)).mean(1) for found in self._scores(seen, reach)])
 
     def text_information(self, seen: Tensor, reach: int) -> Tensor:
         """Attention information [M, N] in what the kept text rows look at: see `information`, mean of layers and heads.
@@ -136,18 +136,22 @@ class Decoder:
         seen, reach: as for `text_attention`, and when to call it, too.
         """
         layers, heads = self.queries.shape[:2]
-        parts = [information(weights) for weights in self._looking(seen, reach)]
+        parts = [information(self._visual(found.log_softmax(-1))) for found in self._scores(seen, reach)]
         return (parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)) / (layers * heads)
 
-    def _looking(self, seen: Tensor, reach: int) -> Iterator[Tensor]:
-        """Attention [L, H, M, N] of the kept text rows on the visual slots, some layers after the other."""
+    def _visual(self, weights: Tensor) -> Tensor:
+        """Those of `weights` [..., n] that go to the visual slots [..., N]."""
+        start = self.layout.first_visual
+        return weights[..., start : start + self.layout.visual]
+
+    def _scores(self, seen: Tensor, reach: int) -> Iterator[Tensor]:
+        """Scores [L, H, M, reach] of the kept text rows, some layers after the other."""
         words, (layers, heads) = len(seen), self.queries.shape[:2]
-        hidden, start = self._slots[:reach] >= seen[:, None], self.layout.first_visual
+        hidden = self._slots[:reach] >= seen[:, None]
         step = max(1, PROBED // (heads * words * reach * FLOAT))  # layers at a time: it bounds the memory
         for number in range(0, layers, step):
             part = slice(number, number + step)
-            weights = attention(self.queries[part, :, :words], self.cache.keys[part, :, :reach], hidden)
-            yield weights[..., start : start + self.layout.visual]
+            yield scores(self.queries[part, :, :words], self.cache.keys[part, :, :reach], hidden)
 
     @staticmethod
     def _first(rows: int, tail: int) -> int:

@@ -14,10 +14,12 @@ from .scores import GREY_LEVELS, Scores, image_entropy
 
 Cells = NDArray[np.float32]
 CELLS = 2  # along a side of a patch: a mean over 49 of 196 pixels has a seventh of their noise
+VALUES = 3 * CELLS**2  # of a patch: its cells in three colours
+MEAN = np.full(VALUES, 1 / VALUES, np.float32)
 LEAST = 4.0  # grey levels that a patch must differ by to count as changed
 NOISY = 3.0  # times the noise floor that it must differ by
 NOISE_MOST = 4.0  # grey levels between cells that may be noise; more is a picture that has changed
-QUIET = 25  # percentile of the patches' differences that is taken for noise alone
+QUIET = 4  # one of so many patches differs by noise alone, whatever happens in the others
 GAIN_MOST, OFFSET_MOST = 1.25, 25.0  # from one picture to the next; more is light that was switched
 DARK, BRIGHT = 16.0, 240.0  # between them, brightness is proportional to light
 SPREAD = 25.0  # variance of the cells [grey levels squared] from which gain and offset can be told apart
@@ -55,8 +57,7 @@ class Scene:
     def __init__(self, cameras: int, grid: int) -> None:
         """grid: patches along a side of a camera's picture."""
         self._cameras, self._grid = cameras, grid
-        size = CELLS * CELLS * 3
-        self._reference = np.zeros((cameras, grid * grid, size), np.float32)
+        self._reference = np.zeros((cameras, grid * grid, VALUES), np.float32)
         self.forget()
 
     def forget(self) -> None:
@@ -72,12 +73,12 @@ class Scene:
         cells = self._now = np.stack([self._cells(frame) for frame in frames])
         if self._last is None:
             return Seen(np.zeros(self._reference.shape[:2], np.bool_).ravel())
-        steps = [relight(before.mean(-1), now.mean(-1)) for before, now in zip(self._last, cells, strict=True)]
+        steps = [relight(before @ MEAN, now @ MEAN) for before, now in zip(self._last, cells, strict=True)]
         gain, offset = (np.array(part, np.float32) for part in zip(*steps, strict=True))
         light = self._light = Light(self._light.gain * gain, self._light.offset * gain + offset)
-        since = cells - (self._last * gain[:, None, None] + offset[:, None, None])
-        floor = np.percentile(np.abs(since).mean(-1), QUIET, axis=1)  # [C]
-        apart = np.abs(light.undone(cells) - self._reference).mean(-1) * light.gain[:, None]  # [C, N / C]
+        since = np.abs(cells - (self._last * gain[:, None, None] + offset[:, None, None])) @ MEAN  # [C, N / C]
+        floor = np.partition(since, since.shape[1] // QUIET)[:, since.shape[1] // QUIET]  # [C]
+        apart = np.abs(light.undone(cells) - self._reference) @ MEAN * light.gain[:, None]  # [C, N / C]
         static = apart <= np.maximum(LEAST, NOISY * np.minimum(floor, NOISE_MOST))[:, None]
         side = frames.shape[1] / self._grid / CELLS  # of a cell [pixels]
         return Seen(static.ravel(), float(floor.mean() / MEAN_OF_NOISE * side), float(light.gain.mean()))
@@ -109,20 +110,27 @@ def relight(x: Cells, y: Cells) -> tuple[float, float]:
     y = gain * x + offset. Patches that something moved through count for nothing. (1, 0) where no plausible change of
     exposure explains it: what it leaves is a change.
     """
-    lit = (x > DARK) & (x < BRIGHT) & (y > DARK) & (y < BRIGHT)
-    if np.count_nonzero(lit) < len(x) // 10:
-        return 1.0, 0.0
+    lit = (np.minimum(x, y) > DARK) & (np.maximum(x, y) < BRIGHT)
     x, y = x[lit], y[lit]
-    gain, offset = float(np.median(y / x)), 0.0
+    if len(x) < len(lit) // 10:
+        return 1.0, 0.0
+    gain, offset = float(_middle(y / x)), 0.0
     for _ in range(2):
-        off = np.abs(y - gain * x - offset)
-        close = off <= 2.5 * np.median(off) + 0.5
+        off = np.abs(y - (gain * x + offset))
+        close = off <= 2.5 * _middle(off) + 0.5
         a, b = x[close], y[close]
-        spread_a, spread_b = float(a.var()), float(b.var())
+        mean_a, mean_b = float(a.mean()), float(b.mean())
+        spread_a, spread_b = float(a @ a) / len(a) - mean_a**2, float(b @ b) / len(b) - mean_b**2
         if min(spread_a, spread_b) < SPREAD:
             break
         gain = math.sqrt(spread_b / spread_a)  # both are as noisy: regression would find too little, again and again
-        offset = float(b.mean()) - gain * float(a.mean())
+        offset = mean_b - gain * mean_a
     if not (1 / GAIN_MOST <= gain <= GAIN_MOST and abs(offset) <= OFFSET_MOST):
         return 1.0, 0.0
     return gain, offset
+
+
+def _middle(values: Cells) -> np.float32:
+    """One of the median values."""
+    half = len(values) // 2
+    return np.float32(np.partition(values, half)[half])

@@ -67,7 +67,7 @@ def selection_times(tokens: int, repeats: int = 200) -> ChoiceTimes:
 
 @dataclass(frozen=True)
 class Looked:
-    """In place of a runner: logarithms of the attention [L, H, M, N] of the text on the visual tokens, a row's share."""
+    """In place of a runner: logarithms of the text's attention [L, H, M, N] on the visual tokens, a row's share."""
 
     log_weights: Tensor
 

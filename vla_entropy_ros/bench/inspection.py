@@ -29,11 +29,11 @@ from .recording import Recording
 HEAD, FOOT = 30, 30  # pixels above and below a panel
 SHEET_TICKS = 6
 RATE = 5.0  # ticks per second of the video: slow enough to look at
-PANELS = ("fresh and reused", "image entropy", "attention score", "age [ticks]; green: static")
+PANELS = ("fresh and reused", "visual information", "attention", "age [ticks]; green: static")
 
 
 def panels(image: Picture, told: str, result: Result, grid: tuple[int, int], max_age: int) -> Picture:
-    """One tick [HEAD + SIZE + FOOT, 4 * SIZE, 3]: selection, image entropy, attention score, age and static patches.
+    """One tick [HEAD + SIZE + FOOT, 4 * SIZE, 3]: selection, visual information, attention, age and static patches.
 
     told: the instruction.
     """

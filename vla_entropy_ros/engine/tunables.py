@@ -47,14 +47,15 @@ TUNABLE_SETTINGS: tuple[Setting, ...] = (
     Setting("mode", "str", "which visual tokens are computed afresh (docs/method.md)", choices=MODES),
     Setting("k1", "int", "smaller of the two token budgets (paper: 40 of 256)", 0, MOST_TOKENS, listens=REUSING),
     Setting("k2", "int", "larger of the two token budgets (paper: 60 of 256)", 0, MOST_TOKENS, listens=REUSING),
-    Setting("T", "int", "ticks over which the budget moves from image entropy to attention entropy", 1, 1000,
-            listens=SCHEDULED),
+    Setting("T", "int", "ticks over which the larger budget moves from visual to attention information, anew with each "
+            "instruction", 1, 1000, listens=SCHEDULED),
     Setting("max_age", "int", "ticks that a visual token's keys and values may be reused; 0: never", 0, 1000,
             listens=REUSING),
-    Setting("row_budget", "int", "fresh visual tokens to fill up to, with those of most influence (change of the "
+    Setting("row_budget", "int", "fresh visual tokens to fill up to, with those of most information (change of the "
             "embedding, times attention); 0: no filling", 0, MOST_TOKENS, listens=REUSING),
-    Setting("taper_rows", "int", "fresh visual tokens that go through the second half of the layers: important and old "
-            "ones, then those of most influence; 0: all", 0, MOST_TOKENS, listens=REUSING),
+    Setting("taper_rows", "int", "fresh visual tokens that go through the second half of the layers: old ones (in the "
+            "published modes important ones, too), then those of most information; 0: all", 0, MOST_TOKENS,
+            listens=REUSING),
     Setting("drafts", "str", "use of drafted action tokens: off, exact (same tokens as without, in fewer passes)",
             choices=("off", "exact"), listens=DECODING),
     Setting("scene_cut", "float", "share of changed patches above which everything is fresh; 1: never", 0.0, 1.0,
@@ -144,11 +145,12 @@ class Tunables:
 
     def check_budgets(self, tokens: int) -> None:
         """Raise SettingError if a budget is above the `tokens` visual tokens of a policy."""
-        budgets = {"k1 + k2": self.k1 + self.k2, "row_budget": self.row_budget, "taper_rows": self.taper_rows,
-                   "static.top_k": self.static_top_k}  # fmt: skip
-        for name, value in budgets.items():
+        budgets = {tunable(field).name: getattr(self, field) for field in BUDGETS}
+        for name, value in {"k1 + k2": self.k1 + self.k2, **budgets}.items():
             if value > tokens:
-                raise SettingError(f"{name} {value} is above the visual tokens of this policy: valid are 0 to {tokens}")
+                apart = f" in all, with k1 {self.k1} and k2 {self.k2}" if "+" in name else ""
+                above = f"{name} {value} is above the visual tokens of this policy"
+                raise SettingError(f"{above}: valid are 0 to {tokens}{apart}")
 
 
 def tunable(name: str) -> Setting:

@@ -6,9 +6,10 @@ Before each replay of a graph its outputs are filled with what is no number, so 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +19,14 @@ from torch import Tensor
 from ...engine import ActionError, Observation, Policy
 from ...engine.actions.speculative import Scored, greedy_decode
 from ...engine.actions.token_head import TokenHead
-from ...engine.decoding.runner import EagerRunner, Embedded, Table
+from ...engine.decoding.runner import EagerRunner, Embedded, Runner, Table
 from ...engine.decoding.sequence import NO_ANSWERS, RowPlan
 from ...engine.device import Placement
 from ...engine.families import Model
 from ...engine.observation import state_vector
 from ...engine.tunables import Tunables
 
+LOOKS = ("text_attention", "text_information")  # how a runner looks back at a prompt's text
 TICKS = 6  # of a comparison: the first computes everything, the next ones reuse it
 # Largest difference of two results, as a share of them. Measured on a CPU over 32 random layers, fixed shapes against
 # eager: 1.3 to 1.9 % in bfloat16, as much as against float32, so it is rounding; 7e-7 in float32.
@@ -68,18 +70,17 @@ class Pass:
 
 @dataclass
 class Record:
-    """What a policy's runner did since it was last emptied; attention: of the text on the visual slots."""
+    """What a policy's runner did since it was last emptied."""
 
     visual: Tensor | None = None
     passes: list[Pass] = field(default_factory=list)
-    attention: Tensor | None = None
 
 
 @contextmanager
 def recorded(policy: Policy, states: States) -> Iterator[Record]:
     """Record what the policy's runner does, each output spoilt before it is made."""
     runner, record = policy.runner, Record()
-    embed, run, look = runner.embed_images, runner.run, runner.text_attention
+    embed, run = runner.embed_images, runner.run
     buffers: dict[str, Tensor] = {}
 
     def spoil(*names: str) -> None:
@@ -103,13 +104,16 @@ def recorded(policy: Policy, states: States) -> Iterator[Record]:
         record.passes.append(Pass(plan, embedded is not None, states.kept[-out:].clone(), table))
         return table
 
-    def text_attention() -> Tensor:
-        spoil("attention")
-        buffers["attention"] = made = look()
-        record.attention = made.clone()
-        return made
+    def spoilt(name: str, look: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        def look_back() -> Tensor:
+            spoil(name)
+            buffers[name] = look()
+            return buffers[name]
 
-    kinds = {"embed_images": embed_images, "run": run_rows, "text_attention": text_attention}
+        return look_back
+
+    kinds: dict[str, Callable[..., Any]] = {"embed_images": embed_images, "run": run_rows}
+    kinds |= {name: spoilt(name, getattr(runner, name)) for name in LOOKS}
     for name, function in kinds.items():
         setattr(runner, name, function)
     try:
@@ -144,9 +148,15 @@ class Twin:
         """States of the same rows as those that a pass kept."""
         return self._runner.states(made.plan, embedded if made.seen else None)[-len(made.states) :]
 
-    def attention(self) -> Tensor:
-        """Attention [L, M, N] of the last text on the visual slots."""
-        return self._runner.text_attention()
+    def look(self, name: str) -> Tensor:
+        """What the last text looked at: one of LOOKS."""
+        return looked(self._runner, name)
+
+
+def looked(runner: Runner, name: str) -> Tensor:
+    """What the last text looked at: one of LOOKS."""
+    look: Callable[[], Tensor] = getattr(runner, name)
+    return look()
 
 
 @dataclass(frozen=True)
@@ -208,7 +218,6 @@ def compare(policy: Policy, states: States, twin: Twin, scene: Sequence[Observat
             except ActionError as error:
                 raise BenchmarkError(f"a tick has no action: {error}") from error
             assert record.visual is not None
-            assert record.attention is not None
             embedded, start = twin.embed(seen), int(record.passes[0].plan.position[0]) == 0
             vision.add(record.visual, embedded.visual)
             plain = twin.tokens(embedded, seen.instruction, np.flatnonzero(result.reuse.fresh_mask), start)
@@ -216,7 +225,8 @@ def compare(policy: Policy, states: States, twin: Twin, scene: Sequence[Observat
             for made in record.passes:
                 logits.add(head.outputs(made.states), its_head.outputs(twin.states(made, embedded)))
                 close += [float(row[1]) < head.margin for row in made.table]
-            attention.add(record.attention, twin.attention())
+            for name in LOOKS:
+                attention.add(looked(policy.runner, name), twin.look(name))
     for name, off in {"tokens": logits, "visual tokens": vision, "attention": attention}.items():
         if not math.isfinite(off.value):
             raise BenchmarkError(f"nothing is computed: the {name} hold what is no number")

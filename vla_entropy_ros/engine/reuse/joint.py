@@ -42,8 +42,8 @@ def visual_information(change: Scores, image_entropy: Callable[[NDArray[np.int64
     highest: a patch that has changed by less than half as much can't, and keeps one half.
     """
     score = 0.5 * change
-    if k_vis:
-        near = np.flatnonzero(2 * change >= np.partition(change, -k_vis)[-k_vis])
+    near = np.flatnonzero(2 * change >= np.partition(change, -k_vis)[-k_vis]) if k_vis else np.zeros(0, np.int64)
+    if len(near):  # none where a change is no number
         score[near] *= 1.0 + image_entropy(near)
     return score
 

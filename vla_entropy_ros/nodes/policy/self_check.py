@@ -13,6 +13,7 @@ from std_msgs.msg import Float64
 
 from ...engine import DeviceLostError, Observation
 from ..common.diagnostics import ERROR, OK, WARN, Report
+from ..common.listen import LATCHED
 from ..common.parameters import Parameters
 from ..common.process import one_line
 from ..common.worker import WorkerError, answer_into
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ...engine.actions.check import Agreement
     from .inference import Inference
 
-DEPTH = 10
 IMAGES, PATIENCE = 4, 1.0  # of the robot's that are taken at configure, and seconds that they have to come
 ENOUGH = 5.0  # seconds after which no further one of these is run
 POLL = 0.005  # seconds between two looks at what has come
@@ -49,9 +49,9 @@ class SelfCheck:
 
     def __init__(self, node: LifecycleNode, settings: Parameters) -> None:
         self._node, self._settings = node, settings
-        self._tokens = node.create_publisher(Float64, "~/self_check/tokens", DEPTH)
-        self._translation = node.create_publisher(Float64, "~/self_check/translation", DEPTH)
-        self._rotation = node.create_publisher(Float64, "~/self_check/rotation", DEPTH)
+        self._tokens = node.create_publisher(Float64, "~/self_check/tokens", LATCHED)
+        self._translation = node.create_publisher(Float64, "~/self_check/translation", LATCHED)
+        self._rotation = node.create_publisher(Float64, "~/self_check/rotation", LATCHED)
         self.checks = Checks(self._publish, self._exceed)
         self._mode = settings.values["mode"]
 

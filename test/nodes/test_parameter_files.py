@@ -28,7 +28,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "mode": "full",
         "drafts": "off",
         "static.similarity": 0.5,
-        "allow_download": True,
+        "scene_cut": 0.5,
     },
     "command": {
         "action_scale": 1.0,

@@ -148,9 +148,7 @@ class Tunables:
         budgets = {tunable(field).name: getattr(self, field) for field in BUDGETS}
         for name, value in {"k1 + k2": self.k1 + self.k2, **budgets}.items():
             if value > tokens:
-                apart = f" in all, with k1 {self.k1} and k2 {self.k2}" if "+" in name else ""
-                above = f"{name} {value} is above the visual tokens of this policy"
-                raise SettingError(f"{above}: valid are 0 to {tokens}{apart}")
+                raise SettingError(f"{name} {value} is above the visual tokens of this policy: valid are 0 to {tokens}")
 
 
 def tunable(name: str) -> Setting:

@@ -75,7 +75,7 @@ def test_a_blind_policy_is_not_configured(
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("mode", "sometimes", "valid are full, place_entropy, info_entropy, vla_cache, visual_only, attention_only, static_union"),
+        ("mode", "sometimes", "valid are full, place_entropy, info_entropy, vla_cache, visual_only, attention_only"),
         ("k1", -1, "valid are 0 to 2048"),
         ("T", 0, "valid are 1 to 1000"),
         ("checkpoint", "elsewhere", "read-only"),

@@ -15,7 +15,7 @@ from vla_entropy_ros.bench.ticks import Sample
 from vla_entropy_ros.engine import ActionError, Observation, Policy, Result
 from vla_entropy_ros.engine.result import Timings
 from vla_entropy_ros.engine.tunables import Tunables
-from vla_entropy_ros.evaluation.configurations import Configuration
+from vla_entropy_ros.evaluation.configurations import FORMER, Configuration
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def runs(policy: Policy, recordings: list[Recording]) -> list[Run]:
     base = configurations(policy.info.visual_tokens)[0]
     ours = Tunables.default(policy.info.visual_tokens)
     careless = replace(ours, k1=0, k2=0, row_budget=0, max_age=1000, static_difference=0.0, static_similarity=0.5)
-    planned = [base, Configuration("default", ours), Configuration(paired.FORMER, careless)]
+    planned = [base, Configuration("default", ours), Configuration(FORMER, careless)]
     return measure(policy, recordings, planned)
 
 

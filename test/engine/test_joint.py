@@ -30,6 +30,10 @@ def information(seed: int) -> Information:
     return Information(visual, change, deep, attention, random.integers(0, 12, N))
 
 
+def in_force(tunables: Tunables, t: int) -> tuple[int, int]:
+    return budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
+
+
 @given(Choose, st.integers(1, 30))
 def test_no_token_is_ever_older_than_max_age_and_none_is_due_in_a_burst(seed: int, max_age: int) -> None:
     age = np.zeros(N, np.int64)  # all were computed at the first tick
@@ -57,7 +61,7 @@ def test_the_oldest_are_due_first() -> None:
 def test_budgets_decide_what_is_fresh(seed: int, t: int, k1: int, k2: int, row_budget: int, T: int) -> None:
     tunables = replace(OURS, k1=k1, k2=k2, row_budget=row_budget, T=T, max_age=20)
     known = information(seed)
-    chosen = known.select(tunables, t, NO_PATCH)
+    chosen = known.select(tunables, in_force(tunables, t), NO_PATCH)
     assert (chosen.k_vis, chosen.k_attn) == budgets(JOINT, t, k1, k2, T)
     assert (chosen.by_visual.sum(), chosen.by_attention.sum()) == (chosen.k_vis, chosen.k_attn)
     important = chosen.by_visual | chosen.by_attention | chosen.old
@@ -72,8 +76,8 @@ def test_budgets_decide_what_is_fresh(seed: int, t: int, k1: int, k2: int, row_b
 def test_a_patch_is_not_fresh_for_having_changed_alone() -> None:
     known = replace(information(0), age=np.zeros(N, np.int64))
     tunables = replace(OURS, k1=2, k2=3, row_budget=8, max_age=100)
-    still = known.select(tunables, 4, ~NO_PATCH)
-    assert (known.select(tunables, 4, NO_PATCH).fresh == still.fresh).all()
+    still = known.select(tunables, in_force(tunables, 4), ~NO_PATCH)
+    assert (known.select(tunables, in_force(tunables, 4), NO_PATCH).fresh == still.fresh).all()
     assert still.fresh.sum() == 8
 
 
@@ -107,7 +111,7 @@ def test_entropy_is_asked_only_where_it_can_decide(seed: int, k_vis: int) -> Non
 
 @given(Choose, st.integers(1, N))
 def test_the_taper_takes_what_is_due_and_then_what_counts_most(seed: int, taper_rows: int) -> None:
-    chosen = information(seed).select(replace(OURS, row_budget=40, taper_rows=taper_rows), 3, NO_PATCH)
+    chosen = information(seed).select(replace(OURS, row_budget=40, taper_rows=taper_rows), in_force(OURS, 3), NO_PATCH)
     assert not (chosen.deep & ~chosen.fresh).any()
     assert chosen.deep[chosen.old].all()
     assert chosen.deep.sum() == min(max(taper_rows, chosen.old.sum()), chosen.fresh.sum())
@@ -115,7 +119,8 @@ def test_the_taper_takes_what_is_due_and_then_what_counts_most(seed: int, taper_
 
 def test_reasons_are_told_apart() -> None:
     known = replace(information(1), age=np.zeros(N, np.int64))
-    chosen = known.select(replace(OURS, k1=2, k2=3, row_budget=20, max_age=100), 0, NO_PATCH)
+    few = replace(OURS, k1=2, k2=3, row_budget=20, max_age=100)
+    chosen = known.select(few, in_force(few, 0), NO_PATCH)
     counts = np.bincount(chosen.codes, minlength=7)
     assert counts[1] == 0  # nothing is forced
     assert counts[BY_VISUAL : BY_VISUAL + 3].sum() + counts[OLD] + counts[FILLED] == chosen.fresh.sum() == 20

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 
 from ..engine.tunables import Tunables
-from ..evaluation.configurations import DEFAULT, FORMER, Configuration, preset
+from ..evaluation.configurations import DEFAULT, FAST, FORMER, PAPER, VLA_CACHE, Configuration, preset
 
 BASELINE = "full, plain decoding"
 TAPERED = 3 / 16  # of the tokens, in the row that leaves the others out of the last layers
@@ -23,7 +23,7 @@ def configurations(tokens: int) -> list[Configuration]:
     """All rows of the table, the baseline first."""
     ours, published, cache, former = (
         Tunables.default(tokens),
-        *(preset(n, tokens) for n in ("paper", "vla_cache", FORMER)),
+        *(preset(n, tokens) for n in (PAPER, VLA_CACHE, FORMER)),
     )
     return [
         Configuration(BASELINE, replace(ours, mode="full", drafts="off")),
@@ -42,7 +42,7 @@ def configurations(tokens: int) -> list[Configuration]:
         ),
         Configuration("former, entropy, mass-weighted", replace(former, mode="info_entropy", T=10, mass_weighted=True)),
         Configuration(DEFAULT, ours),
-        Configuration("fast", preset("fast", tokens)),
+        Configuration(FAST, preset(FAST, tokens)),
         Configuration("default, no drafts", replace(ours, drafts="off")),
         Configuration("default, bounded drafts", replace(ours, drafts="bounded")),
         Configuration("default, no age bound", replace(ours, max_age=1000)),

@@ -20,7 +20,7 @@ from ..engine.tunables import Tunables
 from ..evaluation.stages import TIMED
 from ..evaluation.statistics import percentiles
 from . import openvla, paired
-from .configurations import PEER, Configuration
+from .configurations import FORMER, PEER, Configuration
 from .generate import Generate
 from .recording import Recording
 from .ticks import Sample, actions, drafted, equal, fresh_rows, jitter, times
@@ -155,7 +155,7 @@ def summarise(runs: Sequence[Run], shape: CostShape) -> list[dict[str, Any]]:
     with the reference; rows: fresh visual tokens, jitter: p95 / p50 of the tick. None where there is nothing to tell.
     """
     by_name = {run.configuration.name: run for run in runs}
-    peer, former = by_name.get(PEER), by_name.get(paired.FORMER)
+    peer, former = by_name.get(PEER), by_name.get(FORMER)
     return [_record(run, runs[0], peer, shape) | _spread(run, runs[0], former) for run in runs]
 
 

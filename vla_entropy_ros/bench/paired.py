@@ -17,7 +17,6 @@ from .ticks import Sample, equal
 if TYPE_CHECKING:  # `measure` sums up with this
     from .measure import Run
 
-FORMER = "former"  # the configuration that a change is compared with, where it is among them
 DRAWS, SEED = 2000, 0
 Interval = tuple[float, float]
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from ..evaluation.configurations import DEFAULT
+from ..evaluation.configurations import DEFAULT, FORMER
 from ..evaluation.stages import PARTS
-from .paired import FORMER
 
 COLUMNS = (
     "configuration", "tick p50", "p95", "max", "x", "x generate", "prepare", "vision", "select", "prefill", "decode",

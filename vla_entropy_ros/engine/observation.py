@@ -13,6 +13,7 @@ from .errors import ObservationError
 
 MAX_STATE_AGE = 0.2  # seconds between an observation's images and its state
 NEW_EPISODE, FAILED, JUMPED = "new episode", "the tick before failed", "time jumped"  # why everything is fresh
+NEW_INSTRUCTION, NEW_MODE, SCENE_CUT, MODE_FULL = "new instruction", "new mode", "scene cut", "mode full"
 LATE = 1.0  # seconds: what is older than the last by less has only come late; by more, time has gone back
 TOLERANCE = 0.25  # of the period: covers the jitter of a camera at the control rate
 

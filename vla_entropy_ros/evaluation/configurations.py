@@ -13,10 +13,9 @@ from ..resources import share_path
 from ..settings import SettingError, default_settings
 
 DEFAULT, PLAIN = "default", "plain"
-PRESETS = ("paper", "vla_cache", "former", "fast")  # files in config/, for DEFAULT_TOKENS visual tokens
-FORMER = "former"
-NAMES = (PLAIN, *MODES, DEFAULT, FORMER, "fast")
-BASES = ("default", "paper")
+PRESETS = PAPER, VLA_CACHE, FORMER, FAST = ("paper", "vla_cache", "former", "fast")  # in config/, for DEFAULT_TOKENS
+NAMES = (PLAIN, *MODES, DEFAULT, FORMER, FAST)
+BASES = (DEFAULT, PAPER)
 
 
 @dataclass(frozen=True)
@@ -43,15 +42,15 @@ def named(names: Sequence[str], base: str, tokens: int) -> list[Configuration]:
     if base not in BASES:
         raise SettingError(f"unknown base '{base}': valid are {', '.join(BASES)}")
     ours = Tunables.default(tokens)
-    published = base == "paper"
-    values = replace(preset("paper", tokens), drafts=ours.drafts) if published else ours
+    published = base == PAPER
+    values = replace(preset(PAPER, tokens), drafts=ours.drafts) if published else ours
     made = []
     for name in dict.fromkeys(names):
         if name not in NAMES:
             raise SettingError(f"unknown mode '{name}': valid are {', '.join(NAMES)}, all")
         if name == PLAIN:
             made.append(Configuration(name, replace(ours, mode="full", drafts="off")))
-        elif name in (FORMER, "fast") or (published and name == "vla_cache"):
+        elif name in (FORMER, FAST) or (published and name == VLA_CACHE):
             made.append(Configuration(name, replace(preset(name, tokens), drafts=ours.drafts)))
         else:
             made.append(Configuration(name, ours if name == DEFAULT else replace(values, mode=name)))

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ..tunables import Tunables
 from .patches import Mask
-from .schedule import budgets
 from .scores import Scores
 from .selection import Selection, fill, top
 
@@ -66,12 +65,12 @@ class Information:
     attention: Scores
     age: NDArray[np.int64]
 
-    def select(self, tunables: Tunables, t: int, static: Mask) -> Selection:
+    def select(self, tunables: Tunables, in_force: tuple[int, int], static: Mask) -> Selection:
         """Top k_vis by visual and k_attn by attention information, what is due, and by `joint_information` the rest.
 
-        t: tick of the schedule. static [N]: patches that hardly changed, for the record alone.
+        in_force: (k_vis, k_attn) of the tick. static [N]: patches that hardly changed, for the record alone.
         """
-        k_vis, k_attn = budgets(tunables.mode, t, tunables.k1, tunables.k2, tunables.T)
+        k_vis, k_attn = in_force
         by_visual, by_attention = top(self.visual, k_vis), top(self.attention, k_attn)
         old = due(self.age, tunables.max_age)
         fresh = fill(

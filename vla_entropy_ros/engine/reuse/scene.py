@@ -23,7 +23,7 @@ QUIET = 4  # one of so many patches differs by noise alone, whatever happens in 
 GAIN_MOST, OFFSET_MOST = 1.25, 25.0  # from one picture to the next; more is light that was switched
 DARK, BRIGHT = 16.0, 240.0  # between them, brightness is proportional to light
 SPREAD = 25.0  # variance of the cells [grey levels squared] from which gain and offset can be told apart
-MEAN_OF_NOISE = 2 / np.sqrt(np.pi)  # mean absolute difference of two normal numbers of deviation 1
+MEAN_OF_NOISE = 2 / math.sqrt(math.pi)  # mean absolute difference of two normal numbers of deviation 1
 
 
 @dataclass(frozen=True)
@@ -62,21 +62,20 @@ class Scene:
 
     def forget(self) -> None:
         """Begin an episode: the next picture is the first."""
-        self._last: Cells | None = None
-        self._now: Cells | None = None
+        self._cells: Cells | None = None  # of the picture that was compared last
         self._frames: NDArray[np.uint8] | None = None
         self._light = Light(np.ones(self._cameras, np.float32), np.zeros(self._cameras, np.float32))
 
     def compare(self, frames: NDArray[np.uint8]) -> Seen:
         """What has changed in frames [C, S, S, 3] since each token was computed."""
-        self._frames = frames
-        cells = self._now = np.stack([self._cells(frame) for frame in frames])
-        if self._last is None:
+        self._frames, last = frames, self._cells
+        cells = self._cells = np.stack([self._means(frame) for frame in frames])
+        if last is None:
             return Seen(np.zeros(self._reference.shape[:2], np.bool_).ravel())
-        steps = [relight(before @ MEAN, now @ MEAN) for before, now in zip(self._last, cells, strict=True)]
+        steps = [relight(before @ MEAN, now @ MEAN) for before, now in zip(last, cells, strict=True)]
         gain, offset = (np.array(part, np.float32) for part in zip(*steps, strict=True))
         light = self._light = Light(self._light.gain * gain, self._light.offset * gain + offset)
-        since = np.abs(cells - (self._last * gain[:, None, None] + offset[:, None, None])) @ MEAN  # [C, N / C]
+        since = np.abs(cells - (last * gain[:, None, None] + offset[:, None, None])) @ MEAN  # [C, N / C]
         floor = np.partition(since, since.shape[1] // QUIET)[:, since.shape[1] // QUIET]  # [C]
         apart = np.abs(light.undone(cells) - self._reference) @ MEAN * light.gain[:, None]  # [C, N / C]
         static = apart <= np.maximum(LEAST, NOISY * np.minimum(floor, NOISE_MOST))[:, None]
@@ -85,10 +84,9 @@ class Scene:
 
     def commit(self, fresh: Mask) -> None:
         """The `fresh` tokens [N] were computed from the picture that was compared last."""
-        assert self._now is not None
+        assert self._cells is not None
         rows = fresh.reshape(self._reference.shape[:2])
-        self._reference[rows] = self._light.undone(self._now)[rows]
-        self._last = self._now
+        self._reference[rows] = self._light.undone(self._cells)[rows]
 
     def image_entropy(self, patches: NDArray[np.int64]) -> Scores:
         """The paper's image entropy [n] of some patches, by number, of the picture that was compared last."""
@@ -96,7 +94,7 @@ class Scene:
         levels = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in self._frames])[..., None]
         return image_entropy(cut(levels, levels.shape[1] // self._grid)[patches], GREY_LEVELS)
 
-    def _cells(self, frame: NDArray[np.uint8]) -> Cells:
+    def _means(self, frame: NDArray[np.uint8]) -> Cells:
         """Means of the cells of each patch [N, n] of a frame [S, S, 3]."""
         grid, size = self._grid, (CELLS * self._grid, CELLS * self._grid)
         small = cv2.resize(frame.astype(np.float32), size, interpolation=cv2.INTER_AREA)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..decoding.runner import Embedded
 from ..decoding.sequence import Layout, LeftOut, Tokens
-from ..observation import FAILED, NEW_EPISODE, Observation
+from ..observation import FAILED, MODE_FULL, NEW_EPISODE, NEW_INSTRUCTION, NEW_MODE, SCENE_CUT, Observation
 from ..tunables import FULL, JOINT, Tunables
 from .episode import Episode
 from .joint import Information, visual_information
@@ -23,11 +23,6 @@ from .scene import Scene, Seen
 from .schedule import budgets, growth, layer_entropy, taper_layer
 from .scores import Attention, Scores
 from .selection import Required, Selection, all_fresh, influence
-
-NEW_INSTRUCTION = "new instruction"
-NEW_MODE = "new mode"
-SCENE_CUT = "scene cut"
-MODE_FULL = "mode full"
 
 
 @dataclass(frozen=True)
@@ -156,9 +151,9 @@ class Selector:
         if reason:
             selection = all_fresh(len(nothing), None if episode.reason else seen.static)
             return self._choice(selection, nothing, nothing, reason, seen, tunables)
-        if tunables.mode == JOINT:
-            return self._by_information(embedded, seen, tunables)
         k_vis, k_attn = budgets(tunables.mode, episode.t, tunables.k1, tunables.k2, tunables.T)
+        if tunables.mode == JOINT:
+            return self._by_information(embedded, seen, tunables, (k_vis, k_attn))
         visual = self._pixels.image_entropy() if k_vis else nothing
         attended = nothing
         if self._attention is not None and k_attn:
@@ -186,16 +181,14 @@ class Selector:
         seen = self._scene.compare(frames) if tunables.mode == JOINT else self._pixels.compare(frames, tunables)
         return replace(seen, static=seen.static & self._provenance.valid)
 
-    def _by_information(self, embedded: Embedded, seen: Seen, tunables: Tunables) -> Choice:
+    def _by_information(self, embedded: Embedded, seen: Seen, tunables: Tunables, in_force: tuple[int, int]) -> Choice:
         """The default's rule; without attention to go by, as after a change of mode, every token got the same."""
         even = np.full(self._layout.visual, 1.0 / self._layout.visual)
         attention = even if self._information is None else self._information
         change = _on_host(self.drift(embedded.visual) if embedded.drift is None else embedded.drift)
         deep = _on_host(self._provenance.deep_drift(embedded.visual)) if tunables.taper_rows else change
-        k_vis, _ = budgets(tunables.mode, self._episode.t, tunables.k1, tunables.k2, tunables.T)
-        visual = visual_information(change, self._scene.image_entropy, k_vis)
-        known = Information(visual, change, deep, attention, self.age)
-        selection = known.select(tunables, self._episode.t, seen.static)
+        visual = visual_information(change, self._scene.image_entropy, in_force[0])
+        selection = Information(visual, change, deep, attention, self.age).select(tunables, in_force, seen.static)
         return self._choice(selection, visual, attention, None, seen, tunables)
 
     def _forget_text(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...engine import Tunables
-from ...engine.observation import FAILED, JUMPED, NEW_EPISODE
+from ...engine.observation import FAILED, JUMPED, NEW_EPISODE, NEW_INSTRUCTION, SCENE_CUT
 from ...engine.result import Reuse
 from ...engine.tunables import FULL, JOINT
 
@@ -19,7 +19,6 @@ EXCESS = 0.2  # share of the visual tokens above what the budgets ask for
 LITTLE = 0.05  # share of the visual tokens: less than this reused is nothing worth the name
 REASONS = ("changed", "by_visual", "by_attention", "old", "filled")
 BUDGETS, OLD, CHANGED, OTHER = "budgets", "old", "changed", "other"
-NEW_INSTRUCTION, SCENE_CUT = "new instruction", "scene cut"
 STILL = (
     "is the picture noisy, does the camera or the light move? keep them still, raise static.difference, or take mode "
     f"{JOINT}, which needs no still patches"

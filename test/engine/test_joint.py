@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vla_entropy_ros.engine import Observation, Policy
-from vla_entropy_ros.engine.reuse.joint import AT_REST, Information, due, joint_information, visual_information
+from vla_entropy_ros.engine.reuse.joint import AGEING, Information, due, joint_information, visual_information
 from vla_entropy_ros.engine.reuse.schedule import budgets
 from vla_entropy_ros.engine.reuse.scores import Scores
 from vla_entropy_ros.engine.reuse.selection import BY_VISUAL, FILLED, OLD, top
@@ -69,7 +69,7 @@ def test_budgets_decide_what_is_fresh(seed: int, t: int, k1: int, k2: int, row_b
     assert chosen.fresh.sum() == max(row_budget, important.sum())
     filled = chosen.fresh & ~important
     if filled.any() and not chosen.fresh.all():
-        score = joint_information(known.attention, known.change)
+        score = joint_information(known.attention, known.change, known.age)
         assert score[filled].min() >= score[~chosen.fresh].max()
 
 
@@ -82,8 +82,14 @@ def test_a_patch_is_not_fresh_for_having_changed_alone() -> None:
 
 
 def test_a_token_at_rest_that_is_looked_at_counts_more_than_one_nobody_looks_at() -> None:
-    attention, change = np.array([1.0, 1.0, 0.0, 0.5]), np.array([0.0, 0.04, 1.0, 0.04])
-    np.testing.assert_allclose(joint_information(attention, change), [AT_REST, AT_REST + 0.2, 0.0, 0.15])
+    attention, change, new = np.array([1.0, 1.0, 0.0, 0.5]), np.array([0.0, 0.04, 1.0, 0.04]), np.zeros(4, np.int64)
+    score = joint_information(attention, change, new)
+    np.testing.assert_allclose(score, [AGEING, AGEING + 0.2, 0.0, AGEING / 2 + 0.1])
+
+
+def test_of_two_at_rest_the_older_one_counts_more() -> None:
+    alike, age = np.full(3, 0.5), np.array([0, 4, 19])
+    np.testing.assert_allclose(joint_information(alike, np.zeros(3), age), 0.5 * AGEING * (age + 1))
 
 
 def test_of_two_that_have_changed_alike_the_one_with_more_to_see_comes_first() -> None:

@@ -17,7 +17,7 @@ from .patches import Mask
 from .scores import Scores
 from .selection import Selection, fill, top
 
-AT_REST = 0.1  # weight of a token that has not changed: its keys and values change through what stands before it
+AGEING = 0.01  # per tick: keys and values of a token that does not change do, through what stands before it
 
 
 def due(age: NDArray[np.int64], max_age: int) -> Mask:
@@ -47,9 +47,12 @@ def visual_information(change: Scores, image_entropy: Callable[[NDArray[np.int64
     return score
 
 
-def joint_information(attention: Scores, change: Scores) -> Scores:
-    """How much a stale token matters [N]: attention information times (AT_REST + root of its squared change)."""
-    return attention * (AT_REST + np.sqrt(change))
+def joint_information(attention: Scores, change: Scores, age: NDArray[np.int64]) -> Scores:
+    """How much a stale token matters [N]: attention information times (root of its squared change + AGEING a tick).
+
+    age [N]: ticks, as of the last tick.
+    """
+    return attention * (AGEING * (age + 1) + np.sqrt(change))
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,10 @@ class Information:
         k_vis, k_attn = in_force
         by_visual, by_attention = top(self.visual, k_vis), top(self.attention, k_attn)
         old = due(self.age, tunables.max_age)
-        fresh = fill(
-            by_visual | by_attention | old, joint_information(self.attention, self.change), tunables.row_budget
-        )
+        needed = by_visual | by_attention | old
+        fresh = fill(needed, joint_information(self.attention, self.change, self.age), tunables.row_budget)
         deep = fresh
         if tunables.taper_rows:
-            urgency = np.where(fresh, joint_information(self.attention, self.deep_change), -1.0)
+            urgency = np.where(fresh, joint_information(self.attention, self.deep_change, self.age), -1.0)
             deep = fresh & fill(old, urgency, tunables.taper_rows)
         return Selection(fresh, deep, static, by_visual, by_attention, old, k_vis, k_attn, forced=False)

@@ -150,3 +150,30 @@ def test_an_episode_begins_with_its_own_light() -> None:
     seen = scene.compare(picture())
     assert seen.static.all()
     assert seen.exposure == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("patch", [14, 15])  # cells of 7 pixels, and of 7 and a half
+def test_cells_are_means_of_their_pixels(patch: int) -> None:
+    random, side = np.random.default_rng(0), 4 * patch
+    frame = random.integers(0, 256, (1, side, side, 3), np.uint8)
+    scene = Scene(1, 4)
+    scene.compare(frame)
+    assert scene._cells is not None
+    means = frame.reshape(4, patch, 4, patch, 3).mean((1, 3))
+    np.testing.assert_allclose(scene._cells.reshape(4, 4, 4, 3).mean(2), means, atol=1e-3)
+    if not patch % 2:
+        cells = frame.reshape(4, 2, 7, 4, 2, 7, 3).mean((2, 5)).swapaxes(1, 2)  # row, column of patches, then of cells
+        np.testing.assert_allclose(scene._cells.reshape(4, 4, 2, 2, 3), cells, atol=1e-3)
+
+
+def test_image_entropy_is_of_the_patches_asked_for_of_all_cameras() -> None:
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
+    frames[1, 14:28, 28:42] = 90  # row 1, column 2 of the second camera
+    scene = begun(frames)
+    flat = GRID**2 + GRID + 2
+    entropy = scene.image_entropy(np.array([3, flat, 2 * GRID**2 - 1]))
+    assert entropy[1] == 0.0
+    counts = np.bincount(cv2.cvtColor(frames[1, -14:, -14:].copy(), cv2.COLOR_RGB2GRAY).ravel()) / 196
+    expected = -(counts[counts > 0] * np.log(counts[counts > 0])).sum() / np.log(196)
+    assert entropy[2] == pytest.approx(expected)

@@ -17,6 +17,7 @@ from ..engine.reuse.selector import Selector
 from ..engine.tunables import Tunables
 
 PATCH, WIDTH, WORDS = 14, 128, 10  # pixels along a patch; channels of a visual token; text tokens
+BOX = 4  # patches along the box
 LAYERS, HEADS = 8, 4  # of the decoder whose attention is scored: the small policy's
 CACHES = 2**22  # floats that push the stage's data out of the processor's caches, as a network does between two ticks
 
@@ -33,20 +34,24 @@ class ChoiceTimes:
 def selection_times(tokens: int, repeats: int = 200) -> ChoiceTimes:
     """Time the default mode among `tokens` visual tokens (a square number): a picture with noise in which a box moves.
 
-    Both parts start with cold caches; no tick of those timed computes everything.
+    The embeddings of its patches change with it, the others hardly. Both parts start with cold caches; no tick of those
+    timed computes everything.
     """
     random = np.random.default_rng(0)
-    side = round(tokens**0.5) * PATCH
+    grid = round(tokens**0.5)
+    side = grid * PATCH
     selector = Selector(Layout((0,), tokens, WORDS, 1), 1, LAYERS, PATCH, WIDTH, torch.device("cpu"), torch.float32)
     scene = random.integers(0, 256, (1, side, side, 3)).astype(np.float32)
     visual, other = torch.randn(tokens, WIDTH), np.zeros(CACHES, np.float32)
     tunables = Tunables.default(tokens)
     spent: list[tuple[float, float]] = []
     for number in range(repeats + 1):  # the first tick computes everything
-        row, column = random.integers(0, side - 40, 2)
-        scene[0, row : row + 40, column : column + 40] = random.integers(0, 256, 3)
+        row, column = random.integers(0, grid - BOX, 2)
+        rows, columns = (slice(PATCH * start, PATCH * (start + BOX)) for start in (row, column))
+        scene[0, rows, columns] = random.integers(0, 256, 3)
         frame = np.clip(scene + random.normal(0, 1, scene.shape), 0, 255).astype(np.uint8)
         visual = visual + 0.01 * torch.randn(tokens, WIDTH)
+        visual.view(grid, grid, WIDTH)[row : row + BOX, column : column + BOX] = torch.randn(BOX, BOX, WIDTH)
         seen = Embedded(visual, visual)
         selector.observe(Observation((frame[0],), "", 0.1 * number), tunables)
         other += 1

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .patches import Mask, cut
+from .patches import Mask
 from .scores import GREY_LEVELS, Scores, image_entropy
 
 Cells = NDArray[np.float32]
@@ -91,15 +91,23 @@ class Scene:
     def image_entropy(self, patches: NDArray[np.int64]) -> Scores:
         """The paper's image entropy [n] of some patches, by number, of the picture that was compared last."""
         assert self._frames is not None
-        levels = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in self._frames])[..., None]
-        return image_entropy(cut(levels, levels.shape[1] // self._grid)[patches], GREY_LEVELS)
+        grid, size = self._grid, self._frames.shape[1] // self._grid
+        parts = self._frames.reshape(-1, size, grid, size, 3)  # rows of patches, of all cameras
+        pixels = parts[patches // grid, :, patches % grid].reshape(-1, size, 3)  # of these patches alone
+        levels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+        return image_entropy(levels.reshape(len(patches), -1), GREY_LEVELS)
 
     def _means(self, frame: NDArray[np.uint8]) -> Cells:
         """Means of the cells of each patch [N, n] of a frame [S, S, 3]."""
-        grid, size = self._grid, (CELLS * self._grid, CELLS * self._grid)
-        small = cv2.resize(frame.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        parts = small.reshape(grid, CELLS, grid, CELLS, 3).swapaxes(1, 2)
-        return parts.reshape(grid * grid, -1)
+        grid, side = self._grid, CELLS * self._grid
+        high, odd = divmod(len(frame), side)
+        if odd:
+            rows = frame.astype(np.float32)
+        else:  # sums are exact, and a seventh of the picture is all that becomes floats
+            rows = np.add.reduce(frame.reshape(side, high, -1), axis=1, dtype=np.uint16).astype(np.float32)
+            rows = rows.reshape(side, -1, 3) / high
+        small = cv2.resize(rows, (side, side), interpolation=cv2.INTER_AREA)
+        return small.reshape(grid, CELLS, grid, CELLS, 3).swapaxes(1, 2).reshape(grid * grid, -1)
 
 
 def relight(x: Cells, y: Cells) -> tuple[float, float]:

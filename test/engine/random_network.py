@@ -93,6 +93,13 @@ class Bench:
         return greedy_decode(self.extend, Scored.of(self.prefill(NO_DRAFT)), COUNT)
 
     @torch.inference_mode()
+    def plain_behind(self, draft: Draft) -> Decoded:
+        """As `plain`, with the prompt's keys and values as they are where `draft` rides behind it."""
+        self.prefill(draft)
+        last = self.extend(draft.answers.behind(LAST_WORD).part(0, 1))
+        return greedy_decode(self.extend, Scored.of(last), COUNT)
+
+    @torch.inference_mode()
     def verified(self, drafter: Drafter, draft: Draft, rules: Rules) -> Decoded:
         """With drafts."""
         self.extended.clear()

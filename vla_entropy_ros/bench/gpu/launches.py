@@ -56,7 +56,7 @@ def stages(policy: Policy, seen: Observation) -> dict[str, int]:
         "vision": lambda: runner.embed_images(frames, state),
         "prefill": lambda: runner.run(prefill, embedded),
         "pass": lambda: runner.run(step),
-        "probe": runner.text_attention,
+        "probe": runner.text_information,
     }
     count = _kernels if model.where.device.type == "cuda" else _operations
     return {stage: count(each) for stage, each in work.items()}

@@ -44,14 +44,16 @@ def paths(draft: Draft) -> list[tuple[int, ...]]:
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**31), depth=st.integers(1, 4), rows=st.integers(0, 30))
-def test_a_tree_holds_the_likeliest_paths_and_the_likeliest_chain_first(seed: int, depth: int, rows: int) -> None:
+@given(seed=st.integers(0, 2**31), depth=st.integers(1, 4), rows=st.integers(0, 30), least=st.floats(0, 0.3))
+def test_a_tree_holds_the_likeliest_paths_and_the_likeliest_chain_first(
+    seed: int, depth: int, rows: int, least: float
+) -> None:
     random = np.random.default_rng(seed)
     candidates: list[Candidates] = []
     for _ in range(depth):
         shares = np.sort(random.dirichlet(np.ones(int(random.integers(1, 5)))))[::-1]
         candidates.append([(float(share), token, PREVIOUS) for token, share in enumerate(shares, FIRST)])
-    draft = grow(candidates, rows)
+    draft = grow(candidates, rows, least)
     made = paths(draft)
     assert len(set(made)) == len(made) == len(draft)
     chain = [tuple([FIRST] * length) for length in range(1, depth + 1)]
@@ -62,8 +64,8 @@ def test_a_tree_holds_the_likeliest_paths_and_the_likeliest_chain_first(seed: in
         for length in range(1, depth + 1)
         for path in itertools.product(*([one[1] for one in at] for at in candidates[:length]))
     }
-    assert len(draft) == min(rows, len(likely))
-    others = sorted((likely[path] for path in likely if path not in chain), reverse=True)
+    others = sorted((likely[path] for path in likely if path not in chain and likely[path] >= least), reverse=True)
+    assert len(draft) == min(rows, len(chain) + len(others))
     found = [likely[path] for path in made if path not in chain]
     np.testing.assert_allclose(found, others[: len(found)], rtol=1e-9)
 

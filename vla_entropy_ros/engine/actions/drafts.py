@@ -27,7 +27,8 @@ MEMORY = 0.9  # of these, per tick: about ten ticks count
 LEAST = math.log(0.001)  # a maximum this far below the highest one is none
 BESIDE = (-2, -1, 1, 2)  # bins that are near
 NEIGHBOURS = np.array(BESIDE)
-DRAFTED = {"cuda": 48, "cpu": 16, "meta": 16}  # rows of a draft by kind of device: on a GPU they cost next to nothing
+DRAFTED = {"cuda": 48, "cpu": 24, "meta": 24}  # rows of a draft by kind of device: on a GPU they cost next to nothing
+UNLIKELY = {"cuda": 0.0, "cpu": 0.02, "meta": 0.02}  # on a CPU, a less likely path is not worth its row
 ROOT = -1  # parent of a node that follows what is known
 
 
@@ -134,8 +135,9 @@ class Drafter:
     for what stands behind it. Ids stay within `first` to `last`.
     """
 
-    def __init__(self, count: int, first: int, last: int) -> None:
-        self.count, self._first, self._last = count, first, last
+    def __init__(self, count: int, first: int, last: int, least: float = 0.0) -> None:
+        """least: probability of a path below which it is not tried."""
+        self.count, self._first, self._last, self._least = count, first, last, least
         self.forget()
 
     def forget(self) -> None:
@@ -160,7 +162,8 @@ class Drafter:
 
     def revise(self, start: int, seen: Mapping[int, Evidence], rows: int) -> Draft:
         """Draft of tokens `start` to K - 2 in at most `rows` nodes; seen: evidence of this tick by position."""
-        return grow([self._candidates(position, seen) for position in range(start, self.count - 1)], rows)
+        candidates = [self._candidates(position, seen) for position in range(start, self.count - 1)]
+        return grow(candidates, rows, self._least)
 
     def weigh(self, logits: Mapping[int, Logits]) -> dict[int, Evidence]:
         """Evidence of logits [bins] by position."""
@@ -213,8 +216,8 @@ class Drafter:
         return sorted([(likely / whole, token, source) for token, (likely, source) in mixed.items()], reverse=True)
 
 
-def grow(candidates: Sequence[Candidates], rows: int) -> Draft:
-    """The likeliest tree of at most `rows` nodes, the likeliest chain among them.
+def grow(candidates: Sequence[Candidates], rows: int, least: float = 0.0) -> Draft:
+    """The likeliest tree of at most `rows` nodes, the likeliest chain among them, no other path below `least`.
 
     candidates: by position, probability, token and source, the likeliest first. A path is as likely as the product.
     """
@@ -233,7 +236,7 @@ def grow(candidates: Sequence[Candidates], rows: int) -> Draft:
         sources.append(source)
     heap.sort()
     last = len(candidates) - 1
-    while heap and len(ids) < rows:
+    while heap and len(ids) < rows and -heap[0][0] >= least:
         likely, parent, position, number, above = heappop(heap)
         options = candidates[position]
         _, token, source = options[number]

@@ -22,15 +22,17 @@ class TokenHead:
     """A `Head` that decodes `count` action tokens, one per dimension of one action."""
 
     def __init__(
-        self, space: ActionSpace, count: int, logits: Callable[[Tensor], Tensor], rounding: float, drafted: int
-    ) -> None:
+        self, space: ActionSpace, count: int, logits: Callable[[Tensor], Tensor], rounding: float, drafted: int,
+        least: float = 0.0,
+    ) -> None:  # fmt: skip
         """Keep what decoding needs: logits: states [R, D] -> [R, V], float32; drafted: most rows of a draft.
 
+        least: probability of a path below which it is not tried.
         rounding: relative step of the numbers that the decoder computes with; 0 where it is too small to matter for
         the order of two logits. A row's sum depends on the rows beside it: near ties are looked at again alone.
         """
         self.space, self._count, self._logits, self._rounding = space, count, logits, rounding
-        self._drafter = Drafter(count, space.first_id, space.last_id)
+        self._drafter = Drafter(count, space.first_id, space.last_id, least)
         self.rows = 1 + drafted  # the prompt's last row and a draft
         self.extensions: tuple[int, ...] = (1, drafted)  # plain decoding, verification
         self.margin = 0.0  # of the best two logits, below which their order may depend on the number of rows

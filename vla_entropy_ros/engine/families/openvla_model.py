@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..actions.drafts import UNLIKELY
 from ..actions.token_head import TokenHead
 from ..actions.tokens import ACTION_NAMES, ActionSpace
 from ..cost import vision_flops
@@ -47,6 +48,7 @@ def build(
     tower, where, llama = network.vision_backbone.featurizer.config, options.where, network.language_model
     layout, count = layout_of(config, network.vision_backbone.configs, where.device.type), len(ACTION_NAMES)
     rounding = 0.0 if where.dtype == torch.float32 else torch.finfo(where.dtype).eps
+    logits, drafted = partial(wide_logits, llama.lm_head), layout.area - count
     return Model(
         family=NAME,
         backbone=config.vision_backbone_id,
@@ -54,7 +56,7 @@ def build(
         prompt=prompter,
         network=network,
         layout=layout,
-        head=TokenHead(space, count, partial(wide_logits, llama.lm_head), rounding, layout.area - count),
+        head=TokenHead(space, count, logits, rounding, drafted, UNLIKELY[where.device.type]),
         where=where,
         cameras=config.cameras,
         grid=(tower.grid, tower.grid),

@@ -13,6 +13,7 @@ TOWER_NAMES = ("featurizer", "fused_featurizer")
 EMBEDDING, HEAD = "language_model.model.embed_tokens.weight", "language_model.lm_head.weight"
 QUANTISED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")  # output head: left alone
 WORKING = 7  # numbers that a pass holds for each of a row's in the feed-forward block
+LOGITS = 6  # float32 numbers that are held for each logit of a row of drafts
 PROBED = 2**24  # bytes of attention scores that are looked back at at a time
 WORKSPACES = 4 * 2**25  # bytes: cuBLAS takes 32 MiB for each stream on Hopper, a quarter of it elsewhere
 
@@ -20,7 +21,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Positions(Protocol):
-    """Of a decoder's sequence: how many there are, and how many may be text."""
+    """Of a decoder's sequence: how many there are, how many may be text, and how many drafts and what they become."""
 
     @property
     def count(self) -> int:
@@ -30,6 +31,11 @@ class Positions(Protocol):
     @property
     def text(self) -> int:
         """Those of text."""
+        ...
+
+    @property
+    def area(self) -> int:
+        """Those behind the text."""
         ...
 
 
@@ -152,6 +158,7 @@ def memory_needed(
     width, layers, grouped = llama.hidden_size, llama.num_hidden_layers, llama.num_key_value_heads * llama.head_dim
     kept = positions.count * (2 * layers * grouped + 4 * width) + positions.text * layers * width  # numbers
     working = WORKING * positions.count * llama.intermediate_size * size
+    working += LOGITS * positions.area * llama.vocab_size * 4
     if eight and widened:
         working += max(2 * llama.intermediate_size, width + 2 * grouped) * width * size
     largest = max(math.prod(shape) for shape in shapes.values()) * size

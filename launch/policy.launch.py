@@ -47,17 +47,17 @@ ARGUMENTS = {
     "params_file": (str(SHARE / "config" / "policy.yaml"), "file with the parameters of all nodes"),
     "checkpoint": (
         "",
-        "folder of an OpenVLA-layout checkpoint, or small_policy, which drives the simulated arm only; must "
-        "be given here or in params_file",
+        "folder of an OpenVLA-layout checkpoint, org/name of the hub, or small_policy, which drives the simulated arm "
+        "only; must be given here or in params_file",
     ),
     "unnorm_key": ("", "data set whose action statistics are used (the only one of the checkpoint if unset)"),
     "device": ("", "cpu, cuda, cuda:<index> or auto"),
     "dtype": ("", "float32, bfloat16 or float16"),
-    "quantisation": ("", "none or int8: the decoder's weights in 8 bits"),
-    "mode": ("", "full, vla_cache, visual_only, attention_only, static_union or info_entropy"),
+    "quantisation": ("", "none, int8 or fp8: the decoder's weights in 8 bits"),
+    "mode": ("", "full, place_entropy, info_entropy, vla_cache, visual_only, attention_only or static_union"),
     "k1": ("", "smaller of the two token budgets"),
     "k2": ("", "larger of the two token budgets"),
-    "T": ("", "ticks over which mode info_entropy moves its budget from image entropy to attention entropy"),
+    "T": ("", "ticks over which the larger budget moves from visual to attention information"),
     "instruction": ("", "instruction to follow from the start on (otherwise the topic `instruction` gives it)"),
     "action_frame": ("", "frame in which actions and poses are expressed"),
     "image": ("image", "image topic; compressed images are read from <image>/compressed"),

@@ -116,6 +116,7 @@ def test_an_unusable_file_is_refused_in_one_line(recordings: list[Recording], tm
         with pytest.raises(RecordingError, match="cut short") as caught:
             load(path)
         assert "\n" not in str(caught.value)
+        assert "pickle" not in str(caught.value)
     with pytest.raises(RecordingError, match="no recording at"):
         load(tmp_path / "nowhere.npz")
     np.savez(path, images=recordings[0].images)

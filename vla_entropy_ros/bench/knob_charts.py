@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from ..draw import COLOURS
+from ..engine.reuse.selection import BY_ATTENTION, BY_VISUAL, CODES
 from . import tables
 
 if TYPE_CHECKING:
@@ -90,15 +92,17 @@ def plot_course(courses: Sequence[Record], path: Path, title: str) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
+    colours = [tuple(level / 255 for level in COLOURS[code]) for code in CODES[1:]]  # the overlay's
     size = (4.6 * len(courses), 6.5)
     figure, panels = pyplot.subplots(2, len(courses), figsize=size, sharey="row", layout="constrained", squeeze=False)
     for column, course in enumerate(courses):
         budgets, fresh = panels[:, column]
         ticks = range(len(course["reason"]))
-        for name, label in (("k_vis", "visual"), ("k_attn", "attention")):
+        for name, label, code in (("k_vis", "visual", BY_VISUAL), ("k_attn", "attention", BY_ATTENTION)):
             values = [float("nan") if value is None else value for value in course[name]]
-            budgets.plot(ticks, values, drawstyle="steps-mid", label=f"{name} ({label})")
-        fresh.stackplot(ticks, list(course["fresh"].values()), labels=list(course["fresh"]), step="mid", alpha=0.85)
+            budgets.plot(ticks, values, drawstyle="steps-mid", label=f"{name} ({label})", color=colours[code - 1])
+        reasons = course["fresh"]
+        fresh.stackplot(ticks, list(reasons.values()), labels=list(reasons), step="mid", colors=colours)
         for axes in (budgets, fresh):
             axes.grid(alpha=0.3)
             axes.set_ylim(bottom=0)

@@ -117,7 +117,8 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     except FileNotFoundError:
         raise RecordingError(f"no recording at {path}") from None
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise RecordingError(f"{path} is cut short or no recording: {' '.join(str(error).split())}") from None
+        why = "it is no .npz file" if "pickle" in str(error) else " ".join(str(error).split())
+        raise RecordingError(f"{path} is cut short or no recording: {why}") from None
 
 
 def record(

@@ -118,7 +118,7 @@ def bench(
             content = _content(policy, recordings, _run(policy, recordings, tune, console))
     folder.mkdir(parents=True, exist_ok=True)
     report = _report_knobs if knobs else _report_search if tune else _report
-    report(content | {"seed": seed, "threads": 1}, folder, as_json)
+    report(content | {"seed": None if files else seed, "threads": 1}, folder, as_json)
 
 
 def _check(files: tuple[Path, ...], episodes: int | None, tune: bool, knobs: bool, device: str | None) -> None:

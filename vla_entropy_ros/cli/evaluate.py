@@ -27,7 +27,7 @@ QUICK_EPISODES = 8
 @click.command()
 @click.option("--mode", "modes", multiple=True,
               help="Mode of the policy, `plain` (everything, one token a pass), `default` (config/policy.yaml), "
-              "or `all`; may be repeated. Default: plain and default.")  # fmt: skip
+              "`former` or `fast` (files of config/), or `all`; may be repeated. Default: plain, default.")  # fmt: skip
 @click.option("--base", default="default", show_default=True,
               help="Where the modes' other values come from: default (config/policy.yaml) or paper (config/paper.yaml, "
               "with exact drafts).")  # fmt: skip

@@ -68,10 +68,7 @@ def test_a_wrong_argument_is_answered_with_the_valid_ones(arguments: list[str], 
     ("vary", "said"),
     [
         ("row_budget=17", "row_budget 17 is above the visual tokens of this policy: valid are 0 to 16"),
-        (
-            "k2=17",
-            "k1 + k2 17 is above the visual tokens of this policy: valid are 0 to 16",
-        ),
+        ("k2=17", "k1 + k2 17 is above the visual tokens of this policy: valid are 0 to 16"),
         ("max_age=-1", "max_age: -1 is out of range; valid are 0 to 1000"),
         ("T=0", "T: 0 is out of range; valid are 1 to 1000"),
         ("k1=-2", "k1: -2 is out of range; valid are 0 to 2048"),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from vla_entropy_ros.engine.tunables import MODES, Tunables
 from .random_network import COUNT, FIRST, LAST, LAST_WORD, ROWS, SPACE, Bench
 
 MANY = settings(max_examples=300, deadline=None)
+AMX = "amx_bf16" in Path("/proc/cpuinfo").read_text()  # of the processor
 
 
 def rules(match: Any = exact, margin: float = 0.0, deadline: float = math.inf) -> Rules:
@@ -83,14 +85,17 @@ def test_in_bfloat16_second_looks_bring_back_tokens_of_plain_decoding() -> None:
     for seed in range(300):
         bench, random = Bench(seed, torch.bfloat16), np.random.default_rng(seed)
         margin = bench.calibrated()
-        draft = some_tree(bench.plain().tokens.tolist(), 0.3, random)
-        expected = bench.plain_behind(draft).tokens.tolist()  # no look mends what the prompt's own rows were beside
+        expected = bench.plain().tokens.tolist()
+        draft = some_tree(expected, 0.3, random)
+        if AMX:  # there, prompts differ by the rows beside them, and no look at later rows mends that
+            expected = bench.plain_behind(draft).tokens.tolist()
         for looked in differing:
             drafter = taught(expected, 2, 0.3, np.random.default_rng(seed))
             found = bench.verified(drafter, draft, rules(margin=margin if looked else 0.0))
             differing[looked] += found.tokens.tolist() != expected
             passes += found.passes if looked else 0
-    assert differing[True] <= differing[False] / 2  # 5 and 12 with AMX's kernels; others have other near ties
+    # 0 and 3 where this was written, 5 and 12 with AMX: other kernels, other near ties
+    assert differing[True] <= (differing[False] / 2 if AMX else min(1, differing[False]))
     assert passes < 300 * COUNT
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from vla_entropy_ros.engine.tunables import MODES, QUANTISATIONS
+
 from .described import FILES, FLAGS, ROOT, demo_actions, load, node, of, parameters, policy_actions
 from .standins import standins
 
@@ -128,6 +130,13 @@ def test_arguments_of_those_who_include_a_launch_file_are_left_alone(
         check(monkeypatch, file, command, ["speed:=3", f"instruction:={'word ' * 900}"])
     with pytest.raises(RuntimeError, match="no argument speed"):
         check(monkeypatch, file, ["ros2", "launch", str(ROOT / "launch" / f"{file}.launch.py")], ["speed:=3"])
+
+
+@pytest.mark.parametrize(("name", "choices"), [("mode", MODES), ("quantisation", QUANTISATIONS)])
+def test_an_argument_names_every_choice_of_its_parameter(name: str, choices: tuple[str, ...]) -> None:
+    with standins(str(ROOT)):
+        _, said = load("policy").ARGUMENTS[name]
+    assert set(choices) <= set(re.findall(r"\w+", said))
 
 
 def test_the_demo_takes_its_own_arguments_and_the_policys(monkeypatch: pytest.MonkeyPatch) -> None:

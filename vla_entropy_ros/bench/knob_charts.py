@@ -92,7 +92,7 @@ def plot_course(courses: Sequence[Record], path: Path, title: str) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    colours = [tuple(level / 255 for level in COLOURS[code]) for code in CODES[1:]]  # the overlay's
+    colours = {code: tuple(level / 255 for level in COLOURS[code]) for code in CODES[1:]}  # the overlay's
     size = (4.6 * len(courses), 6.5)
     figure, panels = pyplot.subplots(2, len(courses), figsize=size, sharey="row", layout="constrained", squeeze=False)
     for column, course in enumerate(courses):
@@ -100,9 +100,9 @@ def plot_course(courses: Sequence[Record], path: Path, title: str) -> None:
         ticks = range(len(course["reason"]))
         for name, label, code in (("k_vis", "visual", BY_VISUAL), ("k_attn", "attention", BY_ATTENTION)):
             values = [float("nan") if value is None else value for value in course[name]]
-            budgets.plot(ticks, values, drawstyle="steps-mid", label=f"{name} ({label})", color=colours[code - 1])
+            budgets.plot(ticks, values, drawstyle="steps-mid", label=f"{name} ({label})", color=colours[code])
         reasons = course["fresh"]
-        fresh.stackplot(ticks, list(reasons.values()), labels=list(reasons), step="mid", colors=colours)
+        fresh.stackplot(ticks, list(reasons.values()), labels=list(reasons), step="mid", colors=list(colours.values()))
         for axes in (budgets, fresh):
             axes.grid(alpha=0.3)
             axes.set_ylim(bottom=0)

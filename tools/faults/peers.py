@@ -20,6 +20,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.control import Kinematics, Limits, Pose, read_chain
+from vla_entropy_ros.control.pose import step_toward
 from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import jpeg_message, pose_from, pose_message
 
@@ -31,6 +32,7 @@ JOINTS = ("x", "y", "z", "turn_z", "turn_y", "turn_x")
 BASE = "-0.1 0 0"  # metres: where the gantry begins
 AT_HOME = (0.55, 0.0, 0.2, 0.0, 0.0, 0.0)  # metres and radians: its joints where HOME is
 AXES = {"x": "1 0 0", "y": "0 1 0", "z": "0 0 1"}
+RATE = 50.0  # hertz at which an arm tells where it is
 TOLD = 50  # measured poses that a hold may go back to
 
 
@@ -114,7 +116,10 @@ class FaultyCamera:
 
 
 class FollowingArm:
-    """Is at once where it is told to be, tells its pose at 50 Hz, and checks every target against the limits."""
+    """Goes where it is told to be, tells its pose at 50 Hz, and checks every target against the limits.
+
+    It is there at the next pose it tells, unless targets came late and together: no arm outruns its limits.
+    """
 
     def __init__(self, node: Node, now: Callable[[], float], limits: Limits, period: float) -> None:
         self._now = now
@@ -123,9 +128,10 @@ class FollowingArm:
         self.violations: list[str] = []
         self.lie: NDArray[np.float64] | None = None  # what it tells beside the truth: metres [3], or one per joint
         self.told: deque[Pose] = deque(maxlen=TOLD)  # where it truly was when it told
+        self._lock = threading.Lock()
         self.home()
         self._connect(node)
-        self._repeater = Repeater(50.0, self._tell)
+        self._repeater = Repeater(RATE, self._tell)
 
     def _connect(self, node: Node) -> None:
         self._publisher: Any = node.create_publisher(PoseStamped, "current_pose", 1)
@@ -137,19 +143,31 @@ class FollowingArm:
 
     def home(self) -> None:
         """Be carried to where it began, and let nothing count that was told before."""
-        self._carried = time.monotonic()
-        self.pose = HOME
-        self.told.clear()
-        self.targets.clear()
+        with self._lock:
+            self._carried = time.monotonic()
+            self._place()
+            self.told.clear()
+            self.targets.clear()
+
+    def _place(self) -> None:
+        """Be at home."""
+        self.pose = self._goal = HOME
 
     def moved(self, since: float) -> list[float]:
         """When, since the monotonic time `since` [s], a target was sent that differs from the one before."""
         pairs = list(zip(self.targets, self.targets[1:], strict=False))
         return [b.sent for a, b in pairs if b.sent >= since and b.differs(a)]
 
+    def _go_on(self) -> Any:
+        """Move towards the goal for one period; where it is then."""
+        limits = self.bounds.limits
+        with self._lock:
+            self.pose = step_toward(self.pose, self._goal, limits.max_speed / RATE, limits.max_turn_speed / RATE)
+            self.told.append(self.pose)
+            return self.pose
+
     def _tell(self) -> None:
-        pose = self.pose
-        self.told.append(pose)
+        pose = self._go_on()
         if self.lie is not None:
             pose = Pose(pose.position + self.lie, pose.quaternion)
         self._publisher.publish(pose_message(pose, time_message(self._now()), "base_link"))
@@ -169,7 +187,7 @@ class FollowingArm:
         target = Target(sending, pose, joints, still)
         self.violations += self.bounds.broken(last, target)
         self.targets.append(target)
-        self.pose = pose
+        self._goal = pose
         return True
 
 
@@ -193,10 +211,9 @@ class JointedArm(FollowingArm):
         + "</robot>"
     )
 
-    def home(self) -> None:
-        """Be carried to where it began, and let nothing count that was told before."""
-        self.positions = np.array(AT_HOME)
-        super().home()
+    def _place(self) -> None:
+        super()._place()
+        self.positions = self._turned = np.array(AT_HOME)
 
     def describe(self, description: str) -> None:
         """Publish a description of the arm, true or not."""
@@ -210,9 +227,16 @@ class JointedArm(FollowingArm):
         self._publisher = node.create_publisher(JointState, "joint_states", 1)
         node.create_subscription(JointTrajectory, "joint_trajectory", self._on_trajectory, 50)
 
+    def _go_on(self) -> Any:
+        speeds = np.minimum(self._kinematics.speed, self.bounds.limits.max_joint_speed)
+        with self._lock:
+            self.positions = self.positions + np.clip(self._turned - self.positions, -speeds / RATE, speeds / RATE)
+            self.pose = self._kinematics.forward(self.positions)
+            self.told.append(self.pose)
+            return self.positions
+
     def _tell(self) -> None:
-        positions = self.positions
-        self.told.append(self._kinematics.forward(positions))
+        positions = self._go_on()
         positions = positions if self.lie is None else positions + self.lie
         self._publisher.publish(joint_state(positions, self._now()))
 
@@ -222,7 +246,7 @@ class JointedArm(FollowingArm):
             self.violations.append(f"positions {joints.tolist()} for joints {', '.join(message.joint_names)}")
             return
         if self._follow(self._kinematics.forward(joints[0]), sending_of(info), joints[0]):
-            self.positions = joints[0]
+            self._turned = joints[0]
 
 
 def sending_of(info: Any) -> Sending:

@@ -42,6 +42,17 @@ def test_every_command_explains_itself_and_offers_json(command: list[str]) -> No
         (["evaluate", "--disturbance", "fog"], "unknown disturbance 'fog': valid are noise=0.01 to 50, exposure="),
         (["evaluate", "--disturbance", "jpeg=0"], "disturbance jpeg: 0 is out of range; valid are 1 to 100"),
         (["evaluate", "--disturbance", "jpeg", "--ros"], "leave --ros away"),
+        (["evaluate", "--live", "--ros"], "leave --ros away"),
+        (["evaluate", "--latency", "250"], "say how the world goes on: add --live"),
+        (["evaluate", "--period", "0.3"], "say how the world goes on: add --live"),
+        (
+            ["evaluate", "--live", "--latency", "-3"],
+            "latency profile '-3': -3 is no time; valid are own, rtx4090, h100",
+        ),
+        (["evaluate", "--live", "--latency", "8000"], "8000 ms is longer than an episode; valid are own"),
+        (["evaluate", "--live", "--latency", "600", "--limit", "0.5"], "milliseconds from 0 to 500 such as"),
+        (["evaluate", "--live", "--latency", "gpu"], "latency profile 'gpu': no number, no device, no file; valid are"),
+        (["evaluate", "--suite", "long5"], "'long5': valid are pick, put, push, long, all, long3, long4"),
         (["demo", "--mode", "quick"], "valid are plain, full, place_entropy"),
         (["train", "--device", "abacus"], "device 'abacus' is not available: available are auto, cpu"),
         (["inspect", "checkpoint", "nowhere"], "no checkpoint folder nowhere here: expected its path, or org/name"),
@@ -164,6 +175,23 @@ def test_evaluate_sets_each_disturbance_beside_full(checkpoint: Path, tmp_path: 
     table = (tmp_path / "evaluate.md").read_text().splitlines()
     assert [row.split("|")[2].strip() for row in table[2:]] == 2 * ["none"] + 2 * ["noise=6"] + 2 * ["moved=0.1"]
     assert (tmp_path / "evaluate.png").stat().st_size > 10_000
+
+
+def test_evaluate_lets_the_world_go_on_and_films_it(checkpoint: Path, tmp_path: Path) -> None:
+    asked = ("--live", "--latency", "30", "--latency", "300", "--period", "0.1", "--period", "0.4", "--mode", "full")
+    few = ("--suite", "pick", "--episodes", "1", "--limit", "0.9", "--processes", "1", "--output", str(tmp_path))
+    result = call("evaluate", "--checkpoint", str(checkpoint), *asked, *few, "--video", "--json")
+    assert result.exit_code == 0, result.output
+    late = {label: made["full"]["late"] for label, made in json.loads(result.stdout)["live"].items()}
+    assert list(late) == [
+        f"live {latency} ms, 10 Hz, actions of {period} s" for period in ("0.1", "0.4") for latency in (30, 300)
+    ]
+    assert [one["refused"] for one in late.values()] == [0.0, 1.0, 0.0, 0.0]
+    assert late["live 300 ms, 10 Hz, actions of 0.4 s"]["action_age_ms"]["p50"] >= 300.0
+    assert (tmp_path / "evaluate.png").stat().st_size > 10_000
+    frames, _ = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "evaluate.mp4"))
+    assert frames >= 9 + 3 + 4 * 8
+    assert imageio.imread(tmp_path / "film.png").shape == (3 * 544, 4 * 448, 3)
 
 
 def test_sweep_runs_every_combination(checkpoint: Path, tmp_path: Path) -> None:

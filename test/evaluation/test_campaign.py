@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import atexit
 import json
+import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -88,10 +91,11 @@ def test_each_disturbance_is_a_round_of_its_own_over_the_same_scenes(checkpoint:
     configurations = tuple(named(["full", "info_entropy"], "default", 16))
     asked = disturbances(["noise=6", "flicker"])
     plan = Evaluation(configurations, ("pick_red",), 1, SEED, checkpoint, 0.3, disturbances=asked)
-    assert [scene.label for scene in plan.planned] == [None, "noise=6", "flicker=0.1"]
+    assert [scene.conditions for scene in plan.planned] == [(None, None), ("noise=6", None), ("flicker=0.1", None)]
     ledger = Ledger(tmp_path, plan.identity())
     ledger.add(run_scene(plan.planned[1]))
-    assert [scene.label for scene in Ledger(tmp_path, plan.identity()).missing(plan.planned)] == [None, "flicker=0.1"]
+    missing = Ledger(tmp_path, plan.identity()).missing(plan.planned)
+    assert [scene.conditions for scene in missing] == [(None, None), ("flicker=0.1", None)]
     heard: list[Outcome] = []
     outcomes = run_evaluation(plan, tmp_path, 1, None, None, heard.extend)
     assert [(o.disturbance, o.configuration) for o in outcomes] == [
@@ -130,3 +134,42 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     Ledger(tmp_path, {"policy": "a", "limit": 1})
     with pytest.raises(RunError, match=r"a run with other policy: choose another --output"):
         Ledger(tmp_path, {"policy": "b", "limit": 1})
+
+
+def test_a_configuration_may_join_a_run_and_may_not_change(tmp_path: Path) -> None:
+    one, both = {"full": {"k1": 1}}, {"full": {"k1": 1}, "default": {"k1": 2}}
+    for settings in (one, both, one):
+        Ledger(tmp_path, {"policy": "a", "settings": settings})
+    assert json.loads((tmp_path / "plan.json").read_text())["settings"] == both
+    with pytest.raises(RunError, match=r"a run with other settings: choose another --output"):
+        Ledger(tmp_path, {"policy": "a", "settings": {"default": {"k1": 3}}})
+
+
+def test_a_run_that_was_killed_ends_with_the_same_tables(checkpoint: Path, tmp_path: Path) -> None:
+    asked = [
+        "evaluate", "--checkpoint", str(checkpoint), "--suite", "pick", "--suite", "long", "--episodes", "2",
+        "--limit", "1.0", "--mode", "full", "--mode", "default", "--disturbance", "noise",
+        "--live", "--latency", "67+175", "--processes", "1",
+    ]  # fmt: skip
+    total = 2 * 2 * 2 * 3
+
+    def started(folder: str) -> subprocess.Popen[bytes]:
+        call = "import sys; from vla_entropy_ros.cli import main; main(sys.argv[1:])"
+        return subprocess.Popen([sys.executable, "-c", call, *asked, "--output", str(tmp_path / folder)])
+
+    def lines() -> int:
+        file = tmp_path / "killed" / "episodes.jsonl"
+        return len(file.read_text().splitlines()) if file.exists() else 0
+
+    whole, killed = started("whole"), started("killed")
+    at, end = random.randrange(1, total - 1), time.monotonic() + 240.0
+    while lines() < at and time.monotonic() < end:
+        time.sleep(0.005)
+    killed.kill()
+    killed.wait()
+    assert at <= lines() < total
+    assert started("killed").wait(240.0) == whole.wait(240.0) == 0
+    assert lines() == total
+    tables = [(tmp_path / folder / "outcomes.md").read_bytes() for folder in ("whole", "killed")]
+    assert tables[0] == tables[1]
+    assert tables[0].count(b"live 67+175 ms") > 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from vla_entropy_ros.evaluation import report
 from vla_entropy_ros.evaluation.outcomes import Outcome, line, outcome, summary
 from vla_entropy_ros.evaluation.records import EpisodeRecord, Move
 from vla_entropy_ros.evaluation.statistics import jerk, mcnemar, percentiles, ranked, wilson
+from vla_entropy_ros.sim import family_tasks
 
 PERIOD = 0.1
+LONG = (family_tasks("long")[0], family_tasks("long3")[0])
 Make = Callable[..., EpisodeRecord]
 
 
@@ -146,3 +149,63 @@ def test_without_disturbances_nothing_is_added(episode: Make) -> None:
     assert not {"fresh_p95", "moved"} & set(figures["configurations"]["full"])
     assert not {"disturbance", "moved", "seen_after", "fresh"} & set(figures["episodes"][0])
     assert "disturbance" not in report.columns(figures)
+
+
+def test_a_live_round_is_set_beside_full_and_beside_its_own_lock_step(episode: Make) -> None:
+    def some(name: str, live: str | None, wins: int, took: float = 0.0) -> list[Outcome]:
+        made = replace(outcome(episode(True, name), PERIOD), task="put_red")
+        more: dict[str, Any] = {
+            "live": live,
+            "lasting": 0.1,
+            "took": [took] * 5,
+            "ages": [took + 20, took + 40],
+            "stale": 2,
+            "refused": 1,
+        }
+        return [replace(made, seed=n, success=n < wins, **(more if live else {})) for n in range(10)]
+
+    slow = "live 250 ms, 10 Hz, actions of 0.1 s"
+    calm = [*some("full", None, 10), *some("default", None, 9)]
+    figures = summary([*calm, *some("full", slow, 4, 250.0), *some("default", slow, 8, 50.0)])
+    assert set(figures) == {"configurations", "live", "episodes"}
+    full, ours = figures["live"][slow]["full"], figures["live"][slow]["default"]
+    assert (full["success_rate"], ours["success_rate"]) == (0.4, 0.8)
+    assert ours["against_full"]["all"]["won"] == 4
+    assert full["late"]["against_lock_step"]["all"] | {"p": 1} == {"pairs": 10, "won": 0, "lost": 6, "p": 1}
+    assert ours["late"]["answer_ms"] == {"p50": 50.0, "p95": 50.0, "max": 50.0}
+    assert ours["late"]["action_age_ms"]["p50"] == 80.0
+    assert (ours["late"]["stale"], ours["late"]["refused"]) == (0.4, 0.2)
+    assert {e["live"] for e in figures["episodes"] if "live" in e} == {slow}
+    lock_step, live = report.sections(figures, PERIOD)
+    assert [row[:2] for row in live.rows] == [["full", slow], ["default", slow]]
+    cells = dict(zip(live.columns, live.rows[0], strict=True))
+    assert cells["against lock-step"] == "-60 points (0 won, 6 lost, p 0.031)"
+    assert (cells["answer p50 / p95 [ms]"], cells["age of the action p50 / p95 [ms]"]) == ("250 / 250", "280 / 290")
+    assert (cells["stale"], cells["refused"]) == ("40%", "20%")
+    assert len(lock_step.rows) == 2
+
+
+def test_what_a_clock_measured_is_not_in_the_exact_tables(episode: Make) -> None:
+    made = outcome(episode(True), PERIOD)
+    own = replace(made, live="live own, 10 Hz, actions of 0.1 s", lasting=0.1, took=[1.0], ages=[20.0])
+    drawn = replace(own, live="live 250 ms, 10 Hz, actions of 0.1 s")
+    slower = replace(made, latency={stage: [9.0] * 5 for stage in made.latency})
+    one, other = (report.exact(summary([calm, own, drawn]), PERIOD) for calm in (made, slower))
+    assert one == other
+    assert "live own" not in one
+    assert "live 250 ms" in one
+    assert "live own" in report.markdown(summary([made, own]), PERIOD)
+
+
+def test_tasks_of_several_goals_are_told_step_by_step(episode: Make) -> None:
+    made = outcome(episode(True), PERIOD)
+    names = {task: [replace(made, task=task, seed=n, reached=r) for n, r in enumerate((0, 1, 1, 3))] for task in LONG}
+    figures = summary([o for some in names.values() for o in some])
+    steps = figures["configurations"]["full"]["steps"]
+    assert steps["long3"] == [{"began": 4, "done": 3}, {"began": 3, "done": 1}, {"began": 1, "done": 1}]
+    assert steps["long"][:2] == [{"began": 4, "done": 3}, {"began": 3, "done": 1}]
+    _, told = report.sections(figures, PERIOD)
+    assert told.columns == ["configuration", "round", "family", "step 1", "step 2", "step 3"]
+    assert told.rows == [
+        ["full", "none", "long", "3 / 4", "1 / 3", "-"], ["full", "none", "long3", "3 / 4", "1 / 3", "1 / 1"],
+    ]  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from vla_entropy_ros.control import ActionChunk, Commander, Limits, Pose
-from vla_entropy_ros.sim import COLOURS, TASKS, Environment, Goal
+from vla_entropy_ros.sim import COLOURS, EVERY_TASK, TASKS, Environment, Goal, family_tasks
 from vla_entropy_ros.sim.environment import CLEARANCE, LANE, PLATE_CLEARANCE, PLATE_RADIUS, SIDES, ZONE
 from vla_entropy_ros.sim.expert import LEVELS, MAX_STEP, expert_action, speed
 
@@ -44,6 +44,16 @@ def test_expert_solves_every_task(env: Environment, task: str) -> None:
         run_expert(env, task, seed)
         solved += env.success
     assert solved >= 2
+
+
+@pytest.mark.parametrize(("family", "goals"), [("long3", 3), ("long4", 4)])
+def test_expert_solves_longer_sequences_goal_by_goal(env: Environment, family: str, goals: int) -> None:
+    tasks = family_tasks(family)
+    assert [len(EVERY_TASK[task].goals) for task in tasks] == [goals] * len(COLOURS)
+    assert not set(tasks) & set(TASKS)
+    for task in tasks:
+        run_expert(env, task, 11)
+        assert (env.success, env.reached, env.task.family) == (True, goals, family)
 
 
 def test_the_instruction_changes_when_the_first_of_two_goals_is_reached(env: Environment) -> None:

@@ -15,13 +15,13 @@ from ..progress import bar
 from . import options
 
 if TYPE_CHECKING:
-    from ..evaluation.configurations import Configuration
-    from ..evaluation.disturbances import Disturbance
     from ..evaluation.outcomes import Outcome
     from ..evaluation.plan import Observer
     from ..evaluation.records import EpisodeRecord
+    from ..evaluation.suite import Evaluation
+    from ..evaluation.timing import Timing
 
-QUICK_EPISODES = 8
+QUICK_EPISODES, QUICK_DISTURBANCES, QUICK_PROFILES = 5, ("moved",), ("rtx4090",)
 
 
 @click.command()
@@ -33,10 +33,24 @@ QUICK_EPISODES = 8
               "with exact drafts).")  # fmt: skip
 @click.option("--episodes", type=click.IntRange(1, 100000), default=20, show_default=True,
               help="Episodes per family of tasks and configuration.")  # fmt: skip
-@click.option("--quick", is_flag=True, help=f"{QUICK_EPISODES} episodes per family: a first table within 3 minutes.")
+@click.option("--quick", is_flag=True,
+              help=f"{QUICK_EPISODES} episodes per family in lock-step, with a {QUICK_DISTURBANCES[0]} target and live "
+              f"on an {QUICK_PROFILES[0]} (unless others are asked for): a first table within 3 minutes.")  # fmt: skip
 @click.option("--disturbance", "asked", multiple=True, metavar="KIND[=STRENGTH]",
-              help="Once more with it, under every configuration: noise=GREY LEVELS, exposure=SHARE, flicker=SHARE, "
-              "jpeg=QUALITY, moved=METRES or bump=PIXELS; may be repeated.")  # fmt: skip
+              help="Once more with it, under every configuration: noise, exposure, flicker, jpeg, blur, bump, tilt, "
+              "light, moved, hidden, distractor, cover, instruction, dropped, late, all; may be repeated.")  # fmt: skip
+@click.option("--live", is_flag=True, help="Once more in a world that goes on while the policy thinks.")
+@click.option("--latency", "profiles", multiple=True, metavar="PROFILE",
+              help="How long it thinks then: own (as this machine), rtx4090, h100, milliseconds such as 250 or 67+175 "
+              "(prefill, decoding), or a file of milliseconds; may be repeated. Default: own.")  # fmt: skip
+@click.option("--camera-rate", type=click.FloatRange(1.0, 50.0), help="Of the camera then [Hz]. Default: "
+              "camera.rate of config/policy.yaml.")  # fmt: skip
+@click.option("--transport", type=click.FloatRange(0.0, 1000.0), default=0.0, show_default=True,
+              help="Of a picture to the policy then [ms].")  # fmt: skip
+@click.option("--period", "periods", multiple=True, type=click.FloatRange(0.02, 5.0),
+              help="How long an action lasts then [s]; may be repeated. Default: "
+              "control_period of config/policy.yaml.")  # fmt: skip
+@click.option("--video", is_flag=True, help="Film the first scene of every round, under the last mode: evaluate.mp4.")
 @click.option("--ros", is_flag=True, help="Through the nodes and ROS topics, in real time; otherwise in processes.")
 @options.suites
 @options.tasks
@@ -48,39 +62,65 @@ QUICK_EPISODES = 8
 @options.output("evaluate")
 @options.as_json
 def evaluate(
-    modes: tuple[str, ...], base: str, episodes: int, quick: bool, asked: tuple[str, ...], ros: bool,
+    modes: tuple[str, ...], base: str, episodes: int, quick: bool, asked: tuple[str, ...], live: bool,
+    profiles: tuple[str, ...], camera_rate: float | None, transport: float, periods: tuple[float, ...], video: bool,
+    ros: bool,
     suites: tuple[str, ...], tasks: tuple[str, ...], seed: int, limit: float | None, checkpoint: Path | None,
     processes: int, cluster: str | None, domain_id: int | None, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure the policy in closed loop: the same episodes for every configuration.
 
     Success rates come with their 95 % Wilson interval and, beside `full`, the p of McNemar's test; a tick is from image
-    in to action out. Writes evaluate.json, .md and .png to the output folder; given a folder of a run that was stopped,
-    goes on with it.
+    in to action out. Writes evaluate.json, .md, .png and outcomes.md (without what a clock measured) to the output
+    folder; given a folder of a run that was stopped, goes on with it.
     """
     from ..evaluation.configurations import named
     from ..evaluation.disturbances import disturbances
+    from ..evaluation.suite import Evaluation
+    from ..resources import default_checkpoint
     from ..settings import SettingError
 
-    if ros and asked:
-        raise click.BadParameter("only in processes: leave --ros away, or this", param_hint="--disturbance")
-    chosen = options.valid_modes(modes or ["plain", "default"])
+    if quick and not (ros or asked or live):
+        asked, live, profiles = QUICK_DISTURBANCES, True, profiles or QUICK_PROFILES
+    if ros and (asked or live):
+        raise click.BadParameter("only in processes: leave --ros away, or this",
+                                 param_hint="--disturbance" if asked else "--live")  # fmt: skip
+    if not live and (profiles or camera_rate or transport or periods):
+        raise click.UsageError(
+            "--latency, --camera-rate, --transport and --period say how the world goes on: add --live"
+        )
+    chosen, wanted = options.valid_modes(modes or ["plain", "default"]), options.valid_tasks(tasks, suites)
     with options.one_line(SettingError, *options.engine_errors()):
-        suffered = disturbances(asked)
-        configurations = named(chosen, base, options.visual_tokens(checkpoint))
+        plan = Evaluation(
+            tuple(named(chosen, base, options.visual_tokens(checkpoint))), tuple(wanted),
+            QUICK_EPISODES if quick else episodes, seed, checkpoint or default_checkpoint(), limit, ros,
+            disturbances(asked), _timings(profiles, camera_rate, transport, periods, wanted, limit) if live else (),
+        )  # fmt: skip
     if ros:
         options.need_ros()
-    conduct(
-        configurations, options.valid_tasks(tasks, suites), QUICK_EPISODES if quick else episodes, seed, limit,
-        checkpoint, ros, processes, cluster, domain_id, options.output_folder(output, "evaluate"), as_json,
-        suffered,
-    )  # fmt: skip
+    conduct(plan, options.output_folder(output, "evaluate"), as_json, processes, cluster, domain_id, video)
+
+
+def _timings(
+    profiles: Sequence[str], rate: float | None, transport: float, periods: Sequence[float], tasks: Sequence[str],
+    limit: float | None,
+) -> tuple[Timing, ...]:  # fmt: skip
+    """How the world goes on in each live round."""
+    from ..evaluation.latency import OWN, latencies
+    from ..evaluation.timing import Timing
+    from ..settings import default_settings
+    from ..sim import find_task
+
+    shortest = limit or min(find_task(task).seconds for task in tasks)
+    rate = rate or float(default_settings("simulator")["camera.rate"])
+    lasting = periods or (float(default_settings("policy")["control_period"]),)
+    thinking = latencies(profiles or (OWN,), shortest)
+    return tuple(Timing(each, rate, transport / 1e3, period) for period in lasting for each in thinking)
 
 
 def conduct(
-    configurations: Sequence[Configuration], tasks: Sequence[str], episodes: int, seed: int, limit: float | None,
-    checkpoint: Path | None, ros: bool, processes: int, cluster: str | None, domain: int | None, folder: Path,
-    as_json: bool, disturbances: Sequence[Disturbance] = (),
+    plan: Evaluation, folder: Path, as_json: bool, processes: int, cluster: str | None, domain: int | None = None,
+    video: bool = False,
 ) -> None:  # fmt: skip
     """Run an evaluation under a progress bar and report it."""
     from rich.console import Console
@@ -90,26 +130,25 @@ def conduct(
     from ..evaluation.demo import command_line
     from ..evaluation.errors import RunError
     from ..evaluation.interruption import interruptible
-    from ..resources import default_checkpoint
     from ..settings import default_settings
     from ..sim import RenderError
 
-    plan = evaluation.Evaluation(
-        tuple(configurations), tuple(tasks), episodes, seed, checkpoint or default_checkpoint(), limit, ros,
-        tuple(disturbances),
-    )  # fmt: skip
     console = Console(stderr=True)
     errors: tuple[type[Exception], ...] = (RunError, RenderError, OSError, *options.engine_errors())
     with interruptible(), options.one_line(*errors), bar(console, "starting ...", plan.total) as (shown, task):
         tally = _Tally(shown, task, plan.total, console)
         outcomes = evaluation.run_evaluation(plan, folder, processes, cluster, domain, tally.add)
+        if video:
+            evaluation.film(plan, folder)
     figures = evaluation.write_evaluation(plan, outcomes, folder, command_line())
     if as_json:
         click.echo(json.dumps(figures, indent=2))
         return
-    title = f"{figures['how']}, {episodes} episodes per family, seeds from {seed}"
+    title = f"{figures['how']}, {plan.episodes} episodes per family, seeds from {plan.seed}"
     period = float(default_settings("policy")["control_period"])
-    Console(width=None if console.is_terminal else 260).print(report.table(figures, title, period))
+    out = Console(width=None if console.is_terminal else 260)
+    for table in report.tables(figures, title, period):
+        out.print(table)
     click.echo(f"written to {folder}")
 
 

@@ -62,7 +62,10 @@ def tasks(function: F) -> F:
 def suites(function: F) -> F:
     """Add --suite."""
     return click.option(
-        "--suite", "suites", multiple=True, help="Family of tasks: pick, put, push, long, or all; may be repeated."
+        "--suite",
+        "suites",
+        multiple=True,
+        help="Family of tasks: pick, put, push, long, or all (these four); long3, long4; may be repeated.",
     )(function)
 
 
@@ -111,15 +114,15 @@ def valid_modes(names: Sequence[str]) -> list[str]:
 
 def valid_tasks(names: Sequence[str], suites: Sequence[str] = ()) -> list[str]:
     """Return the tasks meant by `names` and those of the families `suites`, all where there are none of both."""
-    from ..sim import FAMILIES, TASKS, family_tasks
+    from ..sim import EVERY_TASK, FAMILIES, LONGER, TASKS, family_tasks
 
     for name in names:
-        if name not in TASKS:
-            raise click.BadParameter(f"'{name}': valid are {', '.join(TASKS)}", param_hint="--task")
+        if name not in EVERY_TASK:
+            raise click.BadParameter(f"'{name}': valid are {', '.join(EVERY_TASK)}", param_hint="--task")
     for suite in suites:
-        if suite not in (*FAMILIES, "all"):
-            raise click.BadParameter(f"'{suite}': valid are {', '.join(FAMILIES)}, all", param_hint="--suite")
-    families = FAMILIES if "all" in suites else suites
+        if suite not in (valid := (*FAMILIES, "all", *LONGER)):
+            raise click.BadParameter(f"'{suite}': valid are {', '.join(valid)}", param_hint="--suite")
+    families = [*(FAMILIES if "all" in suites else ()), *(suite for suite in suites if suite != "all")]
     chosen = [*names, *(task for family in families for task in family_tasks(family))]
     return list(dict.fromkeys(chosen)) or list(TASKS)
 

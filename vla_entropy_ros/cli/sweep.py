@@ -37,6 +37,8 @@ def sweep(
     was stopped, goes on with it.
     """
     from ..evaluation.configurations import grid, named
+    from ..evaluation.suite import Evaluation
+    from ..resources import default_checkpoint
     from ..settings import SettingError
 
     values = {}
@@ -48,7 +50,8 @@ def sweep(
     with options.one_line(SettingError, *options.engine_errors()):
         tokens = options.visual_tokens(checkpoint)
         configurations = [*named(["full"], "default", tokens), *grid(values or GRID, tokens)]
-    conduct(
-        configurations, options.valid_tasks(tasks, suites), episodes, seed, limit, checkpoint, False, processes,
-        cluster, None, options.output_folder(output, "sweep"), as_json,
+    plan = Evaluation(
+        tuple(configurations), tuple(options.valid_tasks(tasks, suites)), episodes, seed,
+        checkpoint or default_checkpoint(), limit,
     )  # fmt: skip
+    conduct(plan, options.output_folder(output, "sweep"), as_json, processes, cluster)

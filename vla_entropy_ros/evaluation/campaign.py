@@ -18,8 +18,10 @@ from .disturbances import Disturbance
 from .errors import RunError
 from .outcomes import Outcome, line, outcome
 from .plan import Silent, Trial
+from .timing import Timing
 
 PATIENCE = 60  # seconds until the processes of this machine, or a scheduler elsewhere, must have answered or ended
+SETTINGS = "settings"  # of a plan: those of its configurations, by name
 HASTE = 5.0  # seconds the processes have to end when the run is broken off
 
 
@@ -27,7 +29,7 @@ HASTE = 5.0  # seconds the processes have to end when the run is broken off
 class Scene:
     """One episode's task, seed and disturbance, and the configurations that shall see it.
 
-    checkpoint: folder of the policy; limit: seconds it may take, None by family.
+    checkpoint: folder of the policy; limit: seconds it may take, None by family; timing: as in Trial.
     """
 
     task: str
@@ -36,26 +38,28 @@ class Scene:
     checkpoint: str
     limit: float | None
     disturbance: Disturbance | None = None
+    timing: Timing | None = None
 
     @property
-    def label(self) -> str | None:
-        """The disturbance's, as outcomes have it."""
-        return self.disturbance.label if self.disturbance else None
+    def conditions(self) -> tuple[str | None, str | None]:
+        """Labels of disturbance and timing, as outcomes have them."""
+        disturbance, timing = self.disturbance, self.timing
+        return disturbance.label if disturbance else None, timing.label if timing else None
 
 
 def run_scene(scene: Scene) -> list[Outcome]:
     """One scene under each configuration in turn, so that a busy moment of the machine hits all alike."""
     from . import inprocess
 
-    arm = _arm(scene.checkpoint)
+    arm = simulated_arm(scene.checkpoint)
     start = scene.seed % len(scene.configurations)  # none is always the first
     order = scene.configurations[start:] + scene.configurations[:start]
-    trials = [Trial(configuration, scene.task, scene.seed, scene.disturbance) for configuration in order]
+    trials = [Trial(each, scene.task, scene.seed, scene.disturbance, scene.timing) for each in order]
     return [outcome(episode, arm.period) for episode in inprocess.run_in_process(arm, trials, Silent(), scene.limit)]
 
 
 @functools.lru_cache(maxsize=1)
-def _arm(checkpoint: str) -> Any:
+def simulated_arm(checkpoint: str) -> Any:
     """Make the arm of this process, once: loading a policy takes longer than an episode."""
     import torch
 
@@ -105,7 +109,8 @@ def _client(processes: int, cluster: str | None) -> Iterator[Any]:
             return await super().close(timeout or patience, reason)
 
     quiet = {"distributed.logging.distributed": "error", "distributed.admin.tick.limit": "1h"}
-    with dask.config.set({**quiet, "distributed.worker.daemon": True}):
+    patient = {"distributed.scheduler.worker-ttl": None}  # processes that were all stopped for long are not lost
+    with dask.config.set({**quiet, **patient, "distributed.worker.daemon": True}):
         if cluster is not None:
             try:
                 client = Client(cluster, timeout=PATIENCE)
@@ -134,11 +139,17 @@ class Ledger:
     """Outcomes of a run in one folder, a line of JSON each; a run that was stopped goes on from them."""
 
     def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
-        """Open `folder`; RunError if it holds a run of another plan (what decides the outcomes), or of another kind."""
+        """Open `folder`; RunError if it holds a run of another plan (what decides the outcomes), or of another kind.
+
+        plan["settings"], by configuration: some may be new, and join those of before.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._file, asked = folder / "episodes.jsonl", folder / "plan.json"
         if asked.exists():
             before = json.loads(asked.read_text())
+            if SETTINGS in plan:
+                plan = {**plan, SETTINGS: {**before.get(SETTINGS, {}), **plan[SETTINGS]}}
+                before[SETTINGS] = {**plan[SETTINGS], **before.get(SETTINGS, {})}
             if other := sorted(key for key in {*before, *plan} if before.get(key) != plan.get(key)):
                 raise RunError(f"{folder} holds a run with other {', '.join(other)}: choose another --output")
         asked.write_text(json.dumps(plan, indent=1) + "\n")
@@ -155,10 +166,10 @@ class Ledger:
 
     def missing(self, scenes: Sequence[Scene]) -> list[Scene]:
         """List the scenes without all their outcomes, each with the configurations that it lacks."""
-        done = {(o.configuration, o.task, o.seed, o.disturbance) for o in self.outcomes}
+        done = {(o.configuration, o.task, o.seed, o.conditions) for o in self.outcomes}
         left = []
         for scene in scenes:
-            this = scene.task, scene.seed, scene.label
+            this = scene.task, scene.seed, scene.conditions
             lacking = tuple(c for c in scene.configurations if (c.name, *this) not in done)
             if lacking:
                 left.append(replace(scene, configurations=lacking))

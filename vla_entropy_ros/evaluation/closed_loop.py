@@ -1,4 +1,4 @@
-"""The simulated arm in closed loop without ROS: what it sees, and control periods in which actions arrive late."""
+"""The simulated arm in closed loop without ROS: what it sees, and commands that follow what has arrived."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ClosedLoop:
     def observe(self) -> Observation:
         """Render what the policy sees now, with the running instruction and the arm's measured state.
 
-        A disturbance does to the scene and to the picture what is due now: call it once per control period.
+        A disturbance does to the scene and to the picture what is due now: call it once per picture.
         """
         env = self.env
         self.effect.touch(env)
@@ -42,12 +42,24 @@ class ClosedLoop:
             (self.effect.see(env.render(), env.time),), env.instruction, env.time, State(names, values, env.time)
         )
 
+    def offer(self, actions: NDArray[np.float64], stamp: float, period: float | None = None) -> None:
+        """Take over `actions` [H, A] that answer an observation of time `stamp` [s]; ChunkError when they must not be.
+
+        period: seconds an action lasts, None as the loop was built.
+        """
+        self._commander.offer(ActionChunk(stamp, period or self.period, actions, self.frame), self.env.time)
+
+    def step(self) -> bool:
+        """Command the arm and let CONTROL_STEP seconds pass; whether an action moves it."""
+        command = self._commander.command(self.env.time, self.env.pose)
+        self.env.set_target(command.pose, command.opening)
+        self.env.advance(CONTROL_STEP)
+        return self._commander.moving
+
     def advance(self, actions: NDArray[np.float64] | None, late: int) -> None:
         """Let one control period pass; `actions` [H, A], if any, arrive `late` commands after it began."""
         stamp = self.env.time
         for step in range(self.steps):
             if actions is not None and step == late:
-                self._commander.offer(ActionChunk(stamp, self.period, actions, self.frame), self.env.time)
-            command = self._commander.command(self.env.time, self.env.pose)
-            self.env.set_target(command.pose, command.opening)
-            self.env.advance(CONTROL_STEP)
+                self.offer(actions, stamp)
+            self.step()

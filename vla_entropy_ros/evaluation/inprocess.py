@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..control import limits_of, rules_of
-from ..engine import ActionError, Policy
+import numpy as np
+
+from ..control import ChunkError, limits_of, rules_of
+from ..engine import ActionError, Policy, Result
 from ..settings import default_settings
 from ..sim import Environment
+from .camera import Camera, Frame
 from .closed_loop import ClosedLoop
+from .latency import Work
 from .plan import Observer, Trial
 from .records import EpisodeRecord, Move, TickRecord
 from .stages import milliseconds
+from .timing import SLACK, lock_step
 
 SCALE = 1.0  # of actions: a simulator needs no caution
-LATE = 1  # commands, 0.02 s of simulated time, from an image to the first one that follows its action
 
 
 class SimulatedArm:
@@ -33,46 +37,89 @@ class SimulatedArm:
         """Release the renderer."""
         self.env.close()
 
-    def start(self, trial: Trial) -> EpisodeRecord:
-        """Set the scene of a trial."""
-        self.policy.set_tunables(trial.configuration.tunables)
+    def start(self, trial: Trial, limit: float | None = None) -> EpisodeRecord:
+        """Set the scene of a trial. limit: simulated seconds, None for that of its family."""
+        tunables = trial.configuration.tunables
+        self.policy.set_tunables(tunables)
         self.policy.reset()
         self._loop.start(trial.task, trial.seed, trial.disturbance)
-        self.moved: Move | None = None
-        told = trial.disturbance.label if trial.disturbance else None
-        return EpisodeRecord(trial.configuration.name, trial.task, trial.seed, self.env.instruction, disturbance=told)
+        self._timing = trial.timing or lock_step(self.period)
+        self._camera = Camera(self._loop, self._timing, self.policy.info.grid)
+        self._plain = tunables.mode == "full" and tunables.drafts == "off"
+        self._rng = np.random.default_rng([trial.seed, *trial.task.encode(), *self._timing.label.encode()])
+        self._limit, self._free, self._followed = limit, 0.0, 0.0
+        disturbed = trial.disturbance.label if trial.disturbance else None
+        self.episode = EpisodeRecord(
+            trial.configuration.name,
+            trial.task,
+            trial.seed,
+            self.env.instruction,
+            disturbance=disturbed,
+            timing=trial.timing,
+        )
+        return self.episode
 
-    def tick(self, keep_image: bool) -> TickRecord | None:
-        """Observe, infer, and let one control period pass; None when the policy had no valid action."""
-        observation, tool, target = self._loop.observe(), self.env.pose.position, self._target_token()
-        if self._loop.effect.moved_at == observation.stamp and target is not None:
-            self.moved = Move(observation.stamp, target)
+    def next_frame(self) -> Frame | None:
+        """Let time pass until the policy has a picture to answer; None when the episode is over before."""
+        while not self._over:
+            self._camera.look(self._free)
+            if (frame := self._camera.newest()) is not None:
+                return frame
+            self._step()
+        return None
+
+    def answer(self, frame: Frame, keep_image: bool) -> TickRecord | None:
+        """Infer, and let time pass until the answer has come; None when the policy had no valid action."""
+        observation, target = frame.observation, frame.target
+        moved_at = self._loop.effect.moved_at
+        if moved_at is not None and observation.stamp >= moved_at and target is not None and frame.in_sight:
+            self.episode.moved = self.episode.moved or Move(observation.stamp, target)
         try:
             result = self.policy.infer(observation)
         except ActionError:
-            self._loop.advance(None, LATE)
             return None
         self.policy.settle()
-        self._loop.advance(result.actions, LATE)
+        self._deliver(result, observation.stamp)
         return TickRecord(
             observation.stamp,
             milliseconds(result.timings),
             result.reuse.codes.reshape(self.policy.info.grid),
             result.decoder_passes,
-            tool,
+            frame.tool,
             None if target is None else not result.reuse.fresh_mask[target],
             observation.images[0] if keep_image else None,
             observation.state,
         )
 
-    def _target_token(self) -> int | None:
-        """Find the visual token that shows the cube in question; None when it is out of sight."""
-        place = self.env.project(self.env.cube_position(self.env.goal.colour))
-        place += self._loop.effect.offset / self.env.image_size
-        if not ((place >= 0) & (place < 1)).all():
-            return None
-        rows, columns = self.policy.info.grid
-        return int(place[1] * rows) * columns + int(place[0] * columns)
+    def _deliver(self, result: Result, stamp: float) -> None:
+        """Let the time pass that the answer takes, and let the arm follow it if it comes in time."""
+        fresh = result.reuse.fresh / result.reuse.visual
+        work = Work(result.timings.total, fresh, result.decoder_passes, self._plain)
+        took, late = self._timing.latency.seconds(work, self._rng), self.episode.late
+        self._free = self.env.time + took
+        while self.env.time < self._free - SLACK and not self._over:
+            self._camera.look(self._free)
+            self._step()
+        if self._over:
+            return
+        late.took.append(took)
+        late.stale += self.env.time > stamp + self._timing.period * len(result.actions) + SLACK
+        try:
+            self._loop.offer(result.actions, stamp, self._timing.period)
+            self._followed = stamp
+        except ChunkError:
+            late.refused += 1
+
+    def _step(self) -> None:
+        """Let one command pass."""
+        age = self.env.time - self._followed
+        if self._loop.step():
+            self.episode.late.ages.append(age)
+
+    @property
+    def _over(self) -> bool:
+        limit = self._limit or self._loop.effect.asked_at + self.env.task.seconds
+        return self.env.success or self.env.time >= limit - SLACK
 
 
 def run_in_process(
@@ -87,17 +134,18 @@ def run_in_process(
     limit: simulated seconds per episode, None for that of its family.
     """
     for trial in trials:
-        episode = arm.start(trial)
+        episode = arm.start(trial, limit)
         observer.begin(episode)
-        while arm.env.time < (limit or arm.env.task.seconds) and not arm.env.success:
-            episode.instruction = arm.env.instruction
-            tick = arm.tick(keep_images)
+        while (frame := arm.next_frame()) is not None:
+            episode.instruction = frame.observation.instruction
+            tick = arm.answer(frame, keep_images)
             if tick is None:
                 episode.faults += 1
             else:
                 episode.ticks.append(tick)
                 observer.tick(episode, tick)
             observer.idle(episode)
-        episode.success, episode.duration, episode.moved = arm.env.success, arm.env.time, arm.moved
+        env = arm.env
+        episode.success, episode.duration, episode.reached = env.success, env.time, env.reached
         observer.end(episode)
         yield episode

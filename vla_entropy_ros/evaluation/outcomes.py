@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..sim import FAMILIES, TASKS
+from ..sim import FAMILIES, LONGER, find_task
 from .records import EpisodeRecord, ages
 from .stages import STAGES
 from .statistics import jerk, mcnemar, percentiles, ranked, wilson
 
 REFERENCES = ("full", "plain")  # what the others are compared with: the first that is there; their actions are the same
+TOLD = ("disturbance", "moved", "seen_after", "reached", "live", "stale", "refused")  # of an episode, if it has them
 SOON = 2  # ticks: a moved target that is seen this late has cost little
 
 
@@ -25,6 +26,9 @@ class Outcome:
     target_reused: share of the ticks in which the token that shows the cube in question was not computed. fresh: share
     of the tokens computed in each tick. disturbance: None for an episode in which nothing went wrong. moved: the cube
     in question was put elsewhere; seen_after: ticks until the token that shows it there was computed, None if never.
+    reached: goals of the task. live: how the world went on while the policy thought, None where it waited; then
+    lasting: seconds of an action, took [ms] of every tick, ages [ms] of what the arm followed at every command that
+    moved it; stale, refused: answers that came after their own time, and that moved nothing.
     """
 
     configuration: str
@@ -46,11 +50,23 @@ class Outcome:
     disturbance: str | None = None
     moved: bool = False
     seen_after: int | None = None
+    reached: int = 0
+    live: str | None = None
+    lasting: float | None = None
+    took: list[float] | None = None
+    ages: list[float] | None = None
+    stale: int = 0
+    refused: int = 0
 
     @property
     def family(self) -> str:
         """Family of the task."""
-        return TASKS[self.task].family
+        return find_task(self.task).family
+
+    @property
+    def conditions(self) -> tuple[str | None, str | None]:
+        """What was the same for all episodes of a round: what went wrong, how the world went on."""
+        return self.disturbance, self.live
 
     @property
     def scene(self) -> tuple[str, int]:
@@ -64,7 +80,8 @@ def outcome(episode: EpisodeRecord, period: float) -> Outcome:
     age = ages(ticks)
     reused = [tick.target_reused for tick in ticks if tick.target_reused is not None]
     stages = [stage for stage in STAGES if all(stage in tick.latency for tick in ticks)]
-    swing = jerk(np.array([tick.tool for tick in ticks]), period)
+    even = not episode.timing and np.allclose(np.diff([tick.stamp for tick in ticks]), period)
+    swing = jerk(np.array([tick.tool for tick in ticks]), period) if even else None
     return Outcome(
         configuration=episode.configuration,
         task=episode.task,
@@ -84,17 +101,28 @@ def outcome(episode: EpisodeRecord, period: float) -> Outcome:
         fresh=[round(tick.fresh / tick.selection.size, 4) for tick in ticks],
         disturbance=episode.disturbance,
         moved=episode.moved is not None,
-        seen_after=_seen_after(episode, period),
+        seen_after=_seen_after(episode),
+        reached=episode.reached,
+        **_lateness(episode),
     )
 
 
-def _seen_after(episode: EpisodeRecord, period: float) -> int | None:
-    """Ticks from the move of the target to the first that computed the token which shows it; None if there is none."""
+def _seen_after(episode: EpisodeRecord) -> int | None:
+    """Ticks from the one that saw the moved target to the first that computed its token; None if there is none."""
     if (move := episode.moved) is None:
         return None
-    fresh = (t.stamp for t in episode.ticks if t.stamp >= move.stamp and t.selection.ravel()[move.token])
-    first = next(fresh, None)
-    return None if first is None else round((first - move.stamp) / period)
+    since = [tick for tick in episode.ticks if tick.stamp >= move.stamp]
+    return next((number for number, tick in enumerate(since) if tick.selection.ravel()[move.token]), None)
+
+
+def _lateness(episode: EpisodeRecord) -> dict[str, Any]:
+    """What became of the answers in a world that went on."""
+    if (timing := episode.timing) is None:
+        return {}
+    late = episode.late
+    took, ages = ([round(value * 1e3, 1) for value in values] for values in (late.took, late.ages))
+    counts = {"stale": late.stale, "refused": late.refused}
+    return {"live": timing.label, "lasting": timing.period, "took": took, "ages": ages, **counts}
 
 
 def line(o: Outcome) -> dict[str, Any]:
@@ -106,31 +134,75 @@ def line(o: Outcome) -> dict[str, Any]:
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Figures of every configuration, in all and by family, and a short line per episode.
 
-    Those of disturbed episodes stand apart, by disturbance: each is set beside full under the same one.
+    Those of disturbed episodes stand apart, by disturbance, and those of a world that goes on, by how it does: each is
+    set beside full under the same, and a live one beside itself in lock-step.
     """
-    labels = list(dict.fromkeys(o.disturbance for o in outcomes))
-    several = any(labels)
-    made = {label: _round([o for o in outcomes if o.disturbance == label], several) for label in labels}
-    calm = made.pop(None, {})
-    disturbed = {"disturbances": made} if several else {}
-    return {"configurations": calm, **disturbed, "episodes": [_line(o) for o in outcomes]}
+    labels = list(dict.fromkeys(o.conditions for o in outcomes))
+    several = any(disturbance for disturbance, _ in labels)
+    rounds = {label: [o for o in outcomes if o.conditions == label] for label in labels}
+    calm = rounds.pop((None, None), [])
+    disturbed = {str(label): _round(mine, several) for (label, live), mine in rounds.items() if live is None}
+    live = {str(label): _live(mine, calm) for (_, label), mine in rounds.items() if label is not None}
+    return {
+        "configurations": _round(calm, several),
+        **({"disturbances": disturbed} if disturbed else {}),
+        **({"live": live} if live else {}),
+        "episodes": [_line(o) for o in outcomes],
+    }
+
+
+def _by_name(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """Outcomes by configuration."""
+    names = dict.fromkeys(o.configuration for o in outcomes)
+    return {name: [o for o in outcomes if o.configuration == name] for name in names}
 
 
 def _round(outcomes: Sequence[Outcome], several: bool) -> dict[str, dict[str, Any]]:
     """Figures of every configuration under one disturbance, or under none; more of them where there are several."""
-    names = list(dict.fromkeys(o.configuration for o in outcomes))
-    by_name = {name: [o for o in outcomes if o.configuration == name] for name in names}
+    by_name = _by_name(outcomes)
     reference = next((by_name[name] for name in REFERENCES if name in by_name), [])
-    families = [family for family in FAMILIES if any(o.family == family for o in outcomes)]
+    families = [family for family in (*FAMILIES, *LONGER) if any(o.family == family for o in outcomes)]
     return {
         name: {
             **_figures(mine),
             "families": {f: _figures([o for o in mine if o.family == f]) for f in families},
             "against_full": _paired(mine, reference, families),
+            **_steps([o for o in mine if o.disturbance is None]),
             **(_under(mine) if several else {}),
         }
         for name, mine in by_name.items()
     }
+
+
+def _live(outcomes: Sequence[Outcome], calm: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
+    """Figures of every configuration in a world that goes on, beside its own in lock-step."""
+    lock_step, made = _by_name(calm), _round(outcomes, several=False)
+    for name, mine in _by_name(outcomes).items():
+        answers = sum(len(o.took or ()) for o in mine)
+        families = list(made[name]["families"])
+        made[name]["late"] = {
+            "action_s": mine[0].lasting,
+            "answer_ms": percentiles([value for o in mine for value in o.took or ()]),
+            "action_age_ms": percentiles([value for o in mine for value in o.ages or ()]),
+            "stale": round(sum(o.stale for o in mine) / answers, 4) if answers else None,
+            "refused": round(sum(o.refused for o in mine) / answers, 4) if answers else None,
+            "against_lock_step": _paired(mine, lock_step.get(name, []), families),
+        }
+    return made
+
+
+def _steps(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """For tasks of several goals: by family, how many began each step of the sequence, and how many of these did it."""
+    made: dict[str, list[dict[str, int]]] = {}
+    for family in (*FAMILIES, *LONGER):
+        mine = [o for o in outcomes if o.family == family]
+        goals = len(find_task(mine[0].task).goals) if mine else 0
+        if goals > 1:
+            made[family] = [
+                {"began": sum(o.reached >= n for o in mine), "done": sum(o.reached > n for o in mine)}
+                for n in range(goals)
+            ]
+    return {"steps": made} if made else {}
 
 
 def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -188,5 +260,5 @@ def _mean(values: Any) -> float | None:
 def _line(o: Outcome) -> dict[str, Any]:
     """An episode without the lists of its ticks."""
     kept = ("configuration", "task", "seed", "success", "duration", "ticks", "faults", "fresh_share", "jerk")
-    told = {name: value for name, value in line(o).items() if name in ("disturbance", "moved", "seen_after")}
+    told = {name: value for name, value in line(o).items() if name in TOLD}
     return {**{name: getattr(o, name) for name in kept}, **told, "tick_ms": percentiles(o.latency.get("total", []))}

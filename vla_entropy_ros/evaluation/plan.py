@@ -6,25 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..sim import FAMILIES, TASKS
+from ..sim import FAMILIES, LONGER, find_task
 from .configurations import Configuration
 from .disturbances import Disturbance
 from .records import EpisodeRecord, TickRecord
+from .timing import Timing
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One episode to run: configuration of the policy, task and seed of the simulator, what goes wrong if anything."""
+    """One episode to run: configuration of the policy, task and seed of the simulator, what goes wrong if anything.
+
+    timing: how the world goes on while the policy thinks; None where it waits.
+    """
 
     configuration: Configuration
     task: str
     seed: int
     disturbance: Disturbance | None = None
+    timing: Timing | None = None
 
 
 def scenes(tasks: Sequence[str], episodes: int, seed: int) -> list[tuple[str, int]]:
     """Task and seed of `episodes` episodes of every family among `tasks`: its tasks in turn, seeds counting up."""
-    by_family = [[task for task in tasks if TASKS[task].family == family] for family in FAMILIES]
+    by_family = [[task for task in tasks if find_task(task).family == family] for family in (*FAMILIES, *LONGER)]
     return [(names[n % len(names)], seed + n) for n in range(episodes) for names in by_family if names]
 
 

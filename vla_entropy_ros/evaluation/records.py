@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from ..engine import State
+    from .timing import Timing
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,27 @@ class Move:
 
 
 @dataclass
+class Lateness:
+    """How late answers came in an episode in which the world went on.
+
+    took: seconds of every tick; ages: seconds since what the action answers was seen, at every command that moved the
+    arm; stale: answers that came when their own time was over; refused: those of them that moved nothing, or came out
+    of order.
+    """
+
+    took: list[float] = field(default_factory=list)
+    ages: list[float] = field(default_factory=list)
+    stale: int = 0
+    refused: int = 0
+
+
+@dataclass
 class EpisodeRecord:
     """One attempt at a task: success or not, seconds until then, its ticks in order, and ticks without an action.
 
-    instruction: the running one; that of a task of several goals changes. disturbance: what went wrong, if anything.
+    instruction: the running one; that of a task of several goals changes. reached: goals reached, one after the other.
+    disturbance: what went wrong, if anything. timing: how the world went on meanwhile, None where it waited; late: what
+    came of it.
     """
 
     configuration: str
@@ -69,6 +87,9 @@ class EpisodeRecord:
     ticks: list[TickRecord] = field(default_factory=list)
     disturbance: str | None = None
     moved: Move | None = None
+    reached: int = 0
+    timing: Timing | None = None
+    late: Lateness = field(default_factory=Lateness)
 
 
 def ages(ticks: Sequence[TickRecord]) -> NDArray[np.int64]:

@@ -1,27 +1,65 @@
-"""The figures of an evaluation as a table, as Markdown and as a picture."""
+"""The figures of an evaluation as tables, for a terminal and as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
 
-from ..sim import FAMILIES
+from ..sim import FAMILIES, LONGER
+from .latency import OWN
 from .outcomes import SOON
 
 NONE = "-"
 SMALLEST = 0.001  # a smaller p says nothing more
 CALM = "none"  # the rows of episodes in which nothing went wrong
-TAIL = ("tick p50 / p95 [ms]", "x", "fresh", "passes", "age mean / max", "jerk", "target reused", "ticks to success")
+ALL = "all"  # families together
+TIMES = ("tick p50 / p95 [ms]", "x")  # as measured: the only figures that another run has otherwise
+TAIL = (*TIMES, "fresh", "passes", "age mean / max", "jerk", "target reused", "ticks to success")
 UNDER = ("fresh p95", "moved, seen after p50 / p99 [ticks]", f"within {SOON}")  # where there are disturbances
+LATE = (
+    "against lock-step", "answer p50 / p95 [ms]", "age of the action p50 / p95 [ms]", "stale", "refused",
+    "seconds to success p50 / p95",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def without(self, names: tuple[str, ...]) -> Section:
+        """The same table without some columns."""
+        kept = [number for number, name in enumerate(self.columns) if name not in names]
+        return Section(self.title, [self.columns[n] for n in kept], [[row[n] for n in kept] for row in self.rows])
+
+
+def sections(figures: dict[str, Any], period: float) -> list[Section]:
+    """All tables: in lock-step, in a world that goes on, and step by step for tasks of several goals.
+
+    period: seconds between two ticks in lock-step.
+    """
+    made = [Section("lock-step", columns(figures), list(rows(figures, period)))]
+    if "live" in figures:
+        live = [_live(name, label, record) for label, all_ in figures["live"].items() for name, record in all_.items()]
+        made.append(Section("live", ["configuration", "live", *_places(figures), *LATE], live))
+    if any("steps" in record for record in figures["configurations"].values()):
+        steps = list(_steps(figures))
+        most = max(len(row) for row in steps)
+        head = ["configuration", "round", "family", *(f"step {n}" for n in range(1, most - 2))]
+        made.append(Section("in sequence", head, [row + [NONE] * (most - len(row)) for row in steps]))
+    return made
 
 
 def columns(figures: dict[str, Any]) -> list[str]:
-    """Names of the columns: a success rate per family, then times and reuse."""
+    """Names of the first table's columns: a success rate per family, then times and reuse."""
     several = "disturbances" in figures
-    return ["configuration", *["disturbance"] * several, *_families(figures), *TAIL, *UNDER * several]
+    return ["configuration", *["disturbance"] * several, *_places(figures), *TAIL, *UNDER * several]
 
 
 def rows(figures: dict[str, Any], period: float) -> Iterator[list[str]]:
@@ -31,28 +69,35 @@ def rows(figures: dict[str, Any], period: float) -> Iterator[list[str]]:
     """
     several = "disturbances" in figures
     for label, made in rounds(figures).items():
-        full = _median(made.get("plain") or made.get("full") or {})
+        full = median(made.get("plain") or made.get("full") or {})
         for name, record in made.items():
-            success = (_success(record, family) for family in _families(figures))
+            success = (_success(record, place) for place in _places(figures))
             under = _under(record) if several else []
             yield [name, *[label] * several, *success, *_tail(record, full, period), *under]
 
 
 def rounds(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Records of the configurations, by disturbance; those without one first."""
+    """Records of the configurations in lock-step, by disturbance; those without one first."""
     return {CALM: figures["configurations"], **figures.get("disturbances", {})}
 
 
-def _families(figures: dict[str, Any]) -> list[str]:
+def families(figures: dict[str, Any]) -> list[str]:
+    """Families of the tasks, in order."""
     first = next(iter(figures["configurations"].values()))
-    return [family for family in FAMILIES if family in first["families"]]
+    return [family for family in (*FAMILIES, *LONGER) if family in first["families"]]
 
 
-def _success(record: dict[str, Any], family: str) -> str:
-    mine, paired = record["families"][family], record["against_full"] or {}
+def _places(figures: dict[str, Any]) -> list[str]:
+    """Columns of success rates."""
+    each = families(figures)
+    return [*each, *[ALL] * (len(each) > 1)]
+
+
+def _success(record: dict[str, Any], place: str) -> str:
+    mine, paired = record if place == ALL else record["families"][place], record["against_full"] or {}
     low, high = mine["interval95"]
-    told = family in paired and paired[family]["won"] + paired[family]["lost"]
-    p = f", {_chance(paired[family]['p'])}" if told else ""
+    told = place in paired and paired[place]["won"] + paired[place]["lost"]
+    p = f", {_chance(paired[place]['p'])}" if told else ""
     return f"{mine['successes']} / {mine['episodes']} ({low:.0%} to {high:.0%}{p})"
 
 
@@ -61,10 +106,9 @@ def _chance(p: float) -> str:
 
 
 def _tail(record: dict[str, Any], full: float | None, period: float) -> list[str]:
-    tick, mine = record["latency_ms"].get("total"), _median(record)
-    duration = record["seconds_to_success"]
+    mine, duration = median(record), record["seconds_to_success"]
     return [
-        f"{tick['p50']:.1f} / {tick['p95']:.1f}" if tick else NONE,
+        _both(record["latency_ms"].get("total"), "{:.1f}"),
         f"{full / mine:.2f}" if full and mine else NONE,
         _number(record["fresh_share"], "{:.0%}"),
         _number(record["passes"], "{:.2f}"),
@@ -83,63 +127,78 @@ def _under(record: dict[str, Any]) -> list[str]:
     return [busy, f"{half} / {most} (of {moved['episodes']})", f"{moved['soon']:.0%}"]
 
 
+def _live(name: str, label: str, record: dict[str, Any]) -> list[str]:
+    """A row of the live table."""
+    late = record["late"]
+    places = [*record["families"], *[ALL] * (len(record["families"]) > 1)]
+    return [
+        name, label, *(_success(record, place) for place in places),
+        _points(late["against_lock_step"]), _both(late["answer_ms"], "{:.0f}"), _both(late["action_age_ms"], "{:.0f}"),
+        _number(late["stale"], "{:.0%}"), _number(late["refused"], "{:.0%}"),
+        _both(record["seconds_to_success"], "{:.1f}"),
+    ]  # fmt: skip
+
+
+def _points(paired: dict[str, Any] | None) -> str:
+    """Points of success more than in lock-step, with the pairs that are otherwise."""
+    if not paired:
+        return NONE
+    pairs = paired[ALL]
+    points = 100 * (pairs["won"] - pairs["lost"]) / pairs["pairs"]
+    return f"{points:+.0f} points ({pairs['won']} won, {pairs['lost']} lost, {_chance(pairs['p'])})"
+
+
+def _steps(figures: dict[str, Any]) -> Iterator[list[str]]:
+    """A row per configuration, round and family of several goals: how many of those that began a step did it."""
+    for label, made in {**rounds(figures), **figures.get("live", {})}.items():
+        for name, record in made.items():
+            for family, steps in record.get("steps", {}).items():
+                yield [name, label, family, *(f"{step['done']} / {step['began']}" for step in steps)]
+
+
+def _both(values: dict[str, float] | None, form: str) -> str:
+    return f"{form.format(values['p50'])} / {form.format(values['p95'])}" if values else NONE
+
+
 def _number(value: float | None, form: str) -> str:
     return NONE if value is None else form.format(value)
 
 
-def _median(record: dict[str, Any]) -> float | None:
+def median(record: dict[str, Any]) -> float | None:
+    """Median tick of a record [ms]."""
     tick = record.get("latency_ms", {}).get("total")
     return tick["p50"] if tick else None
 
 
-def table(figures: dict[str, Any], title: str, period: float) -> Table:
+def tables(figures: dict[str, Any], title: str, period: float) -> Iterator[Table]:
     """For a terminal."""
-    made = Table(title=title)
-    for name in columns(figures):
-        made.add_column(name, justify="left" if name in ("configuration", "disturbance") else "right")
-    for row in rows(figures, period):
-        made.add_row(*row)
-    return made
+    for section in sections(figures, period):
+        made = Table(title=f"{title}: {section.title}")
+        for number, name in enumerate(section.columns):
+            made.add_column(
+                name, justify="left" if number == 0 or name in ("disturbance", "live", "round") else "right"
+            )
+        for row in section.rows:
+            made.add_row(*row)
+        yield made
 
 
 def markdown(figures: dict[str, Any], period: float) -> str:
     """For a document."""
-    lines = [columns(figures), ["---"] * len(columns(figures)), *rows(figures, period)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return _pages(sections(figures, period))
 
 
-def plot(figures: dict[str, Any], path: Path, title: str) -> None:
-    """Success against median tick time with 95 % intervals: a panel per family and disturbance."""
-    import matplotlib as mpl
+def exact(figures: dict[str, Any], period: float) -> str:
+    """What follows from the seeds alone, for a document: the same in every run on this kind of machine."""
+    live = figures.get("live", {})
+    simulated = {label: made for label, made in live.items() if not label.startswith(f"live {OWN},")}
+    kept = {**figures, "live": simulated} if simulated else {k: v for k, v in figures.items() if k != "live"}
+    return _pages([section.without(TIMES) for section in sections(kept, period)])
 
-    mpl.use("Agg")
-    from matplotlib import pyplot
 
-    families, by_round = _families(figures), rounds(figures)
-    wide, high = 3.6 * len(families) + 2.6, 0.8 + 3.8 * len(by_round)
-    figure, panels = pyplot.subplots(
-        len(by_round), len(families), figsize=(wide, high), sharey=True, layout="constrained", squeeze=False
+def _pages(parts: list[Section]) -> str:
+    """One table after the other."""
+    return "\n".join(
+        "".join(f"| {' | '.join(line)} |\n" for line in [part.columns, ["---"] * len(part.columns), *part.rows])
+        for part in parts
     )
-    for row, (label, made) in zip(panels, by_round.items(), strict=True):
-        for family, axes in zip(families, row, strict=True):
-            _points(axes, made, family)
-            axes.set_title(family if len(by_round) == 1 else f"{family}, disturbance {label}", fontsize=10)
-        row[0].set_ylabel("success [%], 95 % Wilson interval")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-
-
-def _points(axes: Any, configurations: dict[str, Any], family: str) -> None:
-    """A point per configuration that has met the family."""
-    for number, (name, record) in enumerate(configurations.items()):
-        x, mine = _median(record), record["families"][family]
-        if x is None or mine["success_rate"] is None:
-            continue
-        y, (low, high) = 100 * mine["success_rate"], mine["interval95"]
-        spread = [[y - 100 * low], [100 * high - y]]
-        axes.errorbar(x, y, yerr=spread, fmt="o", color=f"C{number % 10}", capsize=3, label=name, alpha=0.85)
-    axes.set_xlabel("median tick [ms]")
-    axes.grid(alpha=0.3)

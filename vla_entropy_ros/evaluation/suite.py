@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from ..settings import default_settings
-from . import campaign, report
+from . import campaign, plots, report
 from .about import about
 from .configurations import Configuration
 from .disturbances import Disturbance
 from .outcomes import Outcome, outcome, summary
 from .plan import Silent, Trial, scenes
+from .timing import Timing
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What is evaluated; episodes: per family of the tasks; limit: seconds an episode may take, None by family.
 
-    disturbances: each is one more round of all scenes under all configurations, after the undisturbed one.
+    disturbances, timings: each is one more round of all scenes under all configurations, after the one in lock-step in
+    which nothing goes wrong.
     """
 
     configurations: tuple[Configuration, ...]
@@ -34,33 +36,38 @@ class Evaluation:
     limit: float | None = None
     ros: bool = False
     disturbances: tuple[Disturbance, ...] = ()
+    timings: tuple[Timing, ...] = ()
+
+    @property
+    def rounds(self) -> list[tuple[Disturbance | None, Timing | None]]:
+        """What goes wrong, and how the world goes on, in each round."""
+        return [(None, None), *((each, None) for each in self.disturbances), *((None, each) for each in self.timings)]
 
     @property
     def planned(self) -> list[campaign.Scene]:
-        """All scenes with all configurations; a scene's disturbances follow each other."""
+        """All scenes with all configurations; a scene's rounds follow each other."""
         where = str(self.checkpoint.resolve())
         return [
-            campaign.Scene(task, seed, self.configurations, where, self.limit, disturbance)
+            campaign.Scene(task, seed, self.configurations, where, self.limit, disturbance, timing)
             for task, seed in scenes(self.tasks, self.episodes, self.seed)
-            for disturbance in (None, *self.disturbances)
+            for disturbance, timing in self.rounds
         ]
 
     @property
     def total(self) -> int:
         """Number of episodes."""
-        rounds = len(self.configurations) * (1 + len(self.disturbances))
-        return len(scenes(self.tasks, self.episodes, self.seed)) * rounds
+        return sum(len(scene.configurations) for scene in self.planned)
 
     def identity(self) -> dict[str, Any]:
         """What decides an episode's outcome; a run may go on only under the same."""
         weights = (self.checkpoint / "model.safetensors").read_bytes()
-        disturbed = {"disturbances": sorted(d.label for d in self.disturbances)} if self.disturbances else {}
+        further: dict[str, tuple[Disturbance | Timing, ...]] = {"disturbances": self.disturbances, "live": self.timings}
         return {
             "policy": hashlib.sha256(weights).hexdigest(),
-            "settings": {c.name: asdict(c.tunables) for c in self.configurations},
+            campaign.SETTINGS: {c.name: asdict(c.tunables) for c in self.configurations},
             "limit": self.limit,
             "ros": self.ros,
-            **disturbed,
+            **{name: sorted(each.label for each in rounds) for name, rounds in further.items() if rounds},
         }
 
 
@@ -81,11 +88,11 @@ def run_evaluation(
     ):
         ledger.add(new)
         told(new)
-    wanted = {(c.name, s.task, s.seed, s.label) for s in evaluation.planned for c in s.configurations}
+    wanted = {(c.name, s.task, s.seed, s.conditions) for s in evaluation.planned for c in s.configurations}
     order = [c.name for c in evaluation.configurations]
-    rounds = [None, *(d.label for d in evaluation.disturbances)]
-    chosen = [o for o in ledger.outcomes if (o.configuration, *o.scene, o.disturbance) in wanted]
-    return sorted(chosen, key=lambda o: (rounds.index(o.disturbance), order.index(o.configuration), o.seed, o.task))
+    rounds = list(dict.fromkeys(scene.conditions for scene in evaluation.planned))
+    chosen = [o for o in ledger.outcomes if (o.configuration, *o.scene, o.conditions) in wanted]
+    return sorted(chosen, key=lambda o: (rounds.index(o.conditions), order.index(o.configuration), o.seed, o.task))
 
 
 def _through_ros(evaluation: Evaluation, missing: Sequence[campaign.Scene], domain: int | None) -> Any:
@@ -108,10 +115,26 @@ def _through_ros(evaluation: Evaluation, missing: Sequence[campaign.Scene], doma
                 yield [outcome(episode, period)]
 
 
+def film(evaluation: Evaluation, folder: Path) -> None:
+    """Run the first scene of each round again under the last configuration; write evaluate.mp4 and film.png."""
+    from . import inprocess, video
+
+    configuration, (task, seed) = evaluation.configurations[-1], scenes(evaluation.tasks, 1, evaluation.seed)[0]
+    disturbed = [round_ for round_ in evaluation.rounds if round_ != (None, None)] or evaluation.rounds
+    trials = [Trial(configuration, task, seed, disturbance, timing) for disturbance, timing in disturbed]
+    arm = campaign.simulated_arm(str(evaluation.checkpoint.resolve()))
+    episodes = list(inprocess.run_in_process(arm, trials, Silent(), evaluation.limit, keep_images=True))
+    video.write_video(episodes, folder / "evaluate.mp4")
+    video.write_sheet(episodes, folder / "film.png")
+
+
 def write_evaluation(
     evaluation: Evaluation, outcomes: Sequence[Outcome], folder: Path, command: Sequence[str]
 ) -> dict[str, Any]:
-    """Write evaluate.json, evaluate.md and evaluate.png into `folder`; returns the figures."""
+    """Write evaluate.json, evaluate.md, evaluate.png and outcomes.md into `folder`; returns the figures.
+
+    outcomes.md: the tables without what a clock measured, the same to the bit however often the run was broken off.
+    """
     period = float(default_settings("policy")["control_period"])
     how = "ros" if evaluation.ros else "in process"
     figures = {
@@ -120,5 +143,6 @@ def write_evaluation(
     }  # fmt: skip
     (folder / "evaluate.json").write_text(json.dumps(figures, indent=1) + "\n")
     (folder / "evaluate.md").write_text(report.markdown(figures, period))
-    report.plot(figures, folder / "evaluate.png", f"{how}, {evaluation.episodes} episodes per family")
+    (folder / "outcomes.md").write_text(report.exact(figures, period))
+    plots.plot(figures, folder / "evaluate.png", f"{how}, {evaluation.episodes} episodes per family")
     return figures

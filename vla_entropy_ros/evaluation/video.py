@@ -23,7 +23,8 @@ def strip(episode: EpisodeRecord, tick: TickRecord, elapsed: float, done: bool) 
     write(panel, "done" if done else f"{elapsed:4.1f} s", (SIZE - 58, 20), GOOD if done else INK)
     stages = "  ".join(f"{stage} {tick.latency[stage]:.0f}" for stage in ("vision", "prefill", "decode"))
     write(panel, f"tick {tick.latency['total']:.0f} ms   ({stages})", (10, 43), FAINT)
-    write(panel, f"{episode.configuration}   fresh {tick.fresh}   reused {tick.reused}", (10, 64), FAINT)
+    named = "   ".join(filter(None, (episode.configuration, episode.disturbance)))
+    write(panel, f"{named}   fresh {tick.fresh}   reused {tick.reused}", (10, 64), FAINT)
     legend(panel, 10, 86)
     return panel
 

@@ -2,8 +2,9 @@
 
 from .environment import Environment
 from .render import RenderError
-from .tasks import COLOURS, FAMILIES, GOALS, TASKS, Goal, Task, family_tasks, find_task
+from .tasks import COLOURS, EVERY_TASK, FAMILIES, GOALS, LONGER, TASKS, Goal, Task, family_tasks, find_task
 
 __all__ = [
-    "COLOURS", "FAMILIES", "GOALS", "TASKS", "Environment", "Goal", "RenderError", "Task", "family_tasks", "find_task",
+    "COLOURS", "EVERY_TASK", "FAMILIES", "GOALS", "LONGER", "TASKS", "Environment", "Goal", "RenderError", "Task",
+    "family_tasks", "find_task",
 ]  # fmt: skip

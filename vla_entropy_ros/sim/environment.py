@@ -31,7 +31,9 @@ PLATE_RADIUS = 0.045  # metres: a cube whose centre is this near lies on the pla
 LANE = 0.055  # metres to either side of a push that are free of other cubes
 ZONE = 0.205  # metres to the side: beyond it a cube is in the painted zone
 SIDES = {"left": -1.0, "right": 1.0}  # of the image; the robot's y axis points to the image's right
+IN_FRONT = 0.97  # of the way from the camera to a cube's centre: what is hit later is the cube, or what it lies on
 TRIES = 400  # layouts drawn before the rules are given up for an episode (one in 10,000 or fewer)
+VARIED = ("geom_rgba", "light_diffuse", "cam_pos", "cam_quat")  # of the model: by jitter and disturbances
 START_SPREAD = np.array([0.06, 0.10, 0.04])  # half range of the tool's start position, metres
 
 Spot = NDArray[np.float64]  # [2] metres on the table
@@ -57,7 +59,7 @@ class Environment:
         self.image_size = image_size
         self.jitter = jitter
         self.joint_names = tuple(self.model.joint(i).name for i in range(JOINTS + 2))
-        self._original = {name: getattr(self.model, name).copy() for name in ("geom_rgba", "light_diffuse", "cam_pos")}
+        self._original = {name: getattr(self.model, name).copy() for name in VARIED}
         self._ambient = self.model.vis.headlight.ambient.copy()
         self._site = self.model.site("tool").id
         self._finger_qpos = slice(JOINTS, JOINTS + 2)
@@ -87,9 +89,9 @@ class Environment:
         self.model.vis.headlight.ambient[:] = self._ambient
         if not self.jitter:
             return
-        self.model.geom_rgba[:, :3] = np.clip(
-            self._original["geom_rgba"][:, :3] + rng.uniform(-0.05, 0.05, (self.model.ngeom, 3)), 0, 1
-        )
+        scene = self.model.geom_group == 0
+        colours = self._original["geom_rgba"][scene, :3]
+        self.model.geom_rgba[scene, :3] = np.clip(colours + rng.uniform(-0.05, 0.05, colours.shape), 0, 1)
         self.model.light_diffuse[:] = self._original["light_diffuse"] * rng.uniform(0.75, 1.25)
         self.model.vis.headlight.ambient[:] = self._ambient * rng.uniform(0.75, 1.25)
         self.model.cam_pos[:] = self._original["cam_pos"] + rng.uniform(-0.006, 0.006, 3)
@@ -139,6 +141,10 @@ class Environment:
         mujoco.mj_forward(self.model, self.data)
         self._target = self.pose
         self._update_shadow()
+
+    def redirect(self, task: Task) -> None:
+        """Ask for something else from now on: what was reached before counts no more."""
+        self.task, self._reached, self._held_since = task, 0, None
 
     def set_target(self, pose: Pose, opening: float | None = None) -> None:
         """Where the tool shall go, and the gripper's opening [0..1]; ValueError if any of it is not finite."""
@@ -239,6 +245,11 @@ class Environment:
         return self.task.goals[min(self._reached, len(self.task.goals) - 1)]
 
     @property
+    def reached(self) -> int:
+        """Number of goals reached, one after the other."""
+        return self._reached
+
+    @property
     def success(self) -> bool:
         """Whether all goals were reached."""
         return self._reached == len(self.task.goals)
@@ -250,6 +261,13 @@ class Environment:
         right, up, back = axes.T @ (point - self.data.cam_xpos[camera])
         scale = 0.5 / (-back * np.tan(np.radians(self.model.cam_fovy[camera]) / 2))
         return np.array([0.5 + right * scale, 0.5 - up * scale])
+
+    def in_sight(self, point: NDArray[np.float64], colour: str) -> bool:
+        """Whether nothing but the cube of that colour stands between the camera and a world point [3]."""
+        eye = self.data.cam_xpos[self.model.camera("front").id]
+        way, hit = point - eye, np.zeros(1, np.int32)
+        distance = mujoco.mj_ray(self.model, self.data, eye, way, None, 1, -1, hit)  # as a share of the way
+        return distance < 0 or distance > IN_FRONT or self.model.geom_bodyid[hit[0]] == self._cube_body[colour]
 
     def cube_position(self, colour: str) -> NDArray[np.float64]:
         """Centre [3] of a cube."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 COLOURS = ("red", "green", "blue", "yellow")
 FAMILIES = ("pick", "put", "push", "long")
-SECONDS = {"pick": 8.0, "put": 12.0, "push": 10.0, "long": 22.0}  # time limit of an episode, by family
+LONGER = ("long3", "long4")  # families for which one asks by name: three and four goals in sequence
+SECONDS = {"pick": 8.0, "put": 12.0, "push": 10.0, "long": 22.0, "long3": 32.0, "long4": 40.0}  # limit of an episode
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ class Task:
 
     @property
     def family(self) -> str:
-        """pick, put, push, or long for several goals."""
-        return "long" if len(self.goals) > 1 else self.goals[0].skill.partition("_")[0]
+        """pick, put, push, or for several goals long, long3, long4."""
+        count = len(self.goals)
+        return self.goals[0].skill.partition("_")[0] if count == 1 else "long" if count == 2 else f"long{count}"
 
     @property
     def seconds(self) -> float:
@@ -63,26 +65,40 @@ SKILLS = ("pick", "put", "push_left", "push_right")
 GOALS = tuple(Goal(skill, colour) for skill in SKILLS for colour in COLOURS)
 
 
+FOLLOWING = dict(zip(COLOURS, (*COLOURS[1:], COLOURS[0]), strict=True))
+
+
 def _sequences() -> list[Task]:
     """For each colour, two tasks of two goals, the second about the next colour."""
-    following = dict(zip(COLOURS, (*COLOURS[1:], COLOURS[0]), strict=True))
-    first = [Task((Goal("put", colour), Goal("push_left", following[colour]))) for colour in COLOURS]
-    return first + [Task((Goal("push_right", colour), Goal("put", following[colour]))) for colour in COLOURS]
+    first = [Task((Goal("put", colour), Goal("push_left", FOLLOWING[colour]))) for colour in COLOURS]
+    return first + [Task((Goal("push_right", colour), Goal("put", FOLLOWING[colour]))) for colour in COLOURS]
+
+
+def _longer() -> list[Task]:
+    """For each colour, a task of three goals about three cubes, and one that takes the first cube up again."""
+    made = []
+    for one in COLOURS:
+        other = FOLLOWING[one]
+        third = FOLLOWING[other]
+        three = (Goal("put", one), Goal("push_left", other), Goal("push_right", third))
+        made += [Task(three), Task((*three, Goal("pick", one)))]
+    return made
 
 
 TASKS = {task.name: task for task in (*(Task((goal,)) for goal in GOALS), *_sequences())}
+EVERY_TASK = TASKS | {task.name: task for task in _longer()}
 
 
 def find_task(name: str) -> Task:
     """Task of that name; raises ValueError that lists the valid ones."""
     try:
-        return TASKS[name]
+        return EVERY_TASK[name]
     except KeyError:
-        raise ValueError(f"unknown task '{name}': valid are {', '.join(TASKS)}") from None
+        raise ValueError(f"unknown task '{name}': valid are {', '.join(EVERY_TASK)}") from None
 
 
 def family_tasks(family: str) -> list[str]:
     """Names of the tasks of one family; raises ValueError that lists the valid ones."""
-    if family not in FAMILIES:
-        raise ValueError(f"unknown suite '{family}': valid are {', '.join(FAMILIES)}")
-    return [task.name for task in TASKS.values() if task.family == family]
+    if family not in (*FAMILIES, *LONGER):
+        raise ValueError(f"unknown suite '{family}': valid are {', '.join((*FAMILIES, *LONGER))}")
+    return [task.name for task in EVERY_TASK.values() if task.family == family]

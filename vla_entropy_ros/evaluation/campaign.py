@@ -127,6 +127,7 @@ def _client(processes: int, cluster: str | None) -> Iterator[Any]:
                 threads_per_worker=1,
                 host="127.0.0.1",
                 dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else a second run finds the usual port taken
                 silence_logs=50,
             ) as local,
             Client(local, timeout=PATIENCE) as client,

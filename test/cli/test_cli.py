@@ -43,6 +43,13 @@ def test_every_command_explains_itself_and_offers_json(command: list[str]) -> No
         (["evaluate", "--disturbance", "jpeg=0"], "disturbance jpeg: 0 is out of range; valid are 1 to 100"),
         (["evaluate", "--disturbance", "jpeg", "--ros"], "leave --ros away"),
         (["evaluate", "--live", "--ros"], "leave --ros away"),
+        (["evaluate", "--video", "--ros"], "leave --ros away"),
+        (["evaluate", "--domain-id", "3"], "only with --ros"),
+        (["evaluate", "--limit", "nan"], "nan is not in the range"),
+        (["evaluate", "--live", "--period", "nan"], "nan is not in the range"),
+        (["evaluate", "--live", "--camera-rate", "nan"], "nan is not in the range"),
+        (["evaluate", "--live", "--transport", "nan"], "nan is not in the range"),
+        (["evaluate", "--live", "--transport", "1000", "--limit", "0.3"], "1000 ms is longer than an episode"),
         (["evaluate", "--latency", "250"], "say how the world goes on: add --live"),
         (["evaluate", "--period", "0.3"], "say how the world goes on: add --live"),
         (
@@ -178,7 +185,10 @@ def test_evaluate_sets_each_disturbance_beside_full(checkpoint: Path, tmp_path: 
 
 
 def test_evaluate_lets_the_world_go_on_and_films_it(checkpoint: Path, tmp_path: Path) -> None:
-    asked = ("--live", "--latency", "30", "--latency", "300", "--period", "0.1", "--period", "0.4", "--mode", "full")
+    asked = (
+        "--live", "--latency", "30", "--latency", "300", "--latency", "30ms", "--period", "0.1", "--period", "0.4",
+        "--period", "0.10", "--mode", "full",
+    )  # fmt: skip
     few = ("--suite", "pick", "--episodes", "1", "--limit", "0.9", "--processes", "1", "--output", str(tmp_path))
     result = call("evaluate", "--checkpoint", str(checkpoint), *asked, *few, "--video", "--json")
     assert result.exit_code == 0, result.output

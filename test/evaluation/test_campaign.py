@@ -5,12 +5,15 @@ from __future__ import annotations
 import atexit
 import json
 import random
+import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 
 from vla_entropy_ros.evaluation import campaign
 from vla_entropy_ros.evaluation.campaign import Ledger, Scene, run_scene, spread
@@ -66,10 +69,27 @@ def test_a_process_that_is_slow_to_end_is_waited_for(tmp_path: Path) -> None:
     assert file.read_text() == "ended"
 
 
-def test_no_scheduler_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "localhost", "foo://x", ""])
+def test_no_scheduler_is_a_line(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setattr(campaign, "PATIENCE", 1)
-    with pytest.raises(RunError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
-        list(spread([], 1, cluster="tcp://127.0.0.1:9"))
+    with pytest.raises(RunError, match=f"no Dask scheduler at {re.escape(address)}: .*expected tcp://host:port"):
+        list(spread([], 1, cluster=address))
+
+
+def test_a_scheduler_without_workers_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "PATIENCE", 2)
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as local,
+        pytest.raises(RunError, match="has no worker: start dask worker tcp://"),
+    ):
+        list(spread([], 1, cluster=local.scheduler_address))
+
+
+def test_every_thread_has_an_arm_of_its_own(few: list[Scene]) -> None:
+    alone = [o for scene in few for o in run_scene(scene)]
+    with ThreadPoolExecutor(2) as threads:
+        together = [o for outcomes in threads.map(run_scene, few) for o in outcomes]
+    assert told(alone) == told(together)
 
 
 def test_a_stopped_run_goes_on_with_what_is_missing(few: list[Scene], tmp_path: Path) -> None:
@@ -128,6 +148,20 @@ def test_lines_of_another_version_are_refused_in_one_line(tmp_path: Path) -> Non
     ) as said:
         Ledger(tmp_path, {"policy": "a"})
     assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\xff"])
+def test_a_plan_that_is_none_is_a_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "plan.json").write_text(content, encoding="latin-1")
+    with pytest.raises(RunError, match=r"plan.json is no plan of a run.*: choose another --output"):
+        Ledger(tmp_path, {"policy": "a"})
+
+
+def test_an_outcome_that_is_there_twice_counts_once(few: list[Scene], tmp_path: Path) -> None:
+    Ledger(tmp_path, {}).add(run_scene(few[0]))
+    file = tmp_path / "episodes.jsonl"
+    file.write_text(2 * file.read_text())
+    assert len(Ledger(tmp_path, {}).outcomes) == 2
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:

@@ -260,6 +260,7 @@ def test_without_a_disturbance_the_picture_is_the_simulators(loop: ClosedLoop) -
 def test_what_is_asked_for_is_read_once_each_with_the_usual_strength_if_none_is_named() -> None:
     made = disturbances(["noise=6", "exposure", "noise=6.0", "jpeg=30"])
     assert [one.label for one in made] == ["noise=6", "exposure=0.2", "jpeg=30"]
+    assert [one.label for one in disturbances(["noise=1e1", "noise=10"])] == ["noise=10"]
     assert disturbances([]) == ()
     assert [one.kind for one in disturbances(["all", "noise"])] == list(KINDS)
 

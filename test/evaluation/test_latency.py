@@ -104,6 +104,8 @@ def test_another_profile_is_refused_in_one_line_with_the_valid_ones(text: str, s
         (b"[[40]]", "expected numbers of milliseconds"),
         (b"\xff\xfe\x00", "unreadable"),
         (b"40\n9000\n", "9000 ms is longer than an episode"),
+        (b"[" + 6000 * b"1" + b"]", "unreadable"),
+        (2000 * b"[", "unreadable"),
     ],
 )
 def test_another_file_is_refused_in_one_line(tmp_path: Path, content: bytes, said: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vla_entropy_ros.cli.options import FRESH_SEED
-from vla_entropy_ros.engine import Policy
+from vla_entropy_ros.engine import ActionError, Observation, Policy
 from vla_entropy_ros.evaluation import inprocess
 from vla_entropy_ros.evaluation.configurations import named
 from vla_entropy_ros.evaluation.disturbances import Disturbance
@@ -57,10 +57,34 @@ def test_lock_step_is_a_world_that_answers_at_the_next_command(arm: inprocess.Si
 
 
 def test_a_slow_policy_answers_the_newest_picture_when_it_is_free(arm: inprocess.SimulatedArm) -> None:
-    episode = run(arm, live("150", period=0.2))
+    episode = run(arm, live("150"))
     assert stamps(episode)[:4] == [0.0, 0.1, 0.3, 0.4]  # free at 0.16: that of 0.1; free at 0.32: that of 0.3
-    fast = run(arm, live("10", rate=25.0))
-    assert stamps(fast)[:4] == [0.0, 0.04, 0.08, 0.12]
+    odd = run(arm, live("60", rate=30.0, transport=0.005))
+    assert np.diff(stamps(odd)).max() <= 0.12 + 1e-6  # no picture is left out that it would have been free for
+
+
+@pytest.mark.parametrize(("rate", "period", "apart"), [(50.0, 0.1, 0.1), (20.0, 0.1, 0.1), (10.0, 0.3, 0.3)])
+def test_a_fast_camera_is_answered_once_a_control_period(
+    arm: inprocess.SimulatedArm, rate: float, period: float, apart: float
+) -> None:
+    """As the node does: an action that every picture cut off would move nothing."""
+    episode = run(arm, live("10", rate=rate, period=period))
+    assert np.median(np.diff(stamps(episode))) == pytest.approx(apart)
+    assert np.linalg.norm(episode.ticks[-1].tool - episode.ticks[0].tool) > 0.005
+
+
+def test_a_picture_that_is_too_old_is_not_answered(arm: inprocess.SimulatedArm) -> None:
+    assert run(arm, live("10", transport=0.45)).ticks
+    assert not run(arm, live("10", transport=0.55)).ticks  # observation.max_age of the node is 0.5
+
+
+def test_a_tick_without_an_action_takes_its_time(arm: inprocess.SimulatedArm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Observation) -> None:
+        raise ActionError("no")
+
+    monkeypatch.setattr(arm.policy, "infer", refuse)
+    assert run(arm, live("10")).faults == 20
+    assert run(arm, live("380")).faults == 6
 
 
 def test_a_picture_on_its_way_makes_actions_older(arm: inprocess.SimulatedArm) -> None:

@@ -14,7 +14,7 @@ from vla_entropy_ros.construct import construct
 from vla_entropy_ros.evaluation import report
 from vla_entropy_ros.evaluation.outcomes import Outcome, line, outcome, summary
 from vla_entropy_ros.evaluation.records import EpisodeRecord, Move
-from vla_entropy_ros.evaluation.statistics import jerk, mcnemar, percentiles, ranked, wilson
+from vla_entropy_ros.evaluation.statistics import jerk, mcnemar, paired_difference, percentiles, ranked, wilson
 from vla_entropy_ros.sim import family_tasks
 
 PERIOD = 0.1
@@ -68,7 +68,11 @@ def test_summary_sets_every_configuration_beside_full_on_the_same_scenes(episode
     figures = summary([*full, *ours])["configurations"]
     assert (figures["full"]["successes"], figures["default"]["episodes"]) == (3, 5)
     assert figures["default"]["families"]["pick"]["success_rate"] == 0.6
-    assert figures["default"]["against_full"]["all"] == {"pairs": 4, "won": 1, "lost": 1, "p": 1.0}
+    paired = figures["default"]["against_full"]["all"]
+    assert {name: paired[name] for name in ("pairs", "won", "lost", "p", "points")} == {
+        "pairs": 4, "won": 1, "lost": 1, "p": 1.0, "points": 0.0,
+    }  # fmt: skip
+    assert paired["interval95"] == pytest.approx([-56.58, 56.58], abs=0.01)
     assert figures["full"]["latency_ms"]["total"] == {"p50": 3.0, "p95": 5.0, "max": 5.0}
     assert figures["full"]["passes"] == 2.4
 
@@ -109,6 +113,29 @@ def test_what_is_kept_of_an_episode_reads_back_and_says_no_more_than_needed(epis
     assert [construct(Outcome, line(o), "here") for o in (calm, disturbed)] == [calm, disturbed]
 
 
+def test_a_paired_difference_against_worked_out_values() -> None:
+    """Agresti and Min (2005): (b - c) / (n + 2) either side, with half a pair more in each cell."""
+    points, low, high = paired_difference(4, 3, 200)
+    n, b, c = 202, 4.5, 3.5
+    half = 1.959964 * math.sqrt(b + c - (b - c) ** 2 / n) / n
+    assert (points, low, high) == pytest.approx((0.005, (b - c) / n - half, (b - c) / n + half))
+    assert paired_difference(0, 0, 100)[1:] == pytest.approx((-0.0192, 0.0192), abs=1e-4)  # not nothing
+    assert paired_difference(0, 0, 0) == (0.0, -1.0, 1.0)
+    assert paired_difference(3, 0, 3)[2] <= 1.0
+
+
+def test_what_came_about_is_paired_by_itself(episode: Make) -> None:
+    def some(name: str, happened: int, wins: int) -> list[Outcome]:
+        made = replace(outcome(episode(True, name), PERIOD), disturbance="hidden=0.1", stale=1, refused=0)
+        return [replace(made, seed=n, happened=n < happened, success=n < wins) for n in range(10)]
+
+    ours = summary([*some("full", 8, 10), *some("default", 6, 4)])["disturbances"]["hidden=0.1"]["default"]
+    assert (ours["happened"], ours["stale"], ours["refused"]) == (6, 0.2, 0.0)
+    assert (ours["against_full"]["all"]["pairs"], ours["against_full"]["all"]["lost"]) == (10, 6)
+    told = ours["against_full_happened"]["all"]
+    assert (told["pairs"], told["lost"]) == (6, 2)
+
+
 def test_the_ranks_of_what_may_never_come() -> None:
     assert [ranked([0, 1, 5, math.inf], percent) for percent in (50, 75, 99)] == [1, 5, None]
     assert ranked([], 50) is None
@@ -126,8 +153,8 @@ def test_disturbed_episodes_are_set_beside_full_under_the_same_disturbance(episo
     ]
     calm = [*some("full", None, 10), *some("default", None, 9)]
     figures = summary([*calm, *noise, *some("full", "moved=0.1", 10), *late])
-    assert figures["configurations"]["default"]["against_full"]["all"] | {"p": 1} == {
-        "pairs": 10, "won": 0, "lost": 1, "p": 1,
+    assert figures["configurations"]["default"]["against_full"]["all"] | {"p": 1, "interval95": []} == {
+        "pairs": 10, "won": 0, "lost": 1, "p": 1, "points": -10.0, "interval95": [],
     }  # fmt: skip
     ours = figures["disturbances"]["noise=6"]["default"]
     assert (ours["success_rate"], ours["against_full"]["all"]["lost"], ours["fresh_p95"]) == (0.2, 2, 0.5)
@@ -171,7 +198,10 @@ def test_a_live_round_is_set_beside_full_and_beside_its_own_lock_step(episode: M
     full, ours = figures["live"][slow]["full"], figures["live"][slow]["default"]
     assert (full["success_rate"], ours["success_rate"]) == (0.4, 0.8)
     assert ours["against_full"]["all"]["won"] == 4
-    assert full["late"]["against_lock_step"]["all"] | {"p": 1} == {"pairs": 10, "won": 0, "lost": 6, "p": 1}
+    paired = full["late"]["against_lock_step"]["all"]
+    assert {name: paired[name] for name in ("pairs", "won", "lost", "points")} == {
+        "pairs": 10, "won": 0, "lost": 6, "points": -60.0,
+    }  # fmt: skip
     assert ours["late"]["answer_ms"] == {"p50": 50.0, "p95": 50.0, "max": 50.0}
     assert ours["late"]["action_age_ms"]["p50"] == 80.0
     assert (ours["late"]["stale"], ours["late"]["refused"]) == (0.4, 0.2)
@@ -179,7 +209,7 @@ def test_a_live_round_is_set_beside_full_and_beside_its_own_lock_step(episode: M
     lock_step, live = report.sections(figures, PERIOD)
     assert [row[:2] for row in live.rows] == [["full", slow], ["default", slow]]
     cells = dict(zip(live.columns, live.rows[0], strict=True))
-    assert cells["against lock-step"] == "-60 points (0 won, 6 lost, p 0.031)"
+    assert cells["against lock-step"] == "-60.0 [-82.7, -17.3] (0 / 6, p 0.031)"
     assert (cells["answer p50 / p95 [ms]"], cells["age of the action p50 / p95 [ms]"]) == ("250 / 250", "280 / 290")
     assert (cells["stale"], cells["refused"]) == ("40%", "20%")
     assert len(lock_step.rows) == 2

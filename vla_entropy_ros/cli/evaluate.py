@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..evaluation.suite import Evaluation
     from ..evaluation.timing import Timing
 
+EPISODES = 20
 QUICK_EPISODES, QUICK_DISTURBANCES, QUICK_PROFILES = 5, ("moved",), ("rtx4090",)
 
 
@@ -31,8 +32,8 @@ QUICK_EPISODES, QUICK_DISTURBANCES, QUICK_PROFILES = 5, ("moved",), ("rtx4090",)
 @click.option("--base", default="default", show_default=True,
               help="Where the modes' other values come from: default (config/policy.yaml) or paper (config/paper.yaml, "
               "with exact drafts).")  # fmt: skip
-@click.option("--episodes", type=click.IntRange(1, 100000), default=20, show_default=True,
-              help="Episodes per family of tasks and configuration.")  # fmt: skip
+@click.option("--episodes", type=click.IntRange(1, 100000), help="Episodes per family of tasks and configuration. "
+              f"Default: {EPISODES}, {QUICK_EPISODES} with --quick.")  # fmt: skip
 @click.option("--quick", is_flag=True,
               help=f"{QUICK_EPISODES} episodes per family in lock-step, with a {QUICK_DISTURBANCES[0]} target and live "
               f"on an {QUICK_PROFILES[0]} (unless others are asked for): a first table within 3 minutes.")  # fmt: skip
@@ -43,14 +44,15 @@ QUICK_EPISODES, QUICK_DISTURBANCES, QUICK_PROFILES = 5, ("moved",), ("rtx4090",)
 @click.option("--latency", "profiles", multiple=True, metavar="PROFILE",
               help="How long it thinks then: own (as this machine), rtx4090, h100, milliseconds such as 250 or 67+175 "
               "(prefill, decoding), or a file of milliseconds; may be repeated. Default: own.")  # fmt: skip
-@click.option("--camera-rate", type=click.FloatRange(1.0, 50.0), help="Of the camera then [Hz]. Default: "
+@click.option("--camera-rate", type=options.Finite(1.0, 50.0), help="Of the camera then [Hz]. Default: "
               "camera.rate of config/policy.yaml.")  # fmt: skip
-@click.option("--transport", type=click.FloatRange(0.0, 1000.0), default=0.0, show_default=True,
+@click.option("--transport", type=options.Finite(0.0, 1000.0), default=0.0, show_default=True,
               help="Of a picture to the policy then [ms].")  # fmt: skip
-@click.option("--period", "periods", multiple=True, type=click.FloatRange(0.02, 5.0),
+@click.option("--period", "periods", multiple=True, type=options.Finite(0.02, 5.0),
               help="How long an action lasts then [s]; may be repeated. Default: "
               "control_period of config/policy.yaml.")  # fmt: skip
-@click.option("--video", is_flag=True, help="Film the first scene of every round, under the last mode: evaluate.mp4.")
+@click.option("--video", is_flag=True, help="Film the first scene under the last mode, once a round "
+              "(lock-step only where there is no other): evaluate.mp4, film.png.")  # fmt: skip
 @click.option("--ros", is_flag=True, help="Through the nodes and ROS topics, in real time; otherwise in processes.")
 @options.suites
 @options.tasks
@@ -62,7 +64,7 @@ QUICK_EPISODES, QUICK_DISTURBANCES, QUICK_PROFILES = 5, ("moved",), ("rtx4090",)
 @options.output("evaluate")
 @options.as_json
 def evaluate(
-    modes: tuple[str, ...], base: str, episodes: int, quick: bool, asked: tuple[str, ...], live: bool,
+    modes: tuple[str, ...], base: str, episodes: int | None, quick: bool, asked: tuple[str, ...], live: bool,
     profiles: tuple[str, ...], camera_rate: float | None, transport: float, periods: tuple[float, ...], video: bool,
     ros: bool,
     suites: tuple[str, ...], tasks: tuple[str, ...], seed: int, limit: float | None, checkpoint: Path | None,
@@ -80,12 +82,12 @@ def evaluate(
     from ..resources import default_checkpoint
     from ..settings import SettingError
 
-    if quick and not (ros or asked or live):
-        asked, live, profiles = QUICK_DISTURBANCES, True, profiles or QUICK_PROFILES
-    if ros and (asked or live):
-        raise click.BadParameter("only in processes: leave --ros away, or this",
-                                 param_hint="--disturbance" if asked else "--live")  # fmt: skip
-    if not live and (profiles or camera_rate or transport or periods):
+    how = bool(profiles or camera_rate or transport or periods)
+    if quick and not ros:
+        asked, live = (asked, live or how) if asked or live else (QUICK_DISTURBANCES, True)
+        profiles = profiles or QUICK_PROFILES
+    _check_ways(ros, {"--disturbance": asked, "--live": live, "--video": video, "--cluster": cluster}, domain_id)
+    if how and not live:
         raise click.UsageError(
             "--latency, --camera-rate, --transport and --period say how the world goes on: add --live"
         )
@@ -93,12 +95,21 @@ def evaluate(
     with options.one_line(SettingError, *options.engine_errors()):
         plan = Evaluation(
             tuple(named(chosen, base, options.visual_tokens(checkpoint))), tuple(wanted),
-            QUICK_EPISODES if quick else episodes, seed, checkpoint or default_checkpoint(), limit, ros,
+            episodes or (QUICK_EPISODES if quick else EPISODES), seed, checkpoint or default_checkpoint(), limit, ros,
             disturbances(asked), _timings(profiles, camera_rate, transport, periods, wanted, limit) if live else (),
         )  # fmt: skip
     if ros:
         options.need_ros()
     conduct(plan, options.output_folder(output, "evaluate"), as_json, processes, cluster, domain_id, video)
+
+
+def _check_ways(ros: bool, in_processes: dict[str, object], domain: int | None) -> None:
+    """click's error for options that belong to the other way of running."""
+    for name, given in in_processes.items():
+        if ros and given:
+            raise click.BadParameter("only in processes: leave --ros away, or this", param_hint=name)
+    if domain is not None and not ros:
+        raise click.BadParameter("only with --ros", param_hint="--domain-id")
 
 
 def _timings(
@@ -111,11 +122,14 @@ def _timings(
     from ..settings import default_settings
     from ..sim import find_task
 
-    shortest = limit or min(find_task(task).seconds for task in tasks)
+    shortest = (limit or min(find_task(task).seconds for task in tasks)) - transport / 1e3
+    if shortest <= 0.0:
+        raise click.BadParameter(f"{transport:g} ms is longer than an episode", param_hint="--transport")
     rate = rate or float(default_settings("simulator")["camera.rate"])
     lasting = periods or (float(default_settings("policy")["control_period"]),)
     thinking = latencies(profiles or (OWN,), shortest)
-    return tuple(Timing(each, rate, transport / 1e3, period) for period in lasting for each in thinking)
+    made = (Timing(each, rate, transport / 1e3, period) for period in lasting for each in thinking)
+    return tuple({timing.label: timing for timing in made}.values())
 
 
 def conduct(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +47,17 @@ class Checkpoint(click.ParamType):
         return folder
 
 
+class Finite(click.FloatRange):
+    """A number in a range; not a number is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; click's error where it is none."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
 def checkpoint(function: F) -> F:
     """Add --checkpoint."""
     text = "Folder of the policy, or org/name in the hub's cache. Default: the small policy shipped."
@@ -78,7 +90,7 @@ def seed(function: F) -> F:
 
 def limit(function: F) -> F:
     """Add --limit."""
-    kind = click.FloatRange(0.1, 600.0)
+    kind = Finite(0.1, 600.0)
     return click.option("--limit", type=kind, help="Seconds an episode may take. Default: by family of tasks.")(
         function
     )
@@ -131,7 +143,7 @@ def spread(function: F) -> F:
     """Add --processes and --cluster."""
     processes = click.option(
         "--processes", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default="one per core",
-        help="Processes that episodes are spread over.",
+        help="Processes that episodes are spread over, without --cluster.",
     )  # fmt: skip
     cluster = click.option(
         "--cluster", metavar="ADDRESS", help="Spread over the Dask scheduler there, tcp://host:port."

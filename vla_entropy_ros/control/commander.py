@@ -20,7 +20,7 @@ TORN_AWAY = (
     "~/enable starts from it"
 )
 OVERDUE = "the last one came late and has run out"
-SLACK = 1e-6  # seconds: rounding of stamps must not make an action start twice
+SLACK = 1e-6  # seconds: rounding of stamps must neither make an action start twice nor refuse one that is just in time
 ROUNDING = 1e-7  # metres, radians
 PULLING = 1.0  # seconds in which a moving target may be pulled along by one lead
 
@@ -160,7 +160,7 @@ class Commander:
         if chunk.stamp > now + FUTURE:
             problem = stamp_problem("it", chunk.stamp, now, math.inf)
             raise ChunkError(f"chunk refused: it answers an observation in the future: {problem}")
-        if now > chunk.end + valid:  # nothing else is asked of a stamp: simulated time begins at zero
+        if now > chunk.end + valid + SLACK:  # nothing else is asked of a stamp: simulated time begins at zero
             problem = stamp_problem("its observation", chunk.stamp, now, chunk.end - chunk.stamp + valid)
             if 0.0 < chunk.stamp >= now - ANOTHER_CLOCK:
                 problem = (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Observation
+from ..sim.environment import CONTROL_STEP
 from .closed_loop import ClosedLoop
 from .timing import SLACK, Timing
 
@@ -49,13 +51,18 @@ class Camera:
             return
         self._number += 1
         late = effect.delivery()
-        newer = self._number / self._timing.camera_rate + self._timing.transport
+        newer = self._taken(self._number) + self._timing.transport
         if late is None or (effect.punctual and newer <= free + SLACK):
             effect.touch(env)
             return
         observation, target = self._loop.observe(), env.cube_position(env.goal.colour)
         arrives, seen = env.time + self._timing.transport + late, env.in_sight(target, env.goal.colour)
         self._coming.append(Frame(observation, arrives, env.pose.position, self._token(target), seen))
+
+    def _taken(self, number: int) -> float:
+        """When the picture of that number is taken [s]: at the first command that is not before it is due."""
+        commands = math.ceil((number / self._timing.camera_rate - SLACK) / CONTROL_STEP)
+        return commands * CONTROL_STEP
 
     def newest(self) -> Frame | None:
         """The newest picture that has arrived since the last one that was asked for; older ones are dropped."""

@@ -6,6 +6,7 @@ import atexit
 import functools
 import json
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -58,9 +59,14 @@ def run_scene(scene: Scene) -> list[Outcome]:
     return [outcome(episode, arm.period) for episode in inprocess.run_in_process(arm, trials, Silent(), scene.limit)]
 
 
-@functools.lru_cache(maxsize=1)
 def simulated_arm(checkpoint: str) -> Any:
-    """Make the arm of this process, once: loading a policy takes longer than an episode."""
+    """The arm of this thread, of which a Dask worker may have many: a policy remembers, a renderer knows one thread."""
+    return _arm_of(checkpoint, threading.get_ident())
+
+
+@functools.lru_cache(maxsize=64)
+def _arm_of(checkpoint: str, _thread: int) -> Any:
+    """Make it once: loading a policy takes longer than an episode."""
     import torch
 
     from ..engine import Policy
@@ -109,14 +115,19 @@ def _client(processes: int, cluster: str | None) -> Iterator[Any]:
             return await super().close(timeout or patience, reason)
 
     quiet = {"distributed.logging.distributed": "error", "distributed.admin.tick.limit": "1h"}
-    patient = {"distributed.scheduler.worker-ttl": None}  # processes that were all stopped for long are not lost
-    with dask.config.set({**quiet, **patient, "distributed.worker.daemon": True}):
+    with dask.config.set({**quiet, "distributed.worker.daemon": True}):
         if cluster is not None:
             try:
                 client = Client(cluster, timeout=PATIENCE)
-            except OSError as error:
-                raise RunError(f"no Dask scheduler at {cluster}: {error}") from error
+            except (OSError, ValueError) as error:
+                raise RunError(f"no Dask scheduler at {cluster}: {error} (expected tcp://host:port)") from error
             with client:
+                try:
+                    client.wait_for_workers(1, timeout=PATIENCE)
+                except TimeoutError as error:
+                    raise RunError(
+                        f"the Dask scheduler at {cluster} has no worker: start dask worker {cluster}"
+                    ) from error
                 yield client
             return
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -146,18 +157,21 @@ class Ledger:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._file, asked = folder / "episodes.jsonl", folder / "plan.json"
-        if asked.exists():
-            before = json.loads(asked.read_text())
-            if SETTINGS in plan:
-                plan = {**plan, SETTINGS: {**before.get(SETTINGS, {}), **plan[SETTINGS]}}
-                before[SETTINGS] = {**plan[SETTINGS], **before.get(SETTINGS, {})}
-            if other := sorted(key for key in {*before, *plan} if before.get(key) != plan.get(key)):
-                raise RunError(f"{folder} holds a run with other {', '.join(other)}: choose another --output")
-        asked.write_text(json.dumps(plan, indent=1) + "\n")
+        before = _read_plan(asked) if asked.exists() else plan
+        if SETTINGS in plan:
+            plan = {**plan, SETTINGS: {**before.get(SETTINGS, {}), **plan[SETTINGS]}}
+        joined = {**before, SETTINGS: {**plan[SETTINGS], **before.get(SETTINGS, {})}} if SETTINGS in plan else before
+        if other := sorted(key for key in {*joined, *plan} if joined.get(key) != plan.get(key)):
+            raise RunError(f"{folder} holds a run with other {', '.join(other)}: choose another --output")
+        if not asked.exists() or plan != before:
+            whole = folder / "plan.json.new"  # a kill leaves the old one or the new one
+            whole.write_text(json.dumps(plan, indent=1) + "\n")
+            whole.replace(asked)
         try:
-            self.outcomes = [construct(Outcome, json.loads(line), str(self._file)) for line in self._lines()]
+            read = [construct(Outcome, json.loads(line), str(self._file)) for line in self._lines()]
         except ValueError as error:
             raise RunError(f"{error}: choose another --output") from error
+        self.outcomes = list({(o.configuration, *o.scene, o.conditions): o for o in read}.values())  # none twice
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Keep the outcomes of a scene."""
@@ -180,8 +194,19 @@ class Ledger:
         """Complete lines; one that a kill cut short is dropped from the file."""
         if not self._file.exists():
             return []
-        text = self._file.read_text()
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            self._file.write_text(whole)
-        return whole.splitlines()
+        content = self._file.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            os.truncate(self._file, len(whole))
+        return whole.decode().splitlines()
+
+
+def _read_plan(file: Path) -> dict[str, Any]:
+    """What a run was asked for; RunError where the file is none."""
+    try:
+        plan = json.loads(file.read_text())
+    except ValueError as error:
+        raise RunError(f"{file} is no plan of a run ({error}): choose another --output") from error
+    if not isinstance(plan, dict):
+        raise RunError(f"{file} is no plan of a run: choose another --output")
+    return plan

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..sim import TASKS
+from ..sim import find_task
 from .bringup import brought_up
 from .client import Client
 from .plan import Observer, Trial
@@ -51,7 +51,7 @@ def run_on_nodes(
         if trial.configuration != configuration:
             configuration = trial.configuration
             client.set_parameters("policy", configuration.tunables.parameters)
-        yield _run_one(client, trial, limit or TASKS[trial.task].seconds, observer)
+        yield _run_one(client, trial, limit or find_task(trial.task).seconds, observer)
 
 
 def _run_one(client: Client, trial: Trial, limit: float, observer: Observer) -> EpisodeRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -9,11 +10,12 @@ import numpy as np
 
 from ..control import ChunkError, limits_of, rules_of
 from ..engine import ActionError, Policy, Result
+from ..engine.observation import Pacer, Verdict
 from ..settings import default_settings
 from ..sim import Environment
 from .camera import Camera, Frame
 from .closed_loop import ClosedLoop
-from .latency import Work
+from .latency import STEPS, Work
 from .plan import Observer, Trial
 from .records import EpisodeRecord, Move, TickRecord
 from .stages import milliseconds
@@ -29,7 +31,8 @@ class SimulatedArm:
         command, simulator = default_settings("command"), default_settings("simulator")
         self.policy = policy
         self.env = Environment(image_size=simulator["camera.size"])
-        self.period = float(default_settings("policy")["control_period"])
+        policy_values = default_settings("policy")
+        self.period, self._oldest = float(policy_values["control_period"]), float(policy_values["observation.max_age"])
         rules = replace(rules_of(command), scale=SCALE)
         self._loop = ClosedLoop(self.env, str(command["action_frame"]), self.period, limits_of(command), rules)
 
@@ -48,6 +51,7 @@ class SimulatedArm:
         self._plain = tunables.mode == "full" and tunables.drafts == "off"
         self._rng = np.random.default_rng([trial.seed, *trial.task.encode(), *self._timing.label.encode()])
         self._limit, self._free, self._followed = limit, 0.0, 0.0
+        self._pacer = Pacer()
         disturbed = trial.disturbance.label if trial.disturbance else None
         self.episode = EpisodeRecord(
             trial.configuration.name,
@@ -60,13 +64,22 @@ class SimulatedArm:
         return self.episode
 
     def next_frame(self) -> Frame | None:
-        """Let time pass until the policy has a picture to answer; None when the episode is over before."""
+        """Let time pass until the policy has a picture to answer; None when the episode is over before.
+
+        As the node does it: one picture a control period, none that is too old.
+        """
         while not self._over:
             self._camera.look(self._free)
-            if (frame := self._camera.newest()) is not None:
+            if (frame := self._camera.newest()) is not None and self._due(frame.observation.stamp):
                 return frame
             self._step()
         return None
+
+    def _due(self, stamp: float) -> bool:
+        """Whether a picture of that time [s] is answered."""
+        if self.env.time - stamp > self._oldest + SLACK:
+            return False
+        return self._pacer.judge(stamp, self._timing.period) is Verdict.TICK
 
     def answer(self, frame: Frame, keep_image: bool) -> TickRecord | None:
         """Infer, and let time pass until the answer has come; None when the policy had no valid action."""
@@ -74,12 +87,17 @@ class SimulatedArm:
         moved_at = self._loop.effect.moved_at
         if moved_at is not None and observation.stamp >= moved_at and target is not None and frame.in_sight:
             self.episode.moved = self.episode.moved or Move(observation.stamp, target)
+        began = time.perf_counter()
         try:
             result = self.policy.infer(observation)
         except ActionError:
+            self._think(Work(time.perf_counter() - began, 1.0, 1 + STEPS, self._plain))
             return None
         self.policy.settle()
-        self._deliver(result, observation.stamp)
+        fresh = result.reuse.fresh / result.reuse.visual
+        took = self._think(Work(result.timings.total, fresh, result.decoder_passes, self._plain))
+        if not self._over:
+            self._deliver(result, observation.stamp, took)
         return TickRecord(
             observation.stamp,
             milliseconds(result.timings),
@@ -91,17 +109,18 @@ class SimulatedArm:
             observation.state,
         )
 
-    def _deliver(self, result: Result, stamp: float) -> None:
-        """Let the time pass that the answer takes, and let the arm follow it if it comes in time."""
-        fresh = result.reuse.fresh / result.reuse.visual
-        work = Work(result.timings.total, fresh, result.decoder_passes, self._plain)
-        took, late = self._timing.latency.seconds(work, self._rng), self.episode.late
+    def _think(self, work: Work) -> float:
+        """Let the time pass that an answer takes; how long that is [s]."""
+        took = self._timing.latency.seconds(work, self._rng)
         self._free = self.env.time + took
         while self.env.time < self._free - SLACK and not self._over:
             self._camera.look(self._free)
             self._step()
-        if self._over:
-            return
+        return took
+
+    def _deliver(self, result: Result, stamp: float, took: float) -> None:
+        """Let the arm follow an answer if it comes in time."""
+        late = self.episode.late
         late.took.append(took)
         late.stale += self.env.time > stamp + self._timing.period * len(result.actions) + SLACK
         try:
@@ -115,6 +134,11 @@ class SimulatedArm:
         age = self.env.time - self._followed
         if self._loop.step():
             self.episode.late.ages.append(age)
+
+    @property
+    def happened(self) -> bool:
+        """Whether the episode's disturbance has come about."""
+        return self._loop.effect.happened
 
     @property
     def _over(self) -> bool:
@@ -147,5 +171,6 @@ def run_in_process(
             observer.idle(episode)
         env = arm.env
         episode.success, episode.duration, episode.reached = env.success, env.time, env.reached
+        episode.happened = arm.happened
         observer.end(episode)
         yield episode

@@ -107,13 +107,13 @@ class Staged:
 
 # Predicted for OpenVLA-7B in bfloat16 (docs/evaluation.md); `generate` of the RTX 4090 as others measured it.
 DEVICES = {
-    "rtx4090": Staged("rtx4090", 0.0092, 0.0238, 0.0153, 0.250),
-    "h100": Staged("h100", 0.0062, 0.0018, 0.0053, 0.190),
+    "rtx4090": Staged("rtx4090", 0.0093, 0.0237, 0.0150, 0.250),
+    "h100": Staged("h100", 0.0062, 0.0018, 0.0052, 0.190),
 }
 
 
 def latencies(texts: Sequence[str], longest: float) -> tuple[Latency, ...]:
-    """What the profiles ask for, each once; `longest`: seconds of the shortest episode, which no answer may exceed.
+    """What the profiles ask for, each once; `longest`: seconds that no answer may reach, the shortest episode's.
 
     `own`, a device of DEVICES, milliseconds such as 250, those of prefill and decoding such as 67+175, or a file with
     milliseconds: a JSON list, or one a line. Raises SettingError that lists the valid ones.
@@ -141,23 +141,25 @@ def _of_stages(text: str, milliseconds: Sequence[float], longest: float) -> Late
     """A constant, or prefill and decoding."""
     seconds = [value / 1e3 for value in milliseconds]
     if len(seconds) == 1:
-        return Drawn(f"{milliseconds[0]:g} ms", tuple(seconds))
+        return Drawn(f"{milliseconds[0]:.15g} ms", tuple(seconds))
     if len(seconds) > 2:
         raise _refused(text, f"{len(seconds)} stages", longest)
     prefill, decode = seconds
-    return Staged(f"{milliseconds[0]:g}+{milliseconds[1]:g} ms", 0.0, prefill, decode / STEPS)
+    return Staged(f"{milliseconds[0]:.15g}+{milliseconds[1]:.15g} ms", 0.0, prefill, decode / STEPS)
 
 
 def _of_file(text: str, longest: float) -> Latency:
     """Values that were measured."""
     path = Path(text)
-    if not path.is_file():
-        raise _refused(text, "no number, no device, no file", longest)
     try:
+        if not path.is_file():
+            raise _refused(text, "no number, no device, no file", longest)
         content = path.read_text(encoding="utf-8")
         parts = json.loads(content) if content.lstrip().startswith("[") else content.split()
         values = _numbers(parts)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except SettingError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise _refused(text, f"unreadable ({error})", longest) from error
     if not values:
         raise _refused(text, "expected numbers of milliseconds, one a line or as a JSON list", longest)

@@ -11,10 +11,20 @@ import numpy as np
 from ..sim import FAMILIES, LONGER, find_task
 from .records import EpisodeRecord, ages
 from .stages import STAGES
-from .statistics import jerk, mcnemar, percentiles, ranked, wilson
+from .statistics import jerk, mcnemar, paired_difference, percentiles, ranked, wilson
 
 REFERENCES = ("full", "plain")  # what the others are compared with: the first that is there; their actions are the same
-TOLD = ("disturbance", "moved", "seen_after", "reached", "live", "stale", "refused")  # of an episode, if it has them
+TOLD = (
+    "disturbance",
+    "happened",
+    "moved",
+    "seen_after",
+    "reached",
+    "live",
+    "stale",
+    "refused",
+)  # of an episode, if it has them
+LATE = ("stale", "refused")  # answers
 SOON = 2  # ticks: a moved target that is seen this late has cost little
 
 
@@ -24,11 +34,12 @@ class Outcome:
 
     duration [s]; latency: milliseconds of every tick by stage; passes of every tick; age in ticks; jerk [m/s^3];
     target_reused: share of the ticks in which the token that shows the cube in question was not computed. fresh: share
-    of the tokens computed in each tick. disturbance: None for an episode in which nothing went wrong. moved: the cube
-    in question was put elsewhere; seen_after: ticks until the token that shows it there was computed, None if never.
-    reached: goals of the task. live: how the world went on while the policy thought, None where it waited; then
+    of the tokens computed in each tick. disturbance: None for an episode in which nothing went wrong; happened: it came
+    about. moved: the cube in question was put elsewhere, and shown there; seen_after: ticks until the token that shows
+    it there was computed, None if never. reached: goals of the task. stale, refused: answers that came after their own
+    time, and that moved nothing. live: how the world went on while the policy thought, None where it waited; then
     lasting: seconds of an action, took [ms] of every tick, ages [ms] of what the arm followed at every command that
-    moved it; stale, refused: answers that came after their own time, and that moved nothing.
+    moved it.
     """
 
     configuration: str
@@ -48,6 +59,7 @@ class Outcome:
     target_reused: float | None
     fresh: list[float] | None = None
     disturbance: str | None = None
+    happened: bool = False
     moved: bool = False
     seen_after: int | None = None
     reached: int = 0
@@ -100,9 +112,12 @@ def outcome(episode: EpisodeRecord, period: float) -> Outcome:
         target_reused=_mean(reused),
         fresh=[round(tick.fresh / tick.selection.size, 4) for tick in ticks],
         disturbance=episode.disturbance,
+        happened=episode.disturbance is not None and episode.happened,
         moved=episode.moved is not None,
         seen_after=_seen_after(episode),
         reached=episode.reached,
+        stale=episode.late.stale,
+        refused=episode.late.refused,
         **_lateness(episode),
     )
 
@@ -121,8 +136,7 @@ def _lateness(episode: EpisodeRecord) -> dict[str, Any]:
         return {}
     late = episode.late
     took, ages = ([round(value * 1e3, 1) for value in values] for values in (late.took, late.ages))
-    counts = {"stale": late.stale, "refused": late.refused}
-    return {"live": timing.label, "lasting": timing.period, "took": took, "ages": ages, **counts}
+    return {"live": timing.label, "lasting": timing.period, "took": took, "ages": ages}
 
 
 def line(o: Outcome) -> dict[str, Any]:
@@ -168,7 +182,7 @@ def _round(outcomes: Sequence[Outcome], several: bool) -> dict[str, dict[str, An
             "families": {f: _figures([o for o in mine if o.family == f]) for f in families},
             "against_full": _paired(mine, reference, families),
             **_steps([o for o in mine if o.disturbance is None]),
-            **(_under(mine) if several else {}),
+            **(_under(mine, reference) if several else {}),
         }
         for name, mine in by_name.items()
     }
@@ -226,16 +240,27 @@ def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def _under(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """What tells how a configuration bears disturbances: its busy ticks, and how late it sees that a cube was moved."""
+def _under(outcomes: Sequence[Outcome], full: Sequence[Outcome]) -> dict[str, Any]:
+    """What tells how a configuration bears disturbances: its busy ticks, and how late it sees that a cube was moved.
+
+    happened: episodes in which it came about, and the pairs of which that is true on both sides; stale, refused: shares
+    of the answers.
+    """
     fresh = [share for o in outcomes for share in o.fresh or ()]
-    busy = {"fresh_p95": round(float(np.percentile(fresh, 95)), 4) if fresh else None}
+    told = [o for o in outcomes if o.happened]
+    ticks = sum(o.ticks for o in outcomes)
+    made: dict[str, Any] = {
+        "fresh_p95": round(float(np.percentile(fresh, 95)), 4) if fresh else None,
+        **({name: round(sum(getattr(o, name) for o in outcomes) / ticks, 4) for name in LATE} if ticks else {}),
+        "happened": len(told),
+        "against_full_happened": _paired(told, [o for o in full if o.happened], []),
+    }
     late = [np.inf if o.seen_after is None else o.seen_after for o in outcomes if o.moved]
     if not late:
-        return busy
-    ticks = {f"p{percent}": ranked(late, percent) for percent in (50, 99)}
+        return made
+    ranks = {f"p{percent}": ranked(late, percent) for percent in (50, 99)}
     soon = round(float(np.mean(np.array(late) <= SOON)), 4)
-    return busy | {"moved": {"episodes": len(late), "never": late.count(np.inf), **ticks, "soon": soon}}
+    return made | {"moved": {"episodes": len(late), "never": late.count(np.inf), **ranks, "soon": soon}}
 
 
 def _paired(ours: Sequence[Outcome], full: Sequence[Outcome], families: Sequence[str]) -> dict[str, Any] | None:
@@ -248,7 +273,9 @@ def _paired(ours: Sequence[Outcome], full: Sequence[Outcome], families: Sequence
     for family in ("all", *families):
         chosen = [(a, b) for f, a, b in pairs if family in ("all", f)]
         won, lost, p = mcnemar([a for a, _ in chosen], [b for _, b in chosen])
-        made[family] = {"pairs": len(chosen), "won": won, "lost": lost, "p": float(f"{p:.3g}")}
+        points, *interval = (round(100 * value, 2) for value in paired_difference(won, lost, len(chosen)))
+        counts = {"pairs": len(chosen), "won": won, "lost": lost, "p": float(f"{p:.3g}")}
+        made[family] = {**counts, "points": points, "interval95": interval}
     return made
 
 

@@ -9,6 +9,7 @@ from .report import CALM, families, median, rounds
 
 HEIGHT, WIDTH = 3.8, 3.6  # inches of a panel
 LINES = ("-", "--", ":", "-.")
+BESIDE = 0.015  # by which share of the latency points of several configurations are set apart
 APART = 0.6  # of the space between two disturbances, over which the configurations' points are spread
 
 
@@ -65,6 +66,7 @@ def _disturbed(axes: Any, figures: dict[str, Any]) -> None:
             off = APART * ((number + 0.5) / len(made) - 0.5)
             _point(axes, place + off, record, number, markersize=4)
     names = ["undisturbed" if label == CALM else label for label in by_round]
+    axes.set_title("under disturbances, in lock-step", fontsize=10)
     axes.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=8)
     axes.set_ylabel("success, all families [%]")
     axes.grid(alpha=0.3, axis="y")
@@ -76,8 +78,9 @@ def _live(axes: Any, figures: dict[str, Any]) -> None:
     for number, name in enumerate(figures["configurations"]):
         for style, action in enumerate(lasting):
             records = (made[name] for made in figures["live"].values())
-            met = [(r["late"]["answer_ms"]["p50"], r) for r in records if r["late"]["action_s"] == action]
-            met.sort(key=lambda pair: pair[0])
+            told = (r for r in records if r["late"]["action_s"] == action and r["late"]["answer_ms"])
+            off = 1.0 + BESIDE * (number - (len(figures["configurations"]) - 1) / 2)
+            met = sorted(((off * r["late"]["answer_ms"]["p50"], r) for r in told), key=lambda pair: pair[0])
             for x, record in met:
                 _point(axes, x, record, number, markersize=4)
             xs, ys = [x for x, _ in met], [100 * record["success_rate"] for _, record in met]
@@ -85,6 +88,7 @@ def _live(axes: Any, figures: dict[str, Any]) -> None:
     for style, action in enumerate(lasting):
         axes.plot([], [], LINES[style % len(LINES)], color="grey", label=f"actions of {action:g} s")
     axes.legend(fontsize=8)
-    axes.set_xlabel("median latency of an answer while the world goes on [ms]")
+    axes.set_title("while the world goes on", fontsize=10)
+    axes.set_xlabel("median latency of an answer [ms]")
     axes.set_ylabel("success, all families [%]")
     axes.grid(alpha=0.3)

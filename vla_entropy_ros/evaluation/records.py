@@ -73,8 +73,8 @@ class EpisodeRecord:
     """One attempt at a task: success or not, seconds until then, its ticks in order, and ticks without an action.
 
     instruction: the running one; that of a task of several goals changes. reached: goals reached, one after the other.
-    disturbance: what went wrong, if anything. timing: how the world went on meanwhile, None where it waited; late: what
-    came of it.
+    disturbance: what was to go wrong, if anything; happened: whether it did. timing: how the world went on meanwhile,
+    None where it waited; late: what came of it.
     """
 
     configuration: str
@@ -88,6 +88,7 @@ class EpisodeRecord:
     disturbance: str | None = None
     moved: Move | None = None
     reached: int = 0
+    happened: bool = False
     timing: Timing | None = None
     late: Lateness = field(default_factory=Lateness)
 

@@ -18,10 +18,17 @@ CALM = "none"  # the rows of episodes in which nothing went wrong
 ALL = "all"  # families together
 TIMES = ("tick p50 / p95 [ms]", "x")  # as measured: the only figures that another run has otherwise
 TAIL = (*TIMES, "fresh", "passes", "age mean / max", "jerk", "target reused", "ticks to success")
-UNDER = ("fresh p95", "moved, seen after p50 / p99 [ticks]", f"within {SOON}")  # where there are disturbances
+UNDER = (
+    "happened",
+    "stale",
+    "fresh p95",
+    "moved, seen after p50 / p99 [ticks]",
+    f"within {SOON}",
+)  # where there are disturbances
+AGAINST = "against full, points (pairs won / lost)"
 LATE = (
-    "against lock-step", "answer p50 / p95 [ms]", "age of the action p50 / p95 [ms]", "stale", "refused",
-    "seconds to success p50 / p95",
+    "against full", "against lock-step", "answer p50 / p95 [ms]", "age of the action p50 / p95 [ms]",
+    "stale", "refused", "seconds to success p50 / p95",
 )  # fmt: skip
 
 
@@ -59,7 +66,7 @@ def sections(figures: dict[str, Any], period: float) -> list[Section]:
 def columns(figures: dict[str, Any]) -> list[str]:
     """Names of the first table's columns: a success rate per family, then times and reuse."""
     several = "disturbances" in figures
-    return ["configuration", *["disturbance"] * several, *_places(figures), *TAIL, *UNDER * several]
+    return ["configuration", *["disturbance"] * several, *_places(figures), AGAINST, *TAIL, *UNDER * several]
 
 
 def rows(figures: dict[str, Any], period: float) -> Iterator[list[str]]:
@@ -73,7 +80,8 @@ def rows(figures: dict[str, Any], period: float) -> Iterator[list[str]]:
         for name, record in made.items():
             success = (_success(record, place) for place in _places(figures))
             under = _under(record) if several else []
-            yield [name, *[label] * several, *success, *_tail(record, full, period), *under]
+            against = _points(record["against_full"])
+            yield [name, *[label] * several, *success, against, *_tail(record, full, period), *under]
 
 
 def rounds(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -120,11 +128,14 @@ def _tail(record: dict[str, Any], full: float | None, period: float) -> list[str
 
 
 def _under(record: dict[str, Any]) -> list[str]:
-    busy, moved = _number(record["fresh_p95"], "{:.0%}"), record.get("moved")
+    busy = [
+        str(record["happened"]), _number(record.get("stale"), "{:.0%}"), _number(record["fresh_p95"], "{:.0%}"),
+    ]  # fmt: skip
+    moved = record.get("moved")
     if moved is None:
-        return [busy, NONE, NONE]
+        return [*busy, NONE, NONE]
     half, most = (_number(moved[name], "{:.0f}") if moved[name] is not None else "never" for name in ("p50", "p99"))
-    return [busy, f"{half} / {most} (of {moved['episodes']})", f"{moved['soon']:.0%}"]
+    return [*busy, f"{half} / {most} (of {moved['episodes']})", f"{moved['soon']:.0%}"]
 
 
 def _live(name: str, label: str, record: dict[str, Any]) -> list[str]:
@@ -133,19 +144,20 @@ def _live(name: str, label: str, record: dict[str, Any]) -> list[str]:
     places = [*record["families"], *[ALL] * (len(record["families"]) > 1)]
     return [
         name, label, *(_success(record, place) for place in places),
-        _points(late["against_lock_step"]), _both(late["answer_ms"], "{:.0f}"), _both(late["action_age_ms"], "{:.0f}"),
+        _points(record["against_full"]), _points(late["against_lock_step"]),
+        _both(late["answer_ms"], "{:.0f}"), _both(late["action_age_ms"], "{:.0f}"),
         _number(late["stale"], "{:.0%}"), _number(late["refused"], "{:.0%}"),
         _both(record["seconds_to_success"], "{:.1f}"),
     ]  # fmt: skip
 
 
 def _points(paired: dict[str, Any] | None) -> str:
-    """Points of success more than in lock-step, with the pairs that are otherwise."""
+    """Points of success more than the other side of the pairs, with their interval."""
     if not paired:
         return NONE
     pairs = paired[ALL]
-    points = 100 * (pairs["won"] - pairs["lost"]) / pairs["pairs"]
-    return f"{points:+.0f} points ({pairs['won']} won, {pairs['lost']} lost, {_chance(pairs['p'])})"
+    low, high = pairs["interval95"]
+    return f"{pairs['points']:+.1f} [{low:.1f}, {high:.1f}] ({pairs['won']} / {pairs['lost']}, {_chance(pairs['p'])})"
 
 
 def _steps(figures: dict[str, Any]) -> Iterator[list[str]]:
@@ -198,7 +210,9 @@ def exact(figures: dict[str, Any], period: float) -> str:
 
 def _pages(parts: list[Section]) -> str:
     """One table after the other."""
-    return "\n".join(
+    made = (
         "".join(f"| {' | '.join(line)} |\n" for line in [part.columns, ["---"] * len(part.columns), *part.rows])
         for part in parts
     )
+    first, *rest = made
+    return first + "".join(f"\n{part.title}:\n\n{text}" for part, text in zip(parts[1:], rest, strict=True))

@@ -27,6 +27,18 @@ def mcnemar(ours: Sequence[bool], theirs: Sequence[bool]) -> tuple[int, int, flo
     return won, lost, float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
+def paired_difference(won: int, lost: int, pairs: int) -> tuple[float, float, float]:
+    """Difference of two paired rates and its 95 % interval: Agresti and Min (2005), who add half a pair to each cell.
+
+    Without pairs nothing is known: (0, -1, 1).
+    """
+    if pairs == 0:
+        return 0.0, -1.0, 1.0
+    n, b, c = pairs + 2.0, won + 0.5, lost + 0.5
+    middle, spread = (b - c) / n, Z95 * math.sqrt(b + c - (b - c) ** 2 / n) / n
+    return (won - lost) / pairs, max(middle - spread, -1.0), min(middle + spread, 1.0)
+
+
 def percentiles(values: Sequence[float]) -> dict[str, float] | None:
     """Median, 95th percentile and maximum; None without values."""
     if not len(values):

@@ -25,8 +25,8 @@ class Timing:
     @property
     def label(self) -> str:
         """What it was asked for with, in one line."""
-        way = f", {self.transport * 1e3:g} ms on the way" if self.transport else ""
-        return f"live {self.latency.label}, {self.camera_rate:g} Hz{way}, actions of {self.period:g} s"
+        way = f", {self.transport * 1e3:.12g} ms on the way" if self.transport else ""
+        return f"live {self.latency.label}, {self.camera_rate:.12g} Hz{way}, actions of {self.period:.12g} s"
 
 
 def lock_step(period: float) -> Timing:

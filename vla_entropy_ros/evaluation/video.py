@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ..draw import BACK, FAINT, GOOD, INK, SIZE, Picture, legend, overlay, save_
 from .records import EpisodeRecord, TickRecord
 
 STRIP = 96  # pixels of text below it
-RATE = 10  # frames per second: one per tick
+RATE = 10  # frames per second: one per tick of a usual control period
 HOLD = 8  # frames that the last picture of an episode stays
 SHEET_COLUMNS, SHEET_ROWS = 4, 3
 
@@ -23,7 +24,8 @@ def strip(episode: EpisodeRecord, tick: TickRecord, elapsed: float, done: bool) 
     write(panel, "done" if done else f"{elapsed:4.1f} s", (SIZE - 58, 20), GOOD if done else INK)
     stages = "  ".join(f"{stage} {tick.latency[stage]:.0f}" for stage in ("vision", "prefill", "decode"))
     write(panel, f"tick {tick.latency['total']:.0f} ms   ({stages})", (10, 43), FAINT)
-    named = "   ".join(filter(None, (episode.configuration, episode.disturbance)))
+    live = f"live {episode.timing.latency.label}" if episode.timing else None
+    named = "   ".join(filter(None, (episode.configuration, episode.disturbance, live)))
     write(panel, f"{named}   fresh {tick.fresh}   reused {tick.reused}", (10, 64), FAINT)
     legend(panel, 10, 86)
     return panel
@@ -41,10 +43,12 @@ def frames(episodes: Sequence[EpisodeRecord]) -> Iterator[Picture]:
     """All frames, the last one of each episode held for a moment."""
     for episode in episodes:
         picture = None
-        for tick in episode.ticks:
+        stamps = [tick.stamp for tick in episode.ticks]
+        lasting = [round((b - a) * RATE) for a, b in itertools.pairwise(stamps)] + [1]
+        for tick, count in zip(episode.ticks, lasting, strict=True):
             if tick.image is not None:
                 picture = frame(episode, tick)
-                yield picture
+                yield from [picture] * max(count, 1)
         if picture is not None:
             yield from [picture] * HOLD
 

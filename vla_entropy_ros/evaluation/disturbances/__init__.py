@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,10 @@ class Disturbance:
         return f"{self.kind}={self.strength:.15g}"
 
     def begin(self, task: str, seed: int) -> Effect:
-        """Start it for one episode: task, seed and kind decide everything about it, whatever the policy does."""
+        """Start it for one episode: task, seed and kind decide all that is left to chance, whatever the policy does.
+
+        Where a target is moved to, and whether at all, also depends on where the arm is by then.
+        """
         rng = np.random.default_rng([seed, *self.kind.encode(), *task.encode()])
         return KINDS[self.kind][0](self.strength, rng)
 
@@ -88,6 +92,9 @@ def _read(text: str) -> Disturbance:
         value = yaml.safe_load(strength)
     except yaml.YAMLError:
         value = strength
+    if isinstance(value, str) and setting.kind == "float":
+        with suppress(ValueError):
+            value = float(value)  # 1e1, which is text in YAML
     try:
         return Disturbance(kind, setting.check(value))
     except SettingError as error:

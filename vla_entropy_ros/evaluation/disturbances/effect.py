@@ -21,6 +21,7 @@ class Effect:
     def __init__(self, strength: float, rng: np.random.Generator) -> None:
         """`rng` decides all that is left to chance."""
         self.strength, self.rng = strength, rng
+        self.happened = True  # whether it has come about: at once, unless it waits for something
         self.moved_at: float | None = None  # when the target was put elsewhere [s]
         self.asked_at = 0.0  # when what counts was asked for [s]
         self.offset = np.zeros(2, np.int64)  # of the picture [pixels], right and down

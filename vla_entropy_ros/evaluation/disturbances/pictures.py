@@ -95,13 +95,14 @@ class Bump(Effect):
     def __init__(self, strength: float, rng: np.random.Generator) -> None:
         """`rng` draws the moment and the direction."""
         super().__init__(strength, rng)
+        self.happened = False
         self._moment = rng.uniform(*MIDST)
         self._shift = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)][rng.integers(4)]) * int(strength)
 
     def touch(self, env: Environment) -> None:
         """Shift from the moment on."""
         if env.time >= self._moment:
-            self.offset = self._shift
+            self.offset, self.happened = self._shift, True
 
     def see(self, image: Image, time: float) -> Image:  # noqa: ARG002
         """The picture `strength` pixels off; what comes in from outside it repeats its edge."""

@@ -21,12 +21,13 @@ class Once(Effect):
     def __init__(self, strength: float, rng: np.random.Generator) -> None:
         """`rng` draws the moment."""
         super().__init__(strength, rng)
+        self.happened = False
         self.moment: float | None = rng.uniform(*MIDST)
 
     def touch(self, env: Environment) -> None:
         """Let it happen when it is time."""
         if self.moment is not None and env.time >= self.moment:
-            self.moment = None
+            self.moment, self.happened = None, True
             self.happen(env)
 
     def happen(self, env: Environment) -> None:
@@ -41,6 +42,7 @@ class Moved(Effect):
     def __init__(self, strength: float, rng: np.random.Generator) -> None:
         """`rng` draws the moment, later the place."""
         super().__init__(strength, rng)
+        self.happened = False
         self._moment: float | None = rng.uniform(*MIDST)
 
     def touch(self, env: Environment) -> None:
@@ -50,7 +52,7 @@ class Moved(Effect):
         if not rests(env, env.goal.colour):
             self._moment = None
         elif env.time >= self._moment and move_target(env, self.strength, self.rng, self.unseen):
-            self._moment, self.moved_at = None, env.time
+            self._moment, self.moved_at, self.happened = None, env.time, True
 
 
 class Hidden(Moved):
@@ -65,6 +67,7 @@ class Carried(Effect):
     def __init__(self, strength: float, rng: np.random.Generator) -> None:
         """`rng` draws moment, side and colour."""
         super().__init__(strength, rng)
+        self.happened = False
         self._began = rng.uniform(*MIDST)
         self._side = 1.0 if rng.random() < 0.5 else -1.0
         self._colour = int(rng.integers(len(COLOURS) - 1))
@@ -75,6 +78,7 @@ class Carried(Effect):
         gone = self.strength * (env.time - self._began) - far
         if gone < -far:
             return
+        self.happened = True
         other = [colour for colour in COLOURS if colour != env.goal.colour][self._colour]
         (geom,) = env.model.body(f"{other}_cube").geomadr
         place = np.array([x, self._side * gone, high]) if gone < far else AWAY
@@ -129,6 +133,5 @@ class Redirected(Once):
 
     def happen(self, env: Environment) -> None:
         """Ask for another cube."""
-        if not env.success:
-            env.redirect(another_task(env, self.rng))
-            self.asked_at = env.time
+        env.redirect(another_task(env, self.rng))
+        self.asked_at = env.time

@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 
 from ...control import Pose
 from ...settings import default_settings
-from ...sim import TASKS, Environment, find_task
+from ...sim import EVERY_TASK, Environment, find_task
 from ..common.diagnostics import OK, WARN, Diagnostics, Report, RollingWindow
 from ..common.listen import LATCHED
 from ..common.messages import image_message, jpeg_message, pose_in, pose_message, seconds
@@ -92,7 +92,7 @@ class SimulatorNode(TunableNode):
         self.create_subscription(PoseStamped, "target_pose", self._on_target, 1)
         self.create_subscription(Float64, "gripper_command", self._on_opening, 1)
         self.create_service(Trigger, "~/reset", lambda _, response: self._reset(response))
-        for name in TASKS:
+        for name in EVERY_TASK:
             self.create_service(Trigger, f"~/task/{name}", self._task_service(name))
 
     def _task_service(self, name: str) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:

@@ -8,7 +8,7 @@ from typing import Any
 from .report import CALM, families, median, rounds
 
 HEIGHT, WIDTH = 3.8, 3.6  # inches of a panel
-LINES = ("-", "--", ":", "-.")
+LINES, MARKS = ("-", "--", ":", "-."), ("o", "s", "^", "D")
 BESIDE = 0.015  # by which share of the latency points of several configurations are set apart
 APART = 0.6  # of the space between two disturbances, over which the configurations' points are spread
 
@@ -43,7 +43,8 @@ def _point(axes: Any, x: float, record: dict[str, Any], number: int, **more: Any
     """One success rate with its interval, in the colour of its configuration."""
     y, (low, high) = 100 * record["success_rate"], record["interval95"]
     spread = [[y - 100 * low], [100 * high - y]]
-    axes.errorbar(x, y, yerr=spread, fmt="o", color=f"C{number % 10}", capsize=3, alpha=0.85, **more)
+    form = more.pop("marker", MARKS[0])
+    axes.errorbar(x, y, yerr=spread, fmt=form, color=f"C{number % 10}", capsize=3, alpha=0.85, **more)
 
 
 def _ticks(axes: Any, configurations: dict[str, Any], family: str) -> None:
@@ -82,11 +83,12 @@ def _live(axes: Any, figures: dict[str, Any]) -> None:
             off = 1.0 + BESIDE * (number - (len(figures["configurations"]) - 1) / 2)
             met = sorted(((off * r["late"]["answer_ms"]["p50"], r) for r in told), key=lambda pair: pair[0])
             for x, record in met:
-                _point(axes, x, record, number, markersize=4)
+                _point(axes, x, record, number, markersize=5, marker=MARKS[style % len(MARKS)])
             xs, ys = [x for x, _ in met], [100 * record["success_rate"] for _, record in met]
             axes.plot(xs, ys, LINES[style % len(LINES)], color=f"C{number % 10}", alpha=0.6)
     for style, action in enumerate(lasting):
-        axes.plot([], [], LINES[style % len(LINES)], color="grey", label=f"actions of {action:g} s")
+        form = LINES[style % len(LINES)] + MARKS[style % len(MARKS)]
+        axes.plot([], [], form, color="grey", label=f"actions of {action:g} s")
     axes.legend(fontsize=8)
     axes.set_title("while the world goes on", fontsize=10)
     axes.set_xlabel("median latency of an answer [ms]")

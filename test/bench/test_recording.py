@@ -14,7 +14,6 @@ from vla_entropy_ros.bench.recording import Recording, RecordingError, load, rec
 from vla_entropy_ros.cli.options import FRESH_SEED
 from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.evaluation.configurations import preset
-from vla_entropy_ros.evaluation.inprocess import SimulatedArm
 from vla_entropy_ros.evaluation.plan import Silent
 from vla_entropy_ros.sim import FAMILIES, TASKS, Environment
 
@@ -62,9 +61,8 @@ def test_a_changing_instruction_is_kept_and_replayed(checkpoint: Path, changing:
 
 
 def test_what_the_policy_is_told_is_recorded_with_each_image(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reached = iter([0] * 4 + [1] * 99)
-    monkeypatch.setattr(Environment, "goal", property(lambda self: self.task.goals[next(reached)]))
-    monkeypatch.setattr(SimulatedArm, "_target_token", lambda self: None)
+    reached = iter([0] * 4 + [1] * 99)  # asked for at the start, and with every picture
+    monkeypatch.setattr(Environment, "instruction", property(lambda self: self.task.goals[next(reached)].instruction))
     told = record(Policy.load(checkpoint), [("put_red_then_push_green_left", FRESH_SEED)], 0.6, Silent())[
         0
     ].instructions

@@ -71,6 +71,7 @@ def test_every_command_explains_itself_and_offers_json(command: list[str]) -> No
         (["replay", "nowhere"], "no bag at nowhere"),
         (["replay", "--topic", "/wrist"], "no image topic '/wrist' in the bag: valid are /image/compressed"),
         (["record", "there"], "give --topic, or --simulate"),
+        (["record", "there", "--simulate", "--seconds", "nan"], "nan is not in the range"),
         (["record", "/proc/there/bag", "--simulate"], "no bag can be written to /proc/there/bag"),
         (["record", "there", "--simulate", "--task", "pick_pink"], "valid are pick_red, pick_green"),
     ],

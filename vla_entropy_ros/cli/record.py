@@ -13,7 +13,7 @@ from . import options
 @click.command()
 @click.argument("bag", type=click.Path(path_type=Path))
 @click.option("--topic", "topics", multiple=True, help="Topic to record; may be repeated.")
-@click.option("--seconds", type=click.FloatRange(0.1, 86400.0), default=10.0, show_default=True, help="How long.")
+@click.option("--seconds", type=options.Finite(0.1, 86400.0), default=10.0, show_default=True, help="How long.")
 @click.option("--simulate", is_flag=True, help="Record the simulated arm picking up a cube instead; needs no ROS.")
 @click.option("--task", default="pick_red", show_default=True, help="Task of the simulated arm.")
 @options.checkpoint

@@ -17,7 +17,7 @@ from ..construct import construct
 from .configurations import Configuration
 from .disturbances import Disturbance
 from .errors import RunError
-from .outcomes import Outcome, line, outcome
+from .outcomes import Key, Outcome, line, outcome
 from .plan import Silent, Trial
 from .timing import Timing
 
@@ -46,6 +46,10 @@ class Scene:
         """Labels of disturbance and timing, as outcomes have them."""
         disturbance, timing = self.disturbance, self.timing
         return disturbance.label if disturbance else None, timing.label if timing else None
+
+    def key(self, configuration: Configuration) -> Key:
+        """That of the outcome under one configuration."""
+        return configuration.name, self.task, self.seed, self.conditions
 
 
 def run_scene(scene: Scene) -> list[Outcome]:
@@ -158,11 +162,13 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         self._file, asked = folder / "episodes.jsonl", folder / "plan.json"
         before = _read_plan(asked) if asked.exists() else plan
-        if SETTINGS in plan:
-            plan = {**plan, SETTINGS: {**before.get(SETTINGS, {}), **plan[SETTINGS]}}
-        joined = {**before, SETTINGS: {**plan[SETTINGS], **before.get(SETTINGS, {})}} if SETTINGS in plan else before
-        if other := sorted(key for key in {*joined, *plan} if joined.get(key) != plan.get(key)):
-            raise RunError(f"{folder} holds a run with other {', '.join(other)}: choose another --output")
+        mine, theirs = plan.get(SETTINGS, {}), before.get(SETTINGS, {})
+        other = {key for key in {*before, *plan} - {SETTINGS} if before.get(key) != plan.get(key)}
+        if any(theirs.get(name, values) != values for name, values in mine.items()):
+            other.add(SETTINGS)
+        if other:
+            raise RunError(f"{folder} holds a run with other {', '.join(sorted(other))}: choose another --output")
+        plan = {**plan, SETTINGS: {**theirs, **mine}}
         if not asked.exists() or plan != before:
             whole = folder / "plan.json.new"  # a kill leaves the old one or the new one
             whole.write_text(json.dumps(plan, indent=1) + "\n")
@@ -171,7 +177,7 @@ class Ledger:
             read = [construct(Outcome, json.loads(line), str(self._file)) for line in self._lines()]
         except ValueError as error:
             raise RunError(f"{error}: choose another --output") from error
-        self.outcomes = list({(o.configuration, *o.scene, o.conditions): o for o in read}.values())  # none twice
+        self.outcomes = list({o.key: o for o in read}.values())  # none twice
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Keep the outcomes of a scene."""
@@ -181,11 +187,10 @@ class Ledger:
 
     def missing(self, scenes: Sequence[Scene]) -> list[Scene]:
         """List the scenes without all their outcomes, each with the configurations that it lacks."""
-        done = {(o.configuration, o.task, o.seed, o.conditions) for o in self.outcomes}
+        done = {o.key for o in self.outcomes}
         left = []
         for scene in scenes:
-            this = scene.task, scene.seed, scene.conditions
-            lacking = tuple(c for c in scene.configurations if (c.name, *this) not in done)
+            lacking = tuple(c for c in scene.configurations if scene.key(c) not in done)
             if lacking:
                 left.append(replace(scene, configurations=lacking))
         return left

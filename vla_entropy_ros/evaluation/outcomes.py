@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..sim import FAMILIES, LONGER, find_task
+from ..sim import EVERY_FAMILY, find_task
 from .records import EpisodeRecord, ages
 from .stages import STAGES
 from .statistics import jerk, mcnemar, paired_difference, percentiles, ranked, wilson
 
 REFERENCES = ("full", "plain")  # what the others are compared with: the first that is there; their actions are the same
+Key = tuple[str, str, int, tuple[str | None, str | None]]
 TOLD = (
     "disturbance",
     "happened",
@@ -79,6 +80,11 @@ class Outcome:
     def conditions(self) -> tuple[str | None, str | None]:
         """What was the same for all episodes of a round: what went wrong, how the world went on."""
         return self.disturbance, self.live
+
+    @property
+    def key(self) -> Key:
+        """What no other outcome of a run has: configuration, task, seed and conditions."""
+        return self.configuration, *self.scene, self.conditions
 
     @property
     def scene(self) -> tuple[str, int]:
@@ -175,7 +181,7 @@ def _round(outcomes: Sequence[Outcome], several: bool) -> dict[str, dict[str, An
     """Figures of every configuration under one disturbance, or under none; more of them where there are several."""
     by_name = _by_name(outcomes)
     reference = next((by_name[name] for name in REFERENCES if name in by_name), [])
-    families = [family for family in (*FAMILIES, *LONGER) if any(o.family == family for o in outcomes)]
+    families = [family for family in EVERY_FAMILY if any(o.family == family for o in outcomes)]
     return {
         name: {
             **_figures(mine),
@@ -208,7 +214,7 @@ def _live(outcomes: Sequence[Outcome], calm: Sequence[Outcome]) -> dict[str, dic
 def _steps(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """For tasks of several goals: by family, how many began each step of the sequence, and how many of these did it."""
     made: dict[str, list[dict[str, int]]] = {}
-    for family in (*FAMILIES, *LONGER):
+    for family in EVERY_FAMILY:
         mine = [o for o in outcomes if o.family == family]
         goals = len(find_task(mine[0].task).goals) if mine else 0
         if goals > 1:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..sim import FAMILIES, LONGER, find_task
+from ..sim import EVERY_FAMILY, find_task
 from .configurations import Configuration
 from .disturbances import Disturbance
 from .records import EpisodeRecord, TickRecord
@@ -29,7 +29,7 @@ class Trial:
 
 def scenes(tasks: Sequence[str], episodes: int, seed: int) -> list[tuple[str, int]]:
     """Task and seed of `episodes` episodes of every family among `tasks`: its tasks in turn, seeds counting up."""
-    by_family = [[task for task in tasks if find_task(task).family == family] for family in (*FAMILIES, *LONGER)]
+    by_family = [[task for task in tasks if find_task(task).family == family] for family in EVERY_FAMILY]
     return [(names[n % len(names)], seed + n) for n in range(episodes) for names in by_family if names]
 
 

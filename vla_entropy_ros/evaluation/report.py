@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ..sim import FAMILIES, LONGER
+from ..sim import EVERY_FAMILY
 from .latency import OWN
 from .outcomes import SOON
 
@@ -53,8 +53,13 @@ def sections(figures: dict[str, Any], period: float) -> list[Section]:
     """
     made = [Section("lock-step", columns(figures), list(rows(figures, period)))]
     if "live" in figures:
-        live = [_live(name, label, record) for label, all_ in figures["live"].items() for name, record in all_.items()]
-        made.append(Section("live", ["configuration", "live", *_places(figures), *LATE], live))
+        places = _places(figures)
+        live = [
+            _live(name, label, record, places)
+            for label, by_name in figures["live"].items()
+            for name, record in by_name.items()
+        ]
+        made.append(Section("live", ["configuration", "live", *places, *LATE], live))
     if any("steps" in record for record in figures["configurations"].values()):
         steps = list(_steps(figures))
         most = max(len(row) for row in steps)
@@ -92,7 +97,7 @@ def rounds(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def families(figures: dict[str, Any]) -> list[str]:
     """Families of the tasks, in order."""
     first = next(iter(figures["configurations"].values()))
-    return [family for family in (*FAMILIES, *LONGER) if family in first["families"]]
+    return [family for family in EVERY_FAMILY if family in first["families"]]
 
 
 def _places(figures: dict[str, Any]) -> list[str]:
@@ -138,10 +143,9 @@ def _under(record: dict[str, Any]) -> list[str]:
     return [*busy, f"{half} / {most} (of {moved['episodes']})", f"{moved['soon']:.0%}"]
 
 
-def _live(name: str, label: str, record: dict[str, Any]) -> list[str]:
+def _live(name: str, label: str, record: dict[str, Any], places: list[str]) -> list[str]:
     """A row of the live table."""
     late = record["late"]
-    places = [*record["families"], *[ALL] * (len(record["families"]) > 1)]
     return [
         name, label, *(_success(record, place) for place in places),
         _points(record["against_full"]), _points(late["against_lock_step"]),

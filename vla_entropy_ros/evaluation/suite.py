@@ -88,10 +88,10 @@ def run_evaluation(
     ):
         ledger.add(new)
         told(new)
-    wanted = {(c.name, s.task, s.seed, s.conditions) for s in evaluation.planned for c in s.configurations}
+    wanted = {scene.key(configuration) for scene in evaluation.planned for configuration in scene.configurations}
     order = [c.name for c in evaluation.configurations]
     rounds = list(dict.fromkeys(scene.conditions for scene in evaluation.planned))
-    chosen = [o for o in ledger.outcomes if (o.configuration, *o.scene, o.conditions) in wanted]
+    chosen = [o for o in ledger.outcomes if o.key in wanted]
     return sorted(chosen, key=lambda o: (rounds.index(o.conditions), order.index(o.configuration), o.seed, o.task))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 COLOURS = ("red", "green", "blue", "yellow")
 FAMILIES = ("pick", "put", "push", "long")
 LONGER = ("long3", "long4")  # families for which one asks by name: three and four goals in sequence
+EVERY_FAMILY = (*FAMILIES, *LONGER)
 SECONDS = {"pick": 8.0, "put": 12.0, "push": 10.0, "long": 22.0, "long3": 32.0, "long4": 40.0}  # limit of an episode
 
 
@@ -99,6 +100,6 @@ def find_task(name: str) -> Task:
 
 def family_tasks(family: str) -> list[str]:
     """Names of the tasks of one family; raises ValueError that lists the valid ones."""
-    if family not in (*FAMILIES, *LONGER):
-        raise ValueError(f"unknown suite '{family}': valid are {', '.join((*FAMILIES, *LONGER))}")
+    if family not in EVERY_FAMILY:
+        raise ValueError(f"unknown suite '{family}': valid are {', '.join(EVERY_FAMILY)}")
     return [task.name for task in EVERY_TASK.values() if task.family == family]

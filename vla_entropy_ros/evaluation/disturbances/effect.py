@@ -39,3 +39,22 @@ class Effect:
     def delivery(self) -> float | None:
         """Seconds by which a picture comes late; None for one that never comes."""
         return 0.0
+
+
+class Once(Effect):
+    """Something that happens at one moment."""
+
+    def __init__(self, strength: float, rng: np.random.Generator) -> None:
+        """`rng` draws the moment."""
+        super().__init__(strength, rng)
+        self.happened = False
+        self.moment: float | None = rng.uniform(*MIDST)
+
+    def touch(self, env: Environment) -> None:
+        """Let it happen when it is time."""
+        if self.moment is not None and env.time >= self.moment:
+            self.moment, self.happened = None, True
+            self.happen(env)
+
+    def happen(self, env: Environment) -> None:
+        """What happens."""

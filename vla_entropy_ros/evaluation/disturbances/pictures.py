@@ -6,7 +6,7 @@ import numpy as np
 
 from ...sim import Environment
 from ..errors import RunError
-from .effect import MIDST, Effect, Image
+from .effect import Effect, Image, Once
 
 SWELL = 2.5  # seconds of one swing of the exposure
 
@@ -89,20 +89,17 @@ class Blur(Effect):
         return np.rint(np.mean(moments, 0)).astype(np.uint8)
 
 
-class Bump(Effect):
+class Bump(Once):
     """The camera is bumped into: from a moment on, all it sees is shifted along one axis of the picture."""
 
     def __init__(self, strength: float, rng: np.random.Generator) -> None:
         """`rng` draws the moment and the direction."""
         super().__init__(strength, rng)
-        self.happened = False
-        self._moment = rng.uniform(*MIDST)
         self._shift = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)][rng.integers(4)]) * int(strength)
 
-    def touch(self, env: Environment) -> None:
-        """Shift from the moment on."""
-        if env.time >= self._moment:
-            self.offset, self.happened = self._shift, True
+    def happen(self, env: Environment) -> None:  # noqa: ARG002
+        """Shift from now on."""
+        self.offset = self._shift
 
     def see(self, image: Image, time: float) -> Image:  # noqa: ARG002
         """The picture `strength` pixels off; what comes in from outside it repeats its edge."""

@@ -7,7 +7,7 @@ import numpy as np
 from ...sim import Environment
 from ...sim.disturbances import another_task, before_target, dim, hold_before, move_target, rests, tilt_camera
 from ...sim.tasks import COLOURS
-from .effect import MIDST, Effect
+from .effect import MIDST, Effect, Once
 
 PATH = (0.62, 0.35, 0.06)  # metres: where a distractor is carried along, to how far on either side, and how high
 AWAY = np.array([0.5, 3.0, 0.5])  # metres: out of sight
@@ -15,44 +15,19 @@ BEFORE = 0.75  # of the way from the camera to the target, where a cloth is held
 HALFWAY = 0.5  # of the strength, before which nobody asks for something else
 
 
-class Once(Effect):
-    """Something that happens at one moment."""
-
-    def __init__(self, strength: float, rng: np.random.Generator) -> None:
-        """`rng` draws the moment."""
-        super().__init__(strength, rng)
-        self.happened = False
-        self.moment: float | None = rng.uniform(*MIDST)
-
-    def touch(self, env: Environment) -> None:
-        """Let it happen when it is time."""
-        if self.moment is not None and env.time >= self.moment:
-            self.moment, self.happened = None, True
-            self.happen(env)
-
-    def happen(self, env: Environment) -> None:
-        """What happens."""
-
-
-class Moved(Effect):
+class Moved(Once):
     """The target is put elsewhere in mid-episode, unless it was touched before."""
 
     unseen = False
 
-    def __init__(self, strength: float, rng: np.random.Generator) -> None:
-        """`rng` draws the moment, later the place."""
-        super().__init__(strength, rng)
-        self.happened = False
-        self._moment: float | None = rng.uniform(*MIDST)
-
     def touch(self, env: Environment) -> None:
         """Move the cube by `strength` [m] or more at its moment; no longer once it was found touched."""
-        if self._moment is None:
+        if self.moment is None:
             return
         if not rests(env, env.goal.colour):
-            self._moment = None
-        elif env.time >= self._moment and move_target(env, self.strength, self.rng, self.unseen):
-            self._moment, self.moved_at, self.happened = None, env.time, True
+            self.moment = None
+        elif env.time >= self.moment and move_target(env, self.strength, self.rng, self.unseen):
+            self.moment, self.moved_at, self.happened = None, env.time, True
 
 
 class Hidden(Moved):

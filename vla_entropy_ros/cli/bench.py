@@ -61,7 +61,7 @@ COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose pre
 @click.option("--warm-up", type=click.IntRange(1), default=20, show_default=True, help="With --device: ticks before.")
 @click.option(
     "--passes",
-    type=options.Finite(1.0),
+    type=click.FloatRange(1.0),
     help="With --device: mean decoder passes per tick. Default: measured on the small policy.",
 )
 @options.checkpoint

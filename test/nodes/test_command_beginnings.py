@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
 
 from vla_entropy_ros.control import Pose
+from vla_entropy_ros.nodes.command.node import CommandNode
 
-from .arm import HOME, Arm
+from .arm import HOME, Arm, last_away
 from .test_command_safety import moving
 from .test_command_trust import tracks_again
 
@@ -94,3 +97,35 @@ def test_simulated_time_that_stands_still_is_named(stage: Any, monkeypatch: pyte
     monkeypatch.setattr(arm.node, "_now", lambda: stopped)
     stage.until(lambda: "/clock stands still at" in arm.said(), "the cause", 20.0)
     arm.safety(DiagnosticStatus.STALE, "/clock stands still at")
+
+
+ORDERS: dict[str, Callable[[CommandNode], Any]] = {
+    "its end": CommandNode.close,
+    "the emergency stop": lambda node: node._on_stop(Bool(data=True)),
+    "disabling": lambda node: node._on_enable(SetBool.Request(data=False), SetBool.Response()),
+    "a fault of its own": lambda node: node.rest("something failed"),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_order_to_hold_before_the_first_command_of_a_new_beginning_moves_nothing(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """Time stood still, so the arm rests at its last target; it goes on, and the order comes before a command does."""
+    arm = moving(stage)
+    stage.until(lambda: last_away(arm) > 0.002, "motion")
+    going_on, stopped = arm.node._now, arm.node._now()
+    monkeypatch.setattr(arm.node, "_now", lambda: stopped)
+    stage.until(lambda: "/clock stands still at" in arm.said(), "the cause", 20.0)
+    rested = last_away(arm)
+    assert rested > 0.002
+
+    def at_once() -> None:
+        arm.node._now = going_on
+        assert arm.node._look(going_on()).problem is None
+        ORDERS[order](arm.node)
+
+    monkeypatch.setattr(arm.node, "close", at_once)
+    stage.remove(arm.node, close=True)  # no timer comes before it
+    time.sleep(0.1)
+    assert last_away(arm) == rested

@@ -228,10 +228,14 @@ class CommandNode(TunableNode):
         self._say()
 
     def _hold(self, reason: str) -> None:
-        """Drop what runs and bring the arm to rest now, where it is measured if that can be relied on."""
+        """Drop what runs and bring the arm to rest now, where it is measured if that can be relied on.
+
+        An arm that rests since a measurement could not be relied on stays at its last target: to hold it elsewhere
+        would be motion, which only a new beginning allows.
+        """
         self._commander.stop(reason)
         now = self._now()
-        if self._look(now).problem is None and self._arm.pose is not None:
+        if self._anchored and self._look(now).problem is None and self._arm.pose is not None:
             self._send(self._arm.pose, now)
         else:
             self._rest(reason)

@@ -121,7 +121,7 @@ def test_an_order_to_hold_before_the_first_command_of_a_new_beginning_moves_noth
     assert rested > 0.002
 
     def at_once() -> None:
-        arm.node._now = going_on
+        monkeypatch.setattr(arm.node, "_now", going_on)
         assert arm.node._look(going_on()).problem is None
         ORDERS[order](arm.node)
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
@@ -17,7 +19,7 @@ from std_srvs.srv import SetBool
 from vla_entropy_ros.control import Pose
 from vla_entropy_ros.nodes.command.node import CommandNode
 
-from .arm import HOME, Arm, last_away
+from .arm import HOME, Arm, farthest, last_away
 from .test_command_safety import moving
 from .test_command_trust import tracks_again
 
@@ -107,8 +109,15 @@ ORDERS: dict[str, Callable[[CommandNode], Any]] = {
 }
 
 
+def between_commands(stage: Any, arm: Arm, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    """Let something happen to the command node while no timer comes, as the last thing it lives through."""
+    monkeypatch.setattr(arm.node, "close", happens)
+    stage.remove(arm.node, close=True)
+    time.sleep(0.1)  # what was sent is on its way
+
+
 @pytest.mark.parametrize("order", ORDERS)
-def test_an_order_to_hold_before_the_first_command_of_a_new_beginning_moves_nothing(
+def test_an_order_to_hold_before_the_first_command_of_a_new_beginning_holds_where_the_arm_is(
     stage: Any, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     """Time stood still, so the arm rests at its last target; it goes on, and the order comes before a command does."""
@@ -117,15 +126,34 @@ def test_an_order_to_hold_before_the_first_command_of_a_new_beginning_moves_noth
     going_on, stopped = arm.node._now, arm.node._now()
     monkeypatch.setattr(arm.node, "_now", lambda: stopped)
     stage.until(lambda: "/clock stands still at" in arm.said(), "the cause", 20.0)
-    rested = last_away(arm)
-    assert rested > 0.002
+    assert last_away(arm) > 0.002
 
     def at_once() -> None:
         monkeypatch.setattr(arm.node, "_now", going_on)
-        assert arm.node._look(going_on()).problem is None
         ORDERS[order](arm.node)
 
-    monkeypatch.setattr(arm.node, "close", at_once)
-    stage.remove(arm.node, close=True)  # no timer comes before it
-    time.sleep(0.1)
-    assert last_away(arm) == rested
+    between_commands(stage, arm, monkeypatch, at_once)
+    assert last_away(arm) < 1e-9
+
+
+@pytest.mark.parametrize("order", [*ORDERS, "a lost pose"])
+def test_the_end_of_a_dry_run_sends_nothing_of_where_it_had_led(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    arm = Arm(stage, {"chunk.stale_after": 50.0, "dry_run": True})
+    preview: list[PoseStamped] = stage.listen(PoseStamped, "/command/preview")
+    arm.ready()
+    arm.offer()
+    stage.until(lambda: bool(preview) and farthest(preview[-1:]) > 0.005, "a preview of the motion")
+
+    def at_once() -> None:
+        arm.node.set_parameters([Parameter("dry_run", value=False)])
+        if order in ORDERS:
+            ORDERS[order](arm.node)
+        else:
+            monkeypatch.setattr(arm.node._arm, "problem", lambda _: order)
+            arm.node._tick()
+
+    between_commands(stage, arm, monkeypatch, at_once)
+    assert [farthest([target]) < 1e-9 for target in arm.targets] == [True] * (order in ORDERS)
+    assert not arm.openings

@@ -114,7 +114,10 @@ class CommandNode(TunableNode):
         self._commander.rules = rules_of(values)
         if values["dry_run"] and not self._output.muted and self._guard.enabled:
             self._hold("a dry run begins")  # the last thing the arm hears
-        self._anchored &= values["dry_run"] == self._output.muted  # the arm is where it was before a dry run
+        if values["dry_run"] != self._output.muted:  # nothing of a dry run was sent, so nothing of it counts
+            self._commander = Commander(self._limits, self._frame, rules_of(values))
+            self._output.forget()
+            self._anchored = False
         self._output.muted = values["dry_run"]
 
     def _on_chunk(self, message: JointTrajectory) -> None:
@@ -179,12 +182,13 @@ class CommandNode(TunableNode):
         if hazard is not None:
             self._commander.stop(hazard)
         assert self._arm.pose is not None
-        if not self._anchored:
-            self._anchor(self._arm.pose, now)
+        self._anchor(self._arm.pose, now)
         self._send(self._arm.pose, now)
 
     def _anchor(self, pose: Pose, now: float) -> None:
-        """Start from `pose`, with chunks observed from `now` on."""
+        """Start from `pose`, with chunks observed from `now` on, unless that is done already."""
+        if self._anchored:
+            return
         self._commander.anchor(pose, not_before=now)
         self._gate.forget()
         self._output.forget()
@@ -228,17 +232,14 @@ class CommandNode(TunableNode):
         self._say()
 
     def _hold(self, reason: str) -> None:
-        """Drop what runs and bring the arm to rest now, where it is measured if that can be relied on.
-
-        An arm that rests since a measurement could not be relied on stays at its last target: to hold it elsewhere
-        would be motion, which only a new beginning allows.
-        """
-        self._commander.stop(reason)
+        """Drop what runs and bring the arm to rest now, where it is measured if that can be relied on."""
         now = self._now()
-        if self._anchored and self._look(now).problem is None and self._arm.pose is not None:
-            self._send(self._arm.pose, now)
-        else:
+        if self._look(now).problem is not None or self._arm.pose is None:
             self._rest(reason)
+            return
+        self._anchor(self._arm.pose, now)
+        self._commander.stop(reason)
+        self._send(self._arm.pose, now)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Start from where the arm is, with chunks observed from now on; or hold it there and publish nothing more."""

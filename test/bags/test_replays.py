@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from vla_entropy_ros.bags.bag import Bag
 from vla_entropy_ros.bags.record_simulation import IMAGES, POSES, STATES
 from vla_entropy_ros.cli import main
+from vla_entropy_ros.client import Answer, VlaClient
 from vla_entropy_ros.engine import Observation, Policy
-from vla_entropy_ros.evaluation.client import Client
 
 from .written import write_bag
 
@@ -169,13 +169,13 @@ def test_an_instruction_that_changes_in_the_bag_is_followed_from_then_on(
 
 def test_a_node_is_told_an_instruction_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    told, instruct = [], Client.instruct
+    told, instruct = [], VlaClient.instruct
 
-    def watched(client: Client, text: str) -> None:
+    def watched(client: VlaClient, text: str) -> Answer:
         told.append(text)
-        instruct(client, text)
+        return instruct(client, text)
 
-    monkeypatch.setattr(Client, "instruct", watched)
+    monkeypatch.setattr(VlaClient, "instruct", watched)
     folder = write_bag(tmp_path / "bag", STAMPS, [], asked=ASKED)
     figures = json.loads(CliRunner().invoke(main, ["replay", str(folder), "--node", "--json"]).stdout)
     assert (figures["instructions"], told) == ([RED, BLUE], [BLUE])

@@ -19,6 +19,7 @@ FRAMES = "nodes/test_knobs.py::test_frame_and_reliability_are_those_of_the_start
 SIMULATED = "nodes/test_knobs.py::test_frames_and_size_of_the_simulator_are_those_of_the_start"
 CAMERAS = "nodes/test_inference.py::test_several_cameras_make_one_observation_of_the_age_of_its_oldest_image"
 STATE = "nodes/test_robot_state.py::test_two_publishers_may_own_different_joints_and_the_pose_is_in_fixed_axes"
+GOALS = "nodes/test_goal_server.py::test_"
 CHECKED = "nodes/test_self_check.py::test_"
 EPISODE = "nodes/test_simulator_node.py::test_a_task_service_begins_its_episode_and_the_seed_decides_it"
 
@@ -36,6 +37,8 @@ SHOWN: dict[str, dict[str, str]] = {
         "observation.slop": CAMERAS,
         "state.names": STATE,
         "max_action_entropy": "nodes/test_policy_faults.py::test_an_uncertain_policy_orders_a_stop",
+        "goal.preempt": GOALS + "a_second_goal_is_refused_or_takes_the_place_of_the_first",
+        "goal.patience": GOALS + "how_long_an_arm_may_be_held_is_a_parameter",
         "self_check.every": CHECKED + "the_first_checks_arrive_on_topics_and_the_diagnostic_tells_them",
         "self_check.translation": CHECKED + "a_planted_fault_leads_to_mode_full_until_somebody_sets_another",
         "self_check.rotation": CHECKED + "a_turn_is_judged_by_a_bound_of_its_own",

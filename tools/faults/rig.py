@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParametersAtomically
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64, String
-from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_entropy_ros.client import Answer, ClientError, VlaClient
 from vla_entropy_ros.control import limits_of
-from vla_entropy_ros.evaluation import consent
-from vla_entropy_ros.evaluation.errors import RunError
 from vla_entropy_ros.evaluation.processes import Processes, Running
 from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import is_stop, seconds
@@ -58,6 +50,12 @@ class FaultError(AssertionError):
     """Something that must hold does not; the message is one line."""
 
 
+def need(answer: Answer) -> None:
+    """Raise FaultError with its words unless the answer is yes."""
+    if not answer:
+        raise FaultError(answer.words)
+
+
 class Rig:
     """Starts everything and brings it to motion; leaving the context ends it."""
 
@@ -72,11 +70,8 @@ class Rig:
         self.budgets = {} if checkpoint == SMALL_POLICY else few
         self._policy_values |= self.budgets
         self._command_values = {**common, "enabled": False, "action_scale": 1.0, **command}
-        self._context = Context()
-        self._context.init()
-        self.node = Node("rig", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+        self.client = VlaClient(check=self._check, patience=PATIENCE, name="rig")
+        self.node = self.client.node
         self.chunks: list[tuple[float, JointTrajectory]] = []  # when it was heard [s]
         self.totals: list[float] = []  # seconds a tick took
         self.said = ""  # what the command node said last about itself
@@ -87,9 +82,6 @@ class Rig:
         self.arm = kind(self.node, self.now, limits_of({**defaults, **command}), 1.0 / defaults["rate"])
         self.camera = FaultyCamera(CAMERA_RATE, self.now)
         self._clock = Repeater(100.0, self._tell_time) if sim_time else None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
 
     def __enter__(self) -> Rig:
         try:
@@ -107,11 +99,7 @@ class Rig:
         self.arm.close()
         if self._clock is not None:
             self._clock.close()
-        self._ended.set()
-        self._thread.join()
-        self._executor.shutdown()
-        self.node.destroy_node()
-        self._context.try_shutdown()
+        self.client.close()
 
     def now(self) -> float:
         """ROS time [s]."""
@@ -144,18 +132,11 @@ class Rig:
 
     def bring_up(self) -> None:
         """Configure and activate the policy, from whatever state it is in."""
-        steps = {
-            State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_CONFIGURE,
-            State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_ACTIVATE,
-        }
-        began = time.monotonic()
-        while (state := self.policy_state()) != State.PRIMARY_STATE_ACTIVE:
-            if time.monotonic() - began > PATIENCE + LOADING or state == State.PRIMARY_STATE_FINALIZED:
-                break
-            if state not in steps or not self.change(steps[state]):  # on its way, or asked twice
-                time.sleep(SOON)
-        if state != State.PRIMARY_STATE_ACTIVE:
-            raise FaultError(f"the policy is in state {state} and can't be activated: {self.policy.last_words()}")
+        due = time.monotonic() + PATIENCE + LOADING
+        while not (answer := self.client.bring_up(due - time.monotonic())):  # refused: one that was asked twice
+            if time.monotonic() > due:
+                raise FaultError(f"{answer.words}; the policy can't be activated: {self.policy.last_words()}")
+            time.sleep(SOON)
 
     def policy_state(self) -> int:
         """Lifecycle state of the policy."""
@@ -168,19 +149,16 @@ class Rig:
 
     def enable(self) -> None:
         """Let the arm move as soon as the command node consents; FaultError with its reason when it never does."""
-        try:
-            consent.enable(self.call, lambda: time.sleep(POLL), PATIENCE)
-        except RunError as error:
-            raise FaultError(str(error)) from error
+        need(self.client.enable())
 
     def release(self) -> None:
         """Release the emergency stop, and let the arm move again."""
-        self.call(Trigger, "command/release", Trigger.Request())
+        self.client.release()
         self.enable()
 
     def start_over(self) -> None:
         """Carry the arm to where it began while it is switched off; it may move again from there."""
-        self.call(SetBool, consent.SERVICE, SetBool.Request(data=False))
+        need(self.client.disable())
         time.sleep(SETTLED)
         self.arm.home()
         self.until(lambda: len(self.arm.told) >= AT_HOME, "the arm at home")
@@ -195,41 +173,29 @@ class Rig:
 
     def set_parameters(self, node: str, values: dict[str, Any]) -> None:
         """Set parameters at once, as some values are valid only beside others; FaultError when they are refused."""
-        messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
-        request = SetParametersAtomically.Request(parameters=messages)
-        answer = self.call(SetParametersAtomically, f"{node}/set_parameters_atomically", request).result
-        if not answer.successful:
-            raise FaultError(f"{node} refuses its parameters: {answer.reason}")
+        need(self.client.set(values, node=node))
 
     def call(self, kind: Any, service: str, request: Any, attempt: float = 1.0) -> Any:
         """Answer of a service, asked again every `attempt` seconds: a killed server seems alive for a while."""
-        client: Any = self.node.create_client(kind, service)
-        answers: list[Any] = []
-        asked = float("-inf")
-
-        def answered() -> bool:
-            nonlocal asked
-            if client.service_is_ready() and time.monotonic() - asked > attempt:
-                asked = time.monotonic()
-                client.call_async(request).add_done_callback(lambda future: answers.append(future.result()))
-            return bool(answers)
-
         try:
-            self.until(answered, f"answer of {service}")
-            return answers[0]
-        finally:
-            self.node.destroy_client(client)
+            return self.client.link.call(kind, service, request, PATIENCE, attempt)
+        except ClientError as error:
+            raise FaultError(f"{error}; the command node says '{self.said}'") from error
 
     def until(self, condition: Callable[[], object], what: str, patience: float = PATIENCE) -> float:
         """Wait for `condition`; the seconds it took. FaultError when a process has ended or it never comes."""
         began = time.monotonic()
         while not condition():
-            if self.command.process.poll() is not None:
-                raise FaultError(f"the command node has ended: {self.command.last_words()}")
+            self._check()
             if time.monotonic() - began > patience:
                 raise FaultError(f"{what}: nothing after {patience:.0f} s; the command node says '{self.said}'")
             time.sleep(POLL)
         return time.monotonic() - began
+
+    def _check(self) -> None:
+        """FaultError when the command node has ended."""
+        if self.command.process.poll() is not None:
+            raise FaultError(f"the command node has ended: {self.command.last_words()}")
 
     def moving(self, patience: float = PATIENCE) -> float:
         """Wait until the arm follows chunks; the seconds it took."""
@@ -257,10 +223,6 @@ class Rig:
 
     def _tell_time(self) -> None:
         self._time.publish(Clock(clock=time_message(self.now())))
-
-    def _spin(self) -> None:
-        while not self._ended.is_set():
-            self._executor.spin_once(timeout_sec=0.05)
 
     def answered(self, since: float, observed: float) -> list[float]:
         """When, since the monotonic time `since` [s], chunks came that answer observations of after `observed` [s]."""

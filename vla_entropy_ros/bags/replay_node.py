@@ -14,7 +14,8 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from ..evaluation.bringup import brought_up
-from ..evaluation.client import Client
+from ..evaluation.errors import need
+from ..evaluation.witness import Witness
 from ..nodes.common.messages import is_stop
 from .bag import COMPRESSED, Bag, BagError
 from .messages import Frame, JointStates, ToolPose
@@ -40,8 +41,8 @@ def replay_through_node(
     """
     first = bag.instruction or "" if instruction is None else instruction
     given = {**parameters, "default_instruction": first, "use_sim_time": True}
-    with brought_up({"policy": given}, folder, domain) as client:
-        return Player(client, bag, first, follow=instruction is None).play()
+    with brought_up({"policy": given}, folder, domain) as witness:
+        return Player(witness, bag, first, follow=instruction is None).play()
 
 
 class Player:
@@ -50,10 +51,10 @@ class Player:
     follow: whether the bag's later instructions replace the first one.
     """
 
-    def __init__(self, client: Client, bag: Bag, instruction: str, follow: bool) -> None:
-        self._client, self._bag, self._followed, self._follow = client, bag, [instruction], follow
+    def __init__(self, witness: Witness, bag: Bag, instruction: str, follow: bool) -> None:
+        self._witness, self._bag, self._followed, self._follow = witness, bag, [instruction], follow
         kind, topic = (CompressedImage, "image/compressed") if bag.kind == COMPRESSED else (Image, "image")
-        node: Any = client.node
+        node: Any = witness.client.node
         self._images = node.create_publisher(kind, topic, 1)
         self._states = {
             JointStates: node.create_publisher(JointState, "joint_states", 10),
@@ -69,10 +70,10 @@ class Player:
 
     def play(self) -> Replayed:
         """Play all of the bag."""
-        client, node = self._client, self._client.node
-        client.wait(lambda: node.count_publishers("action_chunk") > 0, PATIENCE, "action_chunk")
-        client.wait(lambda: self._images.get_subscription_count() > 0, PATIENCE, "a listener of the camera")
-        client.wait(lambda: self._clock.get_subscription_count() > 0, PATIENCE, "a listener of the clock")
+        wait, node = self._witness.wait, self._witness.client.node
+        wait(lambda: node.count_publishers("action_chunk") > 0, PATIENCE, "action_chunk")
+        wait(lambda: self._images.get_subscription_count() > 0, PATIENCE, "a listener of the camera")
+        wait(lambda: self._clock.get_subscription_count() > 0, PATIENCE, "a listener of the clock")
         count, last, damage = 0, 0, None
         try:
             for frame in self._bag.frames():
@@ -94,7 +95,7 @@ class Player:
         """Send an image, and before it what was measured and asked for when it was seen."""
         if self._follow and frame.instruction not in (None, self._followed[-1]):
             self._followed.append(str(frame.instruction))
-            self._client.instruct(self._followed[-1])
+            need(self._witness.client.instruct(self._followed[-1]))
         for state in frame.measured:
             self._states[type(state)].publish(state.wire)
         self._images.publish(frame.wire)
@@ -107,14 +108,14 @@ class Player:
         self._offset += round(max(0.0, left - PAUSE) * 1e9)
         while (left := (until - self._offset - time.monotonic_ns()) * 1e-9) > 0:
             self._clock.publish(_clock(time.monotonic_ns() + self._offset))
-            self._client.spin(min(left, CLOCK_STEP))
+            self._witness.spin(min(left, CLOCK_STEP))
         self._clock.publish(_clock(until))
 
     def _steps(self) -> tuple[tuple[str, ...], list[Step]]:
         """Names of the actions, and the ticks whose action was heard."""
         names: tuple[str, ...] = ()
         steps = []
-        for tick in self._client.take_ticks():
+        for tick in self._witness.take_ticks():
             stamp = round(tick.stamp * 1e9)
             near = (c for (sec, nanosec), c in self._chunks.items() if abs(sec * 10**9 + nanosec - stamp) < 1000)
             if (chunk := next(near, None)) is not None:

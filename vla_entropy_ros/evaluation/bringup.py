@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lifecycle_msgs.msg import Transition
-from rclpy.context import Context
-
-from .client import Client
+from ..client import VlaClient
 from .errors import RunError
 from .interruption import deferred
 from .processes import Processes
+from .witness import Witness
+
+PATIENCE = 30.0  # seconds a service may take on a busy machine
 
 
 def free_domain() -> int:
@@ -47,31 +47,23 @@ def under(values: Mapping[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def brought_up(
     nodes: Mapping[str, Mapping[str, Any]], folder: Path, domain: int, keep_images: bool = False
-) -> Iterator[Client]:
-    """Start `nodes`, the policy among them, configure and activate it, and yield a client; raises RunError.
+) -> Iterator[Witness]:
+    """Start `nodes`, the policy among them, configure and activate it, and yield a witness; raises RunError.
 
-    nodes: parameters by name; folder: for their logs; keep_images: whether the client hears the camera. Ctrl-C and the
-    other signals that end a run are raised where the client waits.
+    nodes: parameters by name; folder: for their logs; keep_images: whether the witness hears the camera. Ctrl-C and the
+    other signals that end a run are raised where the caller waits.
     """
     settings = environment(domain)
     with under(settings), deferred() as interruption, Processes(folder, settings) as processes:
         running = {name: processes.start(name, parameters) for name, parameters in nodes.items()}
-        context = Context()
-        context.init()
 
         def check() -> None:
             interruption.check()
             processes.check()
 
-        client = Client(context, check, keep_images)
-        try:
-            client.wait_for_graph(nodes)
-            try:
-                client.change_state(Transition.TRANSITION_CONFIGURE, "configure")
-            except RunError as error:
-                raise RunError(f"{error}: {running['policy'].last_words()}") from error
-            client.change_state(Transition.TRANSITION_ACTIVATE, "activate")
-            yield client
-        finally:
-            client.close()
-            context.try_shutdown()
+        with VlaClient(check=check, patience=PATIENCE, name="evaluation") as client:
+            witness = Witness(client, keep_images)
+            witness.wait_for_graph(nodes)
+            if not (answer := client.bring_up()):
+                raise RunError(f"{answer.words}: {running['policy'].last_words()}")
+            yield witness

@@ -21,8 +21,8 @@ def run_demo(session: ros.Session, trials: Sequence[Trial], view: LiveView) -> l
     try:
         with view:
             view.note("starting simulator, policy and command node ...")
-            with ros.connected(session) as client:
-                for episode in ros.run_on_nodes(client, trials, session.limit, view):
+            with ros.connected(session) as witness:
+                for episode in ros.run_on_nodes(witness, trials, session.limit, view):
                     done.append(episode)  # noqa: PERF402  (one by one: Ctrl-C may end the run, and what is done stays)
     except KeyboardInterrupt:
         view.console.print(f"interrupted after {len(done)} of {len(trials)} episodes")

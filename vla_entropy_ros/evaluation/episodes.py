@@ -10,11 +10,16 @@ from typing import Any
 
 from ..sim import find_task
 from .bringup import brought_up
-from .client import Client
+from .errors import need
 from .plan import Observer, Trial
 from .records import EpisodeRecord
+from .witness import Witness
 
-SIMULATED = {"command": {"action_scale": 1.0}}  # a simulated arm needs no caution
+# A simulated arm needs no caution; each goal of a task takes the place of the one before, and lasts to the limit.
+SIMULATED: dict[str, dict[str, Any]] = {
+    "command": {"action_scale": 1.0},
+    "policy": {"goal.preempt": True, "goal.patience": 60.0},
+}
 START_PATIENCE = 30.0  # seconds until a new episode shows in the simulator's topics
 FAREWELL = 0.5  # seconds recorded after success, so that it can be seen
 
@@ -33,7 +38,7 @@ class Session:
     keep_images: bool = False
 
 
-def connected(session: Session) -> AbstractContextManager[Client]:
+def connected(session: Session) -> AbstractContextManager[Witness]:
     """Bring simulator, command node and policy up as `session` says; see `brought_up`."""
     nodes = {
         name: {**SIMULATED.get(name, {}), **session.parameters.get(name, {})}
@@ -43,50 +48,57 @@ def connected(session: Session) -> AbstractContextManager[Client]:
 
 
 def run_on_nodes(
-    client: Client, trials: Sequence[Trial], limit: float | None, observer: Observer
+    witness: Witness, trials: Sequence[Trial], limit: float | None, observer: Observer
 ) -> Iterator[EpisodeRecord]:
     """Run the trials one after the other; yields each episode as it ends. `limit`: as in Session."""
     configuration = None
     for trial in trials:
         if trial.configuration != configuration:
             configuration = trial.configuration
-            client.set_parameters("policy", configuration.tunables.parameters)
-        yield _run_one(client, trial, limit or find_task(trial.task).seconds, observer)
+            need(witness.client.set(configuration.tunables.parameters))
+        yield _run_one(witness, trial, limit or find_task(trial.task).seconds, observer)
 
 
-def _run_one(client: Client, trial: Trial, limit: float, observer: Observer) -> EpisodeRecord:
+def _run_one(witness: Witness, trial: Trial, limit: float, observer: Observer) -> EpisodeRecord:
     """One episode: set the scene, say what is wanted, let the arm move, watch."""
-    client.disable()
-    client.set_parameters("simulator", {"seed": trial.seed})
-    client.success = client.asked = None
-    client.trigger(f"simulator/task/{trial.task}")
-    client.wait(lambda: client.success is False and client.asked is not None, START_PATIENCE, "the new episode")
-    assert client.asked is not None
-    episode = EpisodeRecord(trial.configuration.name, trial.task, trial.seed, client.asked)
+    client = witness.client
+    need(client.disable())
+    need(client.set(node="simulator", seed=trial.seed))
+    witness.success = witness.asked = None
+    need(client.trigger(f"simulator/task/{trial.task}"))
+    witness.wait(lambda: witness.success is False and witness.asked is not None, START_PATIENCE, "the new episode")
+    assert witness.asked is not None
+    episode = EpisodeRecord(trial.configuration.name, trial.task, trial.seed, witness.asked)
     observer.begin(episode)
-    client.instruct(client.asked)
-    begin = client.now()
-    client.trigger("policy/reset")
-    client.enable()
-    while client.now() - begin < limit and not client.success:
-        _watch(client, episode, begin, observer)
-    episode.success, episode.duration = bool(client.success), client.now() - begin
+    _run_goal(witness, witness.asked)
+    begin = witness.now()
+    need(client.reset())
+    need(client.enable())
+    while witness.now() - begin < limit and not witness.success and not client.is_done:
+        _watch(witness, episode, begin, observer)
+    episode.success, episode.duration = bool(witness.success), witness.now() - begin
     if episode.success:
-        end = client.now() + FAREWELL
-        while client.now() < end:
-            _watch(client, episode, begin, observer)
-    client.disable()
+        end = witness.now() + FAREWELL
+        while witness.now() < end:
+            _watch(witness, episode, begin, observer)
+    client.cancel()
+    need(client.disable())
     observer.end(episode)
     return episode
 
 
-def _watch(client: Client, episode: EpisodeRecord, begin: float, observer: Observer) -> None:
+def _run_goal(witness: Witness, instruction: str) -> None:
+    """Have the policy do what the task asks for; without a heartbeat, as the nodes end with this process."""
+    need(witness.client.run(instruction, timeout=0.0, heartbeat=0.0))
+
+
+def _watch(witness: Witness, episode: EpisodeRecord, begin: float, observer: Observer) -> None:
     """Let a moment pass and take in what was answered; ticks on images from before the start don't count."""
-    client.spin(0.04)
-    if client.asked is not None and client.asked != episode.instruction:  # the next goal of the task
-        episode.instruction = client.asked
-        client.instruct(client.asked)
-    for tick in client.take_ticks():
+    witness.spin(0.04)
+    if witness.asked is not None and witness.asked != episode.instruction:  # the next goal of the task
+        episode.instruction = witness.asked
+        _run_goal(witness, witness.asked)
+    for tick in witness.take_ticks():
         if tick.stamp >= begin:
             episode.ticks.append(tick)
             observer.tick(episode, tick)

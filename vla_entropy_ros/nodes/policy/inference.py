@@ -239,8 +239,10 @@ class Inference:
         if state is not None:
             self._monitor.add(state_age=abs(observation.stamp - state.stamp))
         hold = doubt(result, options.max_action_entropy)
-        stamp = oldest(frames).message.header.stamp
-        return Answer(stamp, age, observation.images, result, options.control_period, hold, observation)
+        return Answer(
+            oldest(frames).message.header.stamp, age, observation.images, result, options.control_period, hold,
+            observation, orders.episode, tunables.mode,
+        )  # fmt: skip
 
     def _observation(self, frames: Frames, instruction: str) -> Observation:
         """What `frames` show, with the robot's state of that time."""

@@ -13,18 +13,18 @@ from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from ...engine import State
+from ...engine import ObservationError, State
 from ...engine.observation import JUMPED
 from ...settings import default_settings
 from ..common.diagnostics import Diagnostics, Report
 from ..common.parameters import Parameters, TunableNode, Values
-from ..common.process import Stop, run
+from ..common.process import Stop, one_line, run
 from ..common.sim_clock import Standstill
 from .chunks import ActionPublisher
-from .inference import LOG_PERIOD, Inference
+from .goal_server import GoalServer, Powers
+from .inference import Inference
 from .inputs import Inputs, typed
 from .loading import adopt, announce, load, refusal
 from .orders import Answer, options_of
@@ -65,6 +65,8 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._actions = ActionPublisher(self, values["action_frame"])
         self.create_timer(MATCH_PERIOD, self._match, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._telemetry = Telemetry(self)
+        powers = Powers(lambda: self._inference, self._actions.stop, self._refuses, lambda: self._settings.values)
+        self._goals = GoalServer(self, powers)
         self._self_check = SelfCheck(self, self._settings)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._jumps = self.get_clock().create_jump_callback(
@@ -189,7 +191,9 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._failure = None
         self._inference, self._policy = inference, policy
         adopt(self._settings, policy, self.get_logger())
-        self._inputs = Inputs(self, policy, self._settings.values, sources, inference.intake, self._on_instruction)
+        self._inputs = Inputs(
+            self, policy, self._settings.values, sources, inference.intake, self._goals.on_instruction
+        )
         self._match()
 
     def _match(self) -> None:
@@ -249,19 +253,14 @@ class PolicyNode(TunableNode, LifecycleNode):
         assert self._policy is not None
         self._telemetry.publish(answer, columns=self._policy.info.grid[1])
 
-    def _on_instruction(self, message: String) -> None:
-        if self._inference is None:
-            return
-        text, before = message.data.strip(), self._inference.instruction
-        self._inference.instruct(text)
-        if not text:
-            self.get_logger().warning(
-                "empty instruction refused: no action until a valid one arrives", throttle_duration_sec=LOG_PERIOD
-            )
-            if before is not None and self._inference.active:
-                self._actions.stop()
-        elif text != before:
-            self.get_logger().info(f"instruction: {text}", throttle_duration_sec=LOG_PERIOD)
+    def _refuses(self, instruction: str) -> str | None:
+        """Why the policy can't follow an instruction; None where it can."""
+        try:
+            if self._policy is not None:
+                self._policy.model.prompt(instruction)
+        except ObservationError as error:
+            return one_line(error)
+        return None
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._inference is not None

@@ -82,7 +82,8 @@ class Answer:
     """One answered observation.
 
     Its stamp, its age when the tick began [s], the image [H, W, 3] of each camera, the result and the control period
-    [s]; hold: why the action must not be done, None when it may; observation: what was answered, for whoever checks it.
+    [s]; hold: why the action must not be done, None when it may; observation: what was answered, for whoever checks it;
+    the number of the episode and the mode of the selection.
     """
 
     stamp: Time
@@ -92,6 +93,8 @@ class Answer:
     period: float
     hold: str | None = None
     observation: Observation | None = None
+    episode: int = 0
+    mode: str = ""
 
 
 def doubt(result: Result, bound: float) -> str | None:

@@ -36,6 +36,8 @@ POLICY_SETTINGS: tuple[Setting, ...] = (
             listens=STATE),
     Setting("max_action_entropy", "float", "entropy of an action token (0 certain, 1 even) above which the arm is held "
             "instead; 1: never", 0.0, 1.0, listens=DECODING),
+    Setting("goal.preempt", "bool", "a second goal takes the place of the running one; false: it is refused"),
+    Setting("goal.patience", "float", "time the arm may be held [s] before the running goal ends for it", 0.5, 3600.0),
     Setting("self_check.every", "int", "ticks between two checks of an answer against full recomputation; 0: only the "
             "first 8 ticks after an activation that reuse anything", 0, 100000, listens=REUSING),
     Setting("self_check.translation", "float", "mean deviation of the last 8 checks [m] above which the node goes to "

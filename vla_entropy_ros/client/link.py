@@ -1,0 +1,146 @@
+"""The way to the nodes: one node, its thread, and calls of services that always come to an end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from ..nodes.common.goals import STATUS
+from ..nodes.common.process import one_line
+
+POLL = 0.005  # seconds
+WAKE = 0.1  # seconds after which the spinning thread looks whether it shall end
+FACTS = "diagnostic_msgs/msg/DiagnosticArray"
+
+
+class ClientError(RuntimeError):
+    """A node did not answer in time, or refused; the message is one line."""
+
+
+def find_policies(node: Node) -> dict[str, int]:
+    """The namespaces in which policies are, and how many share each; as the graph tells by now."""
+    end = f"/policy/{STATUS}"
+    there = [name for name, kinds in node.get_topic_names_and_types() if name.endswith(end) and FACTS in kinds]
+    counts = {name.removesuffix(end) or "/": node.count_publishers(name) for name in there}
+    return {name: count for name, count in sorted(counts.items()) if count}
+
+
+def parameter_messages(values: Mapping[str, Any]) -> list[Any]:
+    """Parameters as messages; ClientError where a value is of no type that a parameter has."""
+    messages = []
+    for name, value in values.items():
+        try:
+            messages.append(Parameter(name, value=value).to_parameter_msg())
+        except Exception as error:  # noqa: BLE001  (rclpy raises several kinds)
+            raise ClientError(f"{name}: {value!r} is no value of a parameter: {one_line(error)}") from None
+    return messages
+
+
+class Link:
+    """Reaches the nodes of a namespace, through a node of its own, which a thread spins, or through a given one.
+
+    check: asked while something is waited for; what it raises ends the wait.
+    """
+
+    def __init__(
+        self, name: str, namespace: str, node: Node | None, context: Context | None, check: Callable[[], None]
+    ) -> None:
+        self._check = check
+        self._clients: dict[tuple[type, str], Any] = {}
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._context: Context | None = None
+        if node is None and context is None:
+            context = self._context = Context()
+            context.init()
+        self.node = node if node is not None else Node(name, namespace=namespace, context=context)
+        below = namespace if node is not None and namespace else self.node.get_namespace()
+        self.namespace = "/" + below.strip("/")
+        if node is None:
+            self._executor = SingleThreadedExecutor(context=context)
+            self._executor.add_node(self.node)
+            self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and leave the graph; a node that was given stays, without what was made for this."""
+        for client in self._clients.values():
+            self.node.destroy_client(client)
+        self._clients.clear()
+        if self._thread is None:
+            return
+        self._ending.set()
+        self._thread.join()
+        self._thread = None
+        self._executor.shutdown()
+        self.node.destroy_node()
+        if self._context is not None:
+            self._context.try_shutdown()
+
+    def path(self, name: str) -> str:
+        """The full name of a topic or service of the namespace; one that begins with a slash stays as it is."""
+        return name if name.startswith("/") else f"{self.namespace.rstrip('/')}/{name}"
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass; what `check` raises ends it."""
+        self.wait(lambda: False, seconds)
+
+    def wait(self, condition: Callable[[], object], patience: float) -> bool:
+        """Whether `condition` came to hold within `patience` [s]."""
+        due = time.monotonic() + patience
+        while not condition():
+            self._check()
+            left = due - time.monotonic()
+            if left <= 0.0:
+                return False
+            time.sleep(min(POLL, left))
+        return True
+
+    def prepare(self, kind: type, service: str) -> Any:
+        """A client of a service, found by the time it is needed."""
+        key = kind, self.path(service)
+        if key not in self._clients:
+            self._clients[key] = self.node.create_client(*key)
+        return self._clients[key]
+
+    def call(self, kind: type, service: str, request: Any, patience: float, again: float = float("inf")) -> Any:
+        """The answer of a service; ClientError where none comes within `patience` [s].
+
+        again: seconds after which it is asked once more, as a server that was killed seems to be there for a while.
+        """
+        client, answers = self.prepare(kind, service), []
+        asked: float | None = None
+
+        def answered() -> bool:
+            nonlocal asked
+            if client.service_is_ready() and (asked is None or time.monotonic() - asked > again):
+                asked = time.monotonic()
+                client.call_async(request).add_done_callback(lambda future: answers.append(future.result()))
+            return bool(answers)
+
+        if not self.wait(answered, patience):
+            there = "it is not there" if asked is None else "no answer"
+            raise ClientError(f"{self.path(service)}: {there} after {patience:g} s{self.others()}")
+        return answers[0]
+
+    def others(self) -> str:
+        """Which policies there are, where one is not found."""
+        found = find_policies(self.node)
+        if self.namespace in found:
+            return ""
+        there = ", ".join(found) or "none"
+        return f"; no policy in namespace {self.namespace}: there are {there}"
+
+    def _spin(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self._executor.spin_once(timeout_sec=WAKE)
+            except ExternalShutdownException:
+                return

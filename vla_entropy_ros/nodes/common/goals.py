@@ -1,0 +1,123 @@
+"""The words of the goal interface, as both of its ends use them: names, requests, and when a goal is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+START, CANCEL, STATUS, BEAT = "goal/start", "goal/cancel", "goal/status", "goal/heartbeat"  # below the policy's name
+HEARTBEAT = 0.2  # seconds between two words of the status
+IDLE, RUNNING, DONE, TIMED_OUT, CANCELLED, HELD = "idle", "running", "done", "timed out", "cancelled", "held"
+ENDS = (DONE, TIMED_OUT, CANCELLED, HELD)
+SHOWN = 60  # characters of an instruction in a line
+MOST = 86400.0  # seconds that a goal may ask for
+BRIEF = 0.2  # seconds: the shortest silence of a client that tells anything
+EXAMPLES = "'topic <name>' of a std_msgs/Bool, 'still <seconds>', 'time <seconds>', or nothing"
+FIELDS: dict[str, tuple[type, ...]] = {
+    "instruction": (str,), "timeout": (float, int), "until": (str,), "heartbeat": (float, int),
+}  # fmt: skip
+
+Kind = Literal["", "topic", "still", "time"]
+
+
+@dataclass(frozen=True)
+class Until:
+    """When a goal is done: a std_msgs/Bool on a topic is true, the arm was still or the goal ran for `seconds`.
+
+    The empty one is never fulfilled: such a goal ends by its timeout, or when it is cancelled.
+    """
+
+    kind: Kind = ""
+    name: str = ""
+    seconds: float = 0.0
+
+    @classmethod
+    def topic(cls, name: str) -> Until:
+        """Done when true is heard on the std_msgs/Bool topic `name`, relative to the policy's namespace."""
+        return cls.of(f"topic {name}")
+
+    @classmethod
+    def still(cls, seconds: float) -> Until:
+        """Done when the arm has been where it is for `seconds`, without being held."""
+        return cls.of(f"still {seconds:g}")
+
+    @classmethod
+    def time(cls, seconds: float) -> Until:
+        """Done after `seconds`."""
+        return cls.of(f"time {seconds:g}")
+
+    @classmethod
+    def of(cls, text: str) -> Until:
+        """Read what `text` says; ValueError in one line with what is valid."""
+        kind, _, rest = text.strip().partition(" ")
+        rest = rest.strip()
+        if kind == "topic" and rest and " " not in rest:
+            return cls("topic", rest)
+        if kind in ("still", "time"):
+            seconds = _seconds(f"until '{short(text)}'", rest)
+            if seconds > 0.0:
+                return cls("still" if kind == "still" else "time", seconds=seconds)
+        if not kind:
+            return cls()
+        raise ValueError(f"until '{short(text)}': valid are {EXAMPLES}")
+
+    @property
+    def text(self) -> str:
+        """As it travels, and as it is shown."""
+        return f"{self.kind} {self.name or format(self.seconds, 'g')}" if self.kind else ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a goal asks for; times in seconds, 0 for none. heartbeat: the longest silence of the client."""
+
+    instruction: str
+    timeout: float = 0.0
+    until: Until = Until()
+    heartbeat: float = 0.0
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Request:
+        """Read named values; ValueError in one line that names what came and what is valid."""
+        for name, value in given.items():
+            if name not in FIELDS:
+                raise ValueError(f"a goal has no '{short(name)}': valid are {', '.join(FIELDS)}")
+            if isinstance(value, bool) or not isinstance(value, FIELDS[name]):
+                expected = "text" if FIELDS[name] == (str,) else "a number of seconds"
+                raise ValueError(f"{name} is {short(repr(value))}, expected {expected}")
+        text = str(given.get("instruction", "")).strip()
+        if not text:
+            raise ValueError("a goal needs an instruction that is not empty, such as 'pick up the red cube'")
+        timeout, heartbeat = (_seconds(name, given.get(name, 0.0)) for name in ("timeout", "heartbeat"))
+        if 0.0 < heartbeat < BRIEF:
+            raise ValueError(f"heartbeat: {heartbeat:g} s is too short: valid are 0 for none, or {BRIEF:g} and more")
+        return cls(text, timeout, Until.of(str(given.get("until", ""))), heartbeat)
+
+    @property
+    def values(self) -> dict[str, str | float]:
+        """As named values."""
+        return {
+            "instruction": self.instruction,
+            "timeout": float(self.timeout),
+            "until": self.until.text,
+            "heartbeat": float(self.heartbeat),
+        }
+
+
+def short(text: str) -> str:
+    """`text` in one line that fits beside other words."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[: SHOWN - 4].rstrip()} ..."
+
+
+def _seconds(what: str, value: object) -> float:
+    """The seconds that `value` tells; ValueError in one line."""
+    try:
+        seconds = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0.0 <= seconds <= MOST:
+        raise ValueError(f"{what}: {value!r} is no time: valid are 0 to {MOST:g} seconds")
+    return seconds

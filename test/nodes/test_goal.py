@@ -154,6 +154,14 @@ def test_a_client_is_not_lost_because_this_process_was_held_up() -> None:
     assert told.go_on(0.3, beating=False).state == RUNNING
 
 
+def test_a_client_is_lost_also_where_every_look_is_late() -> None:
+    told = Told(heartbeat=0.5).go_on(2.0)
+    for _ in range(5):
+        told.scene = replace(told.scene, now=told.scene.now + LATE)
+        told.go_on(STEP, beating=False)
+    assert told.state == HELD
+
+
 def test_the_word_of_another_goals_client_does_not_count() -> None:
     told = Told(heartbeat=0.5).go_on(2.0)
     for _ in range(10):

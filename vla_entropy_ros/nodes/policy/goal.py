@@ -110,6 +110,7 @@ class Goals:
         self.still = Stillness()
         self._fulfilled = False
         self._beat = self._looked = 0.0
+        self._late = False
         self._held_since: float | None = None
 
     def start(self, request: Request, scene: Scene) -> int:
@@ -144,9 +145,12 @@ class Goals:
 
     def look(self, scene: Scene, patience: float) -> bool:
         """Whether the running goal ends now. patience: seconds for which the arm may be held."""
-        if (late := scene.now - self._looked) > LATE:
-            self._beat += late  # this process was held up: what the client said meanwhile is heard behind this look
-        self._looked = scene.now
+        late = scene.now - self._looked > LATE
+        if (
+            late and not self._late
+        ):  # this process was held up: what the client said meanwhile is heard by the next look
+            self._beat += scene.now - self._looked
+        self._looked, self._late = scene.now, late
         if not self.now.running:
             return False
         found = self._ending(scene, patience)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path as PathMessage
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
@@ -83,6 +84,18 @@ def test_a_dry_run_sends_nothing_but_a_preview(stage: Any) -> None:
     stage.until(lambda: bool(preview) and farthest(preview[-1:]) > 0.01, "a preview of the motion")
     assert (arm.targets, arm.openings) == ([], [])
     assert arm.said() == "tracking"
+
+
+def test_a_chunk_is_shown_as_the_path_that_it_leads_to(stage: Any) -> None:
+    arm = Arm(stage, {"chunk.stale_after": 50.0, "dry_run": True})
+    paths: list[PathMessage] = stage.listen(PathMessage, "/command/path")
+    arm.ready()
+    stage.until(lambda: arm.node.count_subscribers("/command/path") > 0, "somebody who looks")
+    arm.offer([FORWARD, (0.9, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)])
+    stage.until(lambda: bool(paths), "a path")
+    places = [one.pose.position.x for one in paths[0].poses]
+    assert places == pytest.approx([0.45, 0.47, 0.52])  # the second step is cut at limits.max_translation
+    assert paths[0].header.frame_id == paths[0].poses[2].header.frame_id == "base_link"
 
 
 def test_a_dry_run_that_begins_in_motion_leaves_the_arm_at_rest(stage: Any) -> None:

@@ -14,6 +14,7 @@ from vla_entropy_ros.evaluation.bringup import environment, free_domain
 from vla_entropy_ros.resources import SMALL_POLICY
 
 from ..random_policy import write_random_policy
+from .answers import goal_answers, late_answers
 from .cost import costs
 from .fuzz import COMMAND, JOINTED, POLICY, fuzz
 from .rig import STANDS, FaultError, Rig
@@ -28,7 +29,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=20, help="times each fault happens (default: 20)")
     parser.add_argument("--only", action="append", default=[], help="part of a fault's name; may be repeated")
     parser.add_argument("--fuzz", type=int, default=1000, help="messages per subscription (default: 1000)")
-    parser.add_argument("--sets", type=int, default=200, help="parameter sets to time (default: 200)")
+    parser.add_argument(
+        "--sets", type=int, default=200, help="parameter sets to time, a tenth as many goals (default: 200)"
+    )
     parser.add_argument("--soak", type=float, default=1800.0, help="seconds of the long run, 0: none (default: 1800)")
     parser.add_argument("--cost", type=int, default=2000, help="ticks of the command node to time (default: 2000)")
     parser.add_argument("--output", type=Path, default=Path("output/faults.json"), help="file for the figures")
@@ -69,6 +72,8 @@ def endurance(sets: int, seconds: float, folder: Path, settings: dict[str, str])
     with Rig(folder / "soak", settings, SMALL_POLICY) as rig:
         figures: dict[str, Any] = {}
         if sets:
+            figures["goal_answers_s"] = goal_answers(rig, max(sets // 10, 1))
+            say(f"goals are answered within: {figures['goal_answers_s']}")
             figures["parameter_set_s"] = parameter_times(rig, sets)
             say(f"parameter set while the policy ticks: {figures['parameter_set_s']}")
         if seconds:
@@ -85,6 +90,7 @@ def failures(figures: dict[str, Any]) -> list[str]:
     times = figures.get("parameter_set_s")
     if times and times["p50"] > SET_WITHIN:
         found.append(f"a parameter set takes {times['p50']} s")
+    found += late_answers(figures.get("goal_answers_s", {}))
     return found + (soak_failures(figures["soak"]) if "soak" in figures else [])
 
 

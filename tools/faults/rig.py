@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import Float64, String
+from std_msgs.msg import Bool, Float64, String
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_entropy_ros.client import Answer, ClientError, VlaClient
@@ -68,7 +68,7 @@ class Rig:
         self._policy_values = {**common, "checkpoint": checkpoint, "default_instruction": INSTRUCTION}
         few = {"k1": 1, "k2": 2, "row_budget": 8, "taper_rows": 4}  # for the random one's 16 visual tokens
         self.budgets = {} if checkpoint == SMALL_POLICY else few
-        self._policy_values |= self.budgets
+        self._policy_values |= self.budgets | {"goal.patience": 60.0}  # a busy machine must not end a goal
         self._command_values = {**common, "enabled": False, "action_scale": 1.0, **command}
         self.client = VlaClient(check=self._check, patience=PATIENCE, name="rig")
         self.node = self.client.node
@@ -204,6 +204,7 @@ class Rig:
 
     def _listen(self) -> None:
         self.instructions = self.node.create_publisher(String, "instruction", 10)
+        self.done = self.node.create_publisher(Bool, "done", 10)
         self._time = self.node.create_publisher(Clock, "/clock", 10)
         self.node.create_subscription(
             JointTrajectory, "action_chunk", lambda m: self.chunks.append((time.monotonic(), m)), 10
@@ -211,6 +212,10 @@ class Rig:
         self.node.create_subscription(Float64, "policy/latency/total", lambda m: self.totals.append(m.data / 1e3), 50)
         self.node.create_subscription(String, STATE, self._on_state, LATCHED)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def say_done(self) -> None:
+        """Say that what a goal may wait for is true."""
+        self.done.publish(Bool(data=True))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -16,7 +16,6 @@ from vla_entropy_ros.nodes.common.messages import seconds
 from .rig import POLL, STATE, FaultError, Rig
 from .scenarios import Fault
 
-SAFE_WITHIN = 0.3  # seconds from a fault to the safe command
 NAMED_WITHIN = 1.0  # seconds from a fault to the words that name it
 NAMED_PATIENCE = 2.5  # seconds: what comes late is measured, too
 LAG = 0.05  # seconds that this process may hear a chunk later than the command node, which stamps what it sends
@@ -56,7 +55,7 @@ class Figures:
             return
         self.safe.append(outcome.safe)
         self.recovery.append(outcome.recovery)
-        if outcome.safe > SAFE_WITHIN:
+        if outcome.safe > fault.within:
             began, moved = outcome.began, outcome.began + outcome.safe
             self.failures.append(f"safe command after {outcome.safe:.2f} s; {newest_chunk(rig, began, moved)}")
         if outcome.named is not None:

@@ -15,6 +15,7 @@ from .around import (
     PolicyStalled,
 )
 from .base import Fault
+from .goals import ClientKilled, GoalCancelled, GoalFulfilled
 from .lies import (
     AllRefused,
     JumpedJoint,
@@ -51,6 +52,9 @@ FAULTS: tuple[type[Fault], ...] = (
     StopBeforeStart,
     CommandHungUp,
     PolicyHungUp,
+    GoalCancelled,
+    GoalFulfilled,
+    ClientKilled,
 )
 
 __all__ = ["FAULTS", "Fault"]

@@ -17,6 +17,7 @@ class Fault(ABC):
 
     stand: what it is tried on, one of STANDS. holds: the arm must come to rest; otherwise it may also go on, on fresh
     observations. cause: pattern of the words that name it. unnoticed: it needs no name as long as the arm goes on.
+    within: seconds from it to the safe command.
     """
 
     name: ClassVar[str]
@@ -24,6 +25,7 @@ class Fault(ABC):
     stand: ClassVar[str] = "poses"
     holds: ClassVar[bool] = True
     unnoticed: ClassVar[bool] = False
+    within: ClassVar[float] = 0.3
 
     def prepare(self, rig: Rig) -> None:  # noqa: B027  (most need nothing of the kind)
         """What comes before; the arm moves again afterwards."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
@@ -20,13 +19,14 @@ from ...control.values import limits_of, rules_of
 from ...settings import default_settings
 from ..common.diagnostics import Diagnostics, Report
 from ..common.listen import LATCHED
-from ..common.messages import chunk_from, is_stop, pose_message
+from ..common.messages import chunk_from, is_stop
 from ..common.parameters import Parameters, TunableNode, Values
 from ..common.process import Stop, run
 from .arm import Arm, PoseArm
 from .hazards import Hazards
 from .joint_arm import JointArm
 from .outputs import make_output
+from .preview import Preview
 from .settings import COMMAND_SETTINGS
 from .situation import EMERGENCY, News, Situation, Tally, Trouble
 
@@ -65,7 +65,7 @@ class CommandNode(TunableNode):
         self._output = make_output(values["command_type"], self, self._frame, self._gate, values["rate"])
         self._output.muted = values["dry_run"]
         self._openings = self.create_publisher(Float64, "gripper_command", 1)
-        self._preview = self.create_publisher(PoseStamped, "~/preview", 1)
+        self._preview = Preview(self, self._frame)
         self._state = self.create_publisher(String, "~/state", LATCHED)
         self._diagnostics = Diagnostics(self, "command", {"safety": self._report}, stop)
         self._hazards = Hazards(self, self._on_chunk, self._on_conflict, self._on_stop, values["enabled"])
@@ -142,6 +142,7 @@ class CommandNode(TunableNode):
         if self._look(now)[::2] == (None, None) and self._arm.pose is not None:
             actions = self._commander.limited(chunk, self._arm.pose)
             self._output.forward(actions, chunk.period, message.header.stamp)
+            self._preview.chunk(actions, self._arm.pose, self._limits, self._commander.rules.tool)
 
     def _on_conflict(self) -> None:
         """Hold at once: two policies that take turns move the arm to where neither means it to be."""
@@ -208,8 +209,7 @@ class CommandNode(TunableNode):
             command = self._commander.command(now, pose)
             self._output.move(command, self._arm, now)
         self._grip(command)
-        if self._preview.get_subscription_count():
-            self._preview.publish(pose_message(command.pose, self.get_clock().now().to_msg(), self._frame))
+        self._preview.target(command.pose)
         self._command = command
         self._tally.note(command)
         self._say()

@@ -146,9 +146,7 @@ class Goals:
     def look(self, scene: Scene, patience: float) -> bool:
         """Whether the running goal ends now. patience: seconds for which the arm may be held."""
         late = scene.now - self._looked > LATE
-        if (
-            late and not self._late
-        ):  # this process was held up: what the client said meanwhile is heard by the next look
+        if late and not self._late:  # held up itself: what the client said is heard by the next look
             self._beat += scene.now - self._looked
         self._looked, self._late = scene.now, late
         if not self.now.running:

@@ -30,6 +30,7 @@ from ..common.messages import positions_by_name
 from ..common.process import one_line
 from .goal import Goals, Scene
 from .inference import LOG_PERIOD, Inference
+from .inputs import typed
 
 LOOK = 0.1  # seconds between two looks at the goal
 ARM = "command/state"
@@ -59,6 +60,7 @@ class GoalServer:
         self._goals = Goals()
         self._arm: str | None = None
         self._looks = 0
+        self._over = False  # a goal has ended, and nothing was asked for since
         self._until: SafetyInput | None = None
         self._measured: list[Any] = []
         self._status = node.create_publisher(DiagnosticArray, f"~/{goals.STATUS}", LATCHED)
@@ -73,6 +75,7 @@ class GoalServer:
         inference, text = self._powers.inference(), message.data.strip()
         if inference is None:
             return
+        self._over = False
         if self._goals.now.running and text != self._goals.now.request.instruction:
             said = f"the topic 'instruction' says '{short(text)}'" if text else "an empty instruction came on the topic"
             self._goals.end(goals.CANCELLED, said, self._scene())
@@ -88,6 +91,12 @@ class GoalServer:
                 self._powers.stop()
         elif text != before:
             self._node.get_logger().info(f"instruction: {short(text)}", throttle_duration_sec=LOG_PERIOD)
+
+    def lacking(self, empty: bool) -> str:
+        """What is known of the instruction that is lacking, and what to do; empty: the last one was."""
+        if self._over:
+            return f"{self._goals.line()}; give another goal, or publish an instruction"
+        return typed(self._node, empty)
 
     def _on_start(self, request: Any, response: SetParametersAtomically.Response) -> Any:
         """Take a goal whose names and values are those of Request; its number, or why not."""
@@ -107,7 +116,7 @@ class GoalServer:
         if self._goals.now.running:
             self._goals.end(goals.CANCELLED, "another goal took its place", scene)
             self._tell_end()
-        response.result.reason = str(self._goals.start(wanted, scene))
+        response.result.reason, self._over = str(self._goals.start(wanted, scene)), False
         inference = self._powers.inference()
         assert inference is not None
         inference.instruct(wanted.instruction)
@@ -223,6 +232,7 @@ class GoalServer:
 
     def _finish(self) -> None:
         """Follow nothing any more, since the goal has ended."""
+        self._over = True
         inference = self._powers.inference()
         if inference is not None:
             inference.instruct("")

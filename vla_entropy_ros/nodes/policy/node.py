@@ -25,7 +25,7 @@ from ..common.sim_clock import Standstill
 from .chunks import ActionPublisher
 from .goal_server import GoalServer, Powers
 from .inference import Inference
-from .inputs import Inputs, typed
+from .inputs import Inputs
 from .loading import adopt, announce, load, refusal
 from .orders import Answer, options_of
 from .ranges import LimitsBeside, too_wide
@@ -285,7 +285,7 @@ class PolicyNode(TunableNode, LifecycleNode):
             self.get_fully_qualified_name(),
             inputs.silence,
             inputs.several,
-            partial(typed, self),
+            self._goals.lacking,
             self._actions.listeners,
             self._now,
             self._standstill.problem(),

@@ -41,6 +41,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{NAME}/config", sorted(glob("config/*"))),
+        (f"share/{NAME}/examples", sorted(glob("examples/*.py"))),
         (f"share/{NAME}/bags/pick_red", sorted(glob("bags/pick_red/*"))),
         (f"lib/{NAME}", sorted(glob("scripts/*"))),
     ],

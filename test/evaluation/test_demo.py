@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 DEMO = [sys.executable, "-c", "from vla_entropy_ros.cli import main; main()", "demo"]
+ROOT = Path(__file__).parents[2]
 MARK = "VLA_ENTROPY_TEST_RUN"
 
 
@@ -58,6 +59,32 @@ def test_the_demo_moves_the_arm_and_tells_what_happened(tmp_path: Path) -> None:
     for name in ("demo.mp4", "demo.png"):
         assert (tmp_path / name).stat().st_size > 10_000
     assert survivors(tmp_path) == []
+
+
+def test_the_example_of_the_guide_has_the_arm_pick_up_the_cube(tmp_path: Path) -> None:
+    example = ROOT / "examples" / "pick_red.py"
+    program = example.read_text(encoding="utf-8").partition("\n\n")[2]
+    guide = (ROOT / "docs" / "how-to" / "goals.md").read_text(encoding="utf-8")
+    assert f"```python\n{program}```" in guide
+    assert len(example.read_text(encoding="utf-8").splitlines()) <= 15
+    run = start(tmp_path, "--client", str(example))
+    said, errors = run.communicate(timeout=300)
+    assert run.returncode == 0, errors
+    assert "Result(state='done', why='simulator/success is true'" in said
+    assert survivors(tmp_path) == []
+
+
+def test_a_program_that_fails_or_is_interrupted_leaves_no_process(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import sys, time\nprint('begun', flush=True)\ntime.sleep(60)\n")
+    run = start(tmp_path, "--client", str(program))
+    assert run.stdout is not None
+    assert "begun" in run.stdout.readline()
+    os.kill(run.pid, signal.SIGINT)
+    run.communicate(timeout=30)
+    assert survivors(tmp_path) == []
+    program.write_text("raise SystemExit(3)")
+    assert start(tmp_path, "--client", str(program)).wait(120) == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

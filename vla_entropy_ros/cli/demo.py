@@ -20,10 +20,15 @@ from . import options
 @options.checkpoint
 @options.output("demo")
 @click.option("--domain-id", type=click.IntRange(0, 101), help="DDS domain. Default: one of its own.")
+@click.option(
+    "--client",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Run this Python program beside the nodes instead of episodes (examples/pick_red.py).",
+)
 @options.as_json
 def demo(
     episodes: int, mode: str, tasks: tuple[str, ...], suites: tuple[str, ...], seed: int, limit: float | None,
-    checkpoint: Path | None, output: Path | None, domain_id: int | None, as_json: bool,
+    checkpoint: Path | None, output: Path | None, domain_id: int | None, client: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a simulated arm under the policy node, over real DDS, and film it.
 
@@ -39,7 +44,7 @@ def demo(
 
     from ..evaluation.bringup import free_domain
     from ..evaluation.configurations import named
-    from ..evaluation.demo import command_line, run_demo, write_results
+    from ..evaluation.demo import command_line, run_client, run_demo, write_results
     from ..evaluation.episodes import Session
     from ..evaluation.errors import RunError
     from ..evaluation.interruption import interruptible
@@ -54,6 +59,9 @@ def demo(
         {"policy": {"checkpoint": str(checkpoint.resolve()) if checkpoint else SMALL_POLICY}},
         keep_images=True,
     )
+    if client is not None:
+        with interruptible(), options.one_line(RunError, OSError):
+            raise click.exceptions.Exit(run_client(session, client))
     with options.one_line(*options.engine_errors()):
         configurations = named(modes, "default", options.visual_tokens(checkpoint))
     trials = plan(configurations, names, episodes, seed)[:episodes]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import episodes as ros
@@ -13,6 +17,8 @@ from .outcomes import outcome, summary
 from .plan import Trial
 from .records import EpisodeRecord
 from .view import LiveView
+
+FAREWELL = 3.0  # seconds that a program may take to end
 
 
 def run_demo(session: ros.Session, trials: Sequence[Trial], view: LiveView) -> list[EpisodeRecord]:
@@ -27,6 +33,31 @@ def run_demo(session: ros.Session, trials: Sequence[Trial], view: LiveView) -> l
     except KeyboardInterrupt:
         view.console.print(f"interrupted after {len(done)} of {len(trials)} episodes")
     return done
+
+
+def run_client(session: ros.Session, program: Path) -> int:
+    """Bring the nodes up and run a Python program beside them, which finds them; its exit status.
+
+    Raises RunError when a node ends before it does.
+    """
+    with ros.connected(session) as witness, _running([sys.executable, str(program)]) as process:
+        witness.client.link.wait(lambda: process.poll() is not None, math.inf)
+        return int(process.returncode)
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, which is ended in order where it still runs; Ctrl-C comes from here alone."""
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(FAREWELL)
+        process.kill()
+        process.wait()
 
 
 def write_results(

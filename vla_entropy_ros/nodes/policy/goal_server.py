@@ -120,7 +120,7 @@ class GoalServer:
         inference = self._powers.inference()
         assert inference is not None
         inference.instruct(wanted.instruction)
-        self._node.get_logger().info(self._goals.line())
+        self._node.get_logger().info(f"instruction: {short(wanted.instruction)} (goal {self._goals.now.number})")
         self._publish()
         return response
 

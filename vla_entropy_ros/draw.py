@@ -19,6 +19,8 @@ TINT = 0.14  # share of its colour in a fresh token
 COLOURS = {  # RGB, by selection code; apart for colour-blind eyes, too, by hue or by brightness
     1: (45, 180, 255), 2: (30, 130, 80), 3: (230, 95, 20), 4: (255, 222, 35), 5: (240, 135, 180), 6: (215, 245, 200),
 }  # fmt: skip
+KEPT = np.array([DIM, *(1 - TINT for _ in COLOURS)], np.float32)  # by code: the share that is left of the picture
+ADDED = np.array([(0, 0, 0), *COLOURS.values()], np.float32) * np.float32(TINT)  # by code: what its colour adds
 QUIET = (5, 6)  # codes whose frames are thin
 NAMES = {1: "changed", 2: "visual", 3: "attention", 4: "both", 5: "old", 6: "filled", 0: "reused"}
 STATIC = (63, 200, 100)  # frame of a patch that looks as before
@@ -28,15 +30,17 @@ INK, FAINT, GOOD, BACK = (235, 238, 242), (150, 158, 168), (90, 210, 120), (20, 
 def overlay(image: Picture, selection: NDArray[np.uint8], size: int = SIZE) -> Picture:
     """Camera image [size, size, 3] with its tokens drawn: fresh ones tinted by reason, reused ones dimmed."""
     picture = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    spread = cv2.resize(selection, (size, size), interpolation=cv2.INTER_NEAREST)
-    picture[spread == 0] *= DIM
-    for code, colour in COLOURS.items():
-        mask = spread == code
-        picture[mask] = (1 - TINT) * picture[mask] + TINT * np.asarray(colour, np.float32)
-    drawn = np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8))
+    picture *= _spread(KEPT[selection], size)[:, :, None]  # a sixth of the time of a mask for each colour
+    picture += _spread(ADDED[selection], size)
+    drawn = picture.astype(np.uint8)
     for code, colour in COLOURS.items():
         frame_patches(drawn, selection == code, colour, THIN if code in QUIET else LINE)
     return drawn
+
+
+def _spread(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Values of tokens [rows, columns, ...] as those of pixels [size, size, ...]."""
+    return cv2.resize(values, (size, size), interpolation=cv2.INTER_NEAREST)
 
 
 def frame_patches(picture: Picture, mask: NDArray[np.bool_], colour: tuple[int, int, int], line: int) -> None:

@@ -40,7 +40,7 @@ def overlay(image: Picture, selection: NDArray[np.uint8], size: int = SIZE) -> P
 
 def _spread(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Values of tokens [rows, columns, ...] as those of pixels [size, size, ...]."""
-    return cv2.resize(values, (size, size), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(values, (size, size), interpolation=cv2.INTER_NEAREST).astype(np.float32, copy=False)
 
 
 def frame_patches(picture: Picture, mask: NDArray[np.bool_], colour: tuple[int, int, int], line: int) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from std_msgs.msg import String
 
 from tools.faults.answers import goal_answers
 from tools.faults.fuzz import COMMAND, JOINTED, POLICY, fuzz
-from tools.faults.rig import INSTRUCTION, STANDS, Rig
+from tools.faults.rig import STANDS, Rig
 from tools.faults.scenarios import FAULTS, Fault
 from tools.faults.soak import parameter_times, soak
 from tools.faults.suite import once
@@ -80,8 +79,6 @@ def test_goals_are_answered(rig: Rig) -> None:
     assert {name: times is not None for name, times in figures.items()} == dict.fromkeys(
         ("accepted", "refused", "cancelled"), True
     )
-    rig.instructions.publish(String(data=INSTRUCTION))
-    rig.moving()
 
 
 def test_endurance_in_short(rig: Rig) -> None:

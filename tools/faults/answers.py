@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from std_msgs.msg import String
+
 from .rig import INSTRUCTION, FaultError, Rig, need
 from .suite import spread
 
@@ -26,6 +28,8 @@ def goal_answers(rig: Rig, count: int) -> dict[str, Any]:
             taken[name].append(time.monotonic() - began)
             if answer.ok is not expected:
                 raise FaultError(f"a goal that should be {name}: {answer.words}")
+    rig.instructions.publish(String(data=INSTRUCTION))
+    rig.moving()
     return {name: spread(values) for name, values in taken.items()}
 
 

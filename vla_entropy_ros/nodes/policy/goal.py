@@ -110,7 +110,7 @@ class Goals:
         self.still = Stillness()
         self._fulfilled = False
         self._beat = self._looked = 0.0
-        self._late = False
+        self._late = self._excused = False
         self._held_since: float | None = None
 
     def start(self, request: Request, scene: Scene) -> int:
@@ -146,8 +146,7 @@ class Goals:
     def look(self, scene: Scene, patience: float) -> bool:
         """Whether the running goal ends now. patience: seconds for which the arm may be held."""
         late = scene.now - self._looked > LATE
-        if late and not self._late:  # held up itself: what the client said is heard by the next look
-            self._beat += scene.now - self._looked
+        self._excused = late and not self._late  # held up itself: what the client said is heard by the next look
         self._looked, self._late = scene.now, late
         if not self.now.running:
             return False
@@ -160,7 +159,7 @@ class Goals:
         request, elapsed = self.now.request, scene.now - self.now.begun
         if not scene.active:
             return HELD, scene.fault or "the policy is not active any more"
-        if request.heartbeat and scene.now - self._beat > request.heartbeat:
+        if request.heartbeat and scene.now - self._beat > request.heartbeat and not self._excused:
             return HELD, f"the client is lost: it was silent for more than {request.heartbeat:g} s"
         if scene.arm is not None and scene.arm.startswith(EMERGENCY):
             return HELD, scene.arm

@@ -42,13 +42,14 @@ class Powers:
     """What the node lends to its goals.
 
     inference: None while nothing is loaded; stop: orders the arm to stop; refusal: why an instruction can't be
-    followed, None where it can; values: of the parameters.
+    followed, None where it can; values: of the parameters; hurry: has the diagnostics told soon.
     """
 
     inference: Callable[[], Inference | None]
     stop: Callable[[], None]
     refusal: Callable[[str], str | None]
     values: Callable[[], Mapping[str, Any]]
+    hurry: Callable[[], None]
 
 
 class GoalServer:
@@ -244,6 +245,7 @@ class GoalServer:
     def _tell_end(self) -> None:
         self._node.get_logger().info(self._goals.line())
         self._publish()
+        self._powers.hurry()
 
     def _publish(self) -> None:
         inference, scene = self._powers.inference(), self._scene()

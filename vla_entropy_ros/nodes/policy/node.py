@@ -65,8 +65,8 @@ class PolicyNode(TunableNode, LifecycleNode):
         self._actions = ActionPublisher(self, values["action_frame"])
         self.create_timer(MATCH_PERIOD, self._match, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._telemetry = Telemetry(self)
-        powers = Powers(lambda: self._inference, self._actions.stop, self._refuses, lambda: self._settings.values)
-        self._goals = GoalServer(self, powers)
+        lent = (lambda: self._inference, self._actions.stop, self._refuses, lambda: self._settings.values)
+        self._goals = GoalServer(self, Powers(*lent, hurry=lambda: self._diagnostics.hurry()))
         self._self_check = SelfCheck(self, self._settings)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._jumps = self.get_clock().create_jump_callback(

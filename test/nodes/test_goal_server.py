@@ -14,8 +14,18 @@ from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
 from std_msgs.msg import Bool, Float64, String
 
-from vla_entropy_ros.client import CANCELLED, DONE, HELD, RUNNING, TIMED_OUT, Until, VlaClient, find_policies
-from vla_entropy_ros.nodes.common.facts import facts
+from vla_entropy_ros.client import (
+    CANCELLED,
+    DONE,
+    HELD,
+    RUNNING,
+    TIMED_OUT,
+    ClientError,
+    Until,
+    VlaClient,
+    find_policies,
+)
+from vla_entropy_ros.nodes.common.facts import facts, facts_message
 from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import is_stop
 
@@ -256,9 +266,18 @@ def test_nobody_there_is_said_in_time_and_in_words() -> None:
 def test_two_policies_of_one_name_take_no_goal(stage: Any, acting: Robot, client: VlaClient) -> None:
     second = stage.tester.create_publisher(DiagnosticArray, "/policy/goal/status", LATCHED)
     until(lambda: find_policies(client.node).get("/") == 2, "both")
+    assert client.several is None  # one that was killed is in the graph for a while
+    second.publish(facts_message("/policy: goal", acting.now(), {"goal": 0, "state": "idle"}))
+    until(lambda: client.several is not None, "the second one's voice")
+    second.publish(facts_message("/policy: goal", acting.now(), {"goal": 0, "state": "idle"}))
     refused = client.run(INSTRUCTION)
     assert "2 policies are named /policy" in refused.words
     stage.tester.destroy_publisher(second)
+
+
+def test_a_name_that_no_node_can_have_is_refused_in_words() -> None:
+    with pytest.raises(ClientError, match="namespace"):
+        VlaClient("left arm")
 
 
 def test_a_policy_that_has_gone_is_an_end_in_words(stage: Any, acting: Robot, client: VlaClient) -> None:

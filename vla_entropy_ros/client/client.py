@@ -21,7 +21,7 @@ from std_srvs.srv import SetBool, Trigger
 from ..nodes.common import goals
 from ..nodes.common.facts import facts
 from ..nodes.common.goals import Request, Until
-from ..nodes.common.listen import LATCHED
+from ..nodes.common.listen import LATCHED, Speakers, subscribe
 from .answers import Answer, Feedback, Result
 from .following import Following
 from .link import ClientError, Link, parameter_messages
@@ -43,7 +43,8 @@ class VlaClient:
 
     namespace: of the robot's nodes. Without `node` it has a node and a thread of its own; a given one is spun by the
     caller, on another thread than calls from here. Every command returns an Answer within `patience` seconds, false
-    and in words where a robot refuses or nobody is there; only `check`, which is asked meanwhile, may raise.
+    and in words where a robot refuses or nobody is there; only `check`, which is asked meanwhile, may raise. A name
+    that no node can have is a ClientError.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class VlaClient:
         self._instructions = self.node.create_publisher(String, path("instruction"), 10)
         self._stops = self.node.create_publisher(Bool, path("emergency_stop"), 10)
         self._beats = self.node.create_publisher(Int32, f"{self._policy}/{goals.BEAT}", 10)
+        status = f"{self._policy}/{goals.STATUS}"
+        self._speakers = Speakers(self.node, status)
         self._subscriptions = [
-            self.node.create_subscription(DiagnosticArray, f"{self._policy}/{goals.STATUS}", self._on_status, LATCHED),
+            subscribe(self.node, DiagnosticArray, status, self._on_status, LATCHED),
             self.node.create_subscription(String, path("command/state"), self._on_arm, LATCHED),
         ]
         self._timer = self.node.create_timer(BEAT, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -83,11 +86,12 @@ class VlaClient:
     def close(self) -> None:
         """Leave the graph; a goal that asks for a heartbeat then ends, and the arm stops."""
         self._beating = False
-        self.node.destroy_timer(self._timer)
-        for subscription in self._subscriptions:
-            self.node.destroy_subscription(subscription)
-        for publisher in (self._instructions, self._stops, self._beats):
-            self.node.destroy_publisher(publisher)
+        if not self.link.owned:
+            self.node.destroy_timer(self._timer)
+            for subscription in self._subscriptions:
+                self.node.destroy_subscription(subscription)
+            for publisher in (self._instructions, self._stops, self._beats):
+                self.node.destroy_publisher(publisher)
         self.link.close()
 
     def run(
@@ -107,9 +111,8 @@ class VlaClient:
             return Answer(False, str(error))
 
     def _start(self, request: Request) -> Answer:
-        status = f"{self._policy}/{goals.STATUS}"
-        if (several := self.node.count_publishers(status)) > 1:
-            raise ClientError(f"{several} policies are named {self._policy}: end all but one, or give each a namespace")
+        if self.several is not None:
+            raise ClientError(self.several)
         if request.heartbeat and not self.link.wait(self._beats.get_subscription_count, self.patience):
             raise ClientError(f"{self._policy}/{goals.BEAT}: nobody listens{self.link.others()}")
         asked = SetParametersAtomically.Request(parameters=parameter_messages(request.values))
@@ -135,6 +138,13 @@ class VlaClient:
     def result(self) -> Result | None:
         """How the last goal ended; None while it runs, or before the first one."""
         return self._following.result
+
+    @property
+    def several(self) -> str | None:
+        """That more than one policy of this name speaks, in words; None where it is one. Asks for living ones."""
+        if (names := self._speakers.several) is None:
+            return None
+        return f"{names.count(',') + 1} policies are named {self._policy}: end all but one, or give each a namespace"
 
     @property
     def silent(self) -> float:
@@ -238,7 +248,8 @@ class VlaClient:
             return Answer(False, str(error))
         return Answer(answer.success, answer.message)
 
-    def _on_status(self, message: DiagnosticArray) -> None:
+    def _on_status(self, message: DiagnosticArray, info: Mapping[str, Any]) -> None:
+        self._speakers.note(info)
         self._following.hear(facts(message))
 
     def _on_arm(self, message: String) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rclpy.context import Context
+from rclpy.exceptions import InvalidNamespaceException, InvalidNodeNameException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -57,10 +58,11 @@ class Link:
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._context: Context | None = None
+        self.owned = node is None
         if node is None and context is None:
             context = self._context = Context()
             context.init()
-        self.node = node if node is not None else Node(name, namespace=namespace, context=context)
+        self.node = node if node is not None else self._make_node(name, namespace, context)
         below = namespace if node is not None and namespace else self.node.get_namespace()
         self.namespace = "/" + below.strip("/")
         if node is None:
@@ -68,6 +70,14 @@ class Link:
             self._executor.add_node(self.node)
             self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
             self._thread.start()
+
+    def _make_node(self, name: str, namespace: str, context: Context | None) -> Node:
+        try:
+            return Node(name, namespace=namespace, context=context)
+        except (InvalidNamespaceException, InvalidNodeNameException) as error:
+            if self._context is not None:
+                self._context.try_shutdown()
+            raise ClientError(one_line(error)) from None
 
     def close(self) -> None:
         """End the thread and leave the graph; a node that was given stays, without what was made for this."""

@@ -21,6 +21,7 @@ COLOURS = {  # RGB, by selection code; apart for colour-blind eyes, too, by hue 
 }  # fmt: skip
 KEPT = np.array([DIM, *(1 - TINT for _ in COLOURS)], np.float32)  # by code: the share that is left of the picture
 ADDED = np.array([(0, 0, 0), *COLOURS.values()], np.float32) * np.float32(TINT)  # by code: what its colour adds
+REUSED = (70, 76, 84)  # of code 0 in a legend; in the picture such a token is dimmed
 QUIET = (5, 6)  # codes whose frames are thin
 NAMES = {1: "changed", 2: "visual", 3: "attention", 4: "both", 5: "old", 6: "filled", 0: "reused"}
 STATIC = (63, 200, 100)  # frame of a patch that looks as before
@@ -56,7 +57,7 @@ def frame_patches(picture: Picture, mask: NDArray[np.bool_], colour: tuple[int, 
 def legend(picture: Picture, left: int, base: int) -> None:
     """Name the selection's colours in one line; `left`, `base`: where it begins."""
     for code, name in NAMES.items():
-        cv2.rectangle(picture, (left, base - 9), (left + 9, base), COLOURS.get(code, (70, 76, 84)), -1)
+        cv2.rectangle(picture, (left, base - 9), (left + 9, base), COLOURS.get(code, REUSED), -1)
         write(picture, name, (left + 14, base), FAINT, 0.38)
         left += 24 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 1)[0][0]
 

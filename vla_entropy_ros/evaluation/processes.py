@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,8 +66,11 @@ class Processes:
         file = self._folder / f"{node}.yaml"
         file.write_text(yaml.safe_dump({node: {"ros__parameters": dict(parameters)}}))
         code = f"from vla_entropy_ros.nodes.{node}.node import main; raise SystemExit(main())"
-        command = [sys.executable, "-c", code, "--ros-args", "--params-file", str(file)]
-        log = self._folder / f"{node}.log"
+        return self.run(node, [sys.executable, "-c", code, "--ros-args", "--params-file", str(file)])
+
+    def run(self, name: str, command: Sequence[str]) -> Running:
+        """Start a command; its output goes to a log of that name."""
+        log = self._folder / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
@@ -78,7 +81,7 @@ class Processes:
                 start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the others in order
                 preexec_fn=_die_with_parent,
             )
-        running = Running(node, process, log)
+        running = Running(name, process, log)
         self._running.append(running)
         return running
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import rclpy
+from rclpy.context import Context
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
@@ -50,13 +51,13 @@ class Stop:
         return self._event.is_set()
 
 
-def make_executor() -> Executor:
+def make_executor(context: Context | None = None) -> Executor:
     """The events executor where rclpy has it (least CPU), else the single-threaded one."""
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:  # Humble
-        return SingleThreadedExecutor()
-    return EventsExecutor()
+        return SingleThreadedExecutor(context=context)
+    return EventsExecutor(context=context)
 
 
 def one_line(error: BaseException) -> str:

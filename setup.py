@@ -38,7 +38,11 @@ setup(
     package_data={NAME: ["models/*/*", "sim/*.xml", "py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
-        (f"share/{NAME}", ["package.xml"]),
+        (
+            "share/ament_index/resource_index/rqt_gui__pluginlib__plugin",
+            [f"resource/rqt_gui__pluginlib__plugin/{NAME}"],
+        ),
+        (f"share/{NAME}", ["package.xml", "plugin.xml"]),
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{NAME}/config", sorted(glob("config/*"))),
         (f"share/{NAME}/examples", sorted(glob("examples/*.py"))),
@@ -71,6 +75,9 @@ setup(
         "torch>=2.4",
         "transformers>=5.0",
     ],
+    extras_require={
+        "panel": ["pyqtgraph>=0.12", 'PyQt5>=5.15; platform_machine == "x86_64"'],  # elsewhere the system's PyQt5
+    },
     zip_safe=True,
     entry_points={"console_scripts": [f"vla-entropy = {NAME}.cli:main"]},
 )

@@ -25,6 +25,13 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 PYTHONS = ((3, 10), (3, 13))
 GL_LIBRARY, GL_PACKAGE = "OSMesa", "libosmesa6"
+QT_PACKAGES = {  # by library: what Qt needs beside its wheel, without a screen and on one
+    "GL": "libgl1", "glib-2.0": "libglib2.0-0", "fontconfig": "libfontconfig1", "dbus-1": "libdbus-1-3",
+    "X11-xcb": "libx11-xcb1", "xkbcommon-x11": "libxkbcommon-x11-0", "xcb-icccm": "libxcb-icccm4",
+    "xcb-keysyms": "libxcb-keysyms1", "xcb-sync": "libxcb-sync1",
+    **{f"xcb-{name}": f"libxcb-{name}0" for name in ("image", "randr", "render-util", "shape", "xfixes", "xinerama")},
+}  # fmt: skip
+APT = "apt-get install -y --no-install-recommends"
 BUILDS = {"cpu": "CPU build", "cuda": "CUDA build"}  # of torch
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch's own; for Linux x86_64 PyPI has the CUDA build alone
 CUDA_SIZE = 5.8  # GB of .venv with torch's CUDA build
@@ -149,8 +156,7 @@ def has_gpu() -> bool:
 
 def torch_pin() -> str:
     """The version of torch as pip takes it: 'torch==2.13.0'."""
-    constraints = (REQUIREMENTS / "constraints.txt").read_text()
-    return next(word for word in constraints.split() if word.startswith("torch=="))
+    return next(w for w in (REQUIREMENTS / "constraints.txt").read_text().split() if w.startswith("torch=="))
 
 
 def offered_build(pip: list[str]) -> str:
@@ -207,32 +213,43 @@ def accept(wanted: str, offered: str, cause: str, place: Path) -> None:
     """Say in one line that the other build of torch is taken, and why; SetupError where it has no room."""
     free = shutil.disk_usage(place.parent).free / 1e9
     other = BUILDS[offered] + (f", {CUDA_SIZE} GB in all" if offered == "cuda" else "")
+    gone = f"torch's {BUILDS[wanted]} can't be had ({cause})"
     own = f"to have the {BUILDS[wanted]}, give pip an index that has it (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS)"
     if offered == "cuda" and free < CUDA_SIZE:
-        raise SetupError(
-            f"torch's {BUILDS[wanted]} can't be had ({cause}), and for the {other}, {free:.1f} GB are too "
-            f"little: {own}, or make room"
-        )
-    print(f"torch's {BUILDS[wanted]} can't be had ({cause}): going on with the {other}; {own}", flush=True)
+        raise SetupError(f"{gone}, and for the {other}, {free:.1f} GB are too little: {own}, or make room")
+    print(f"{gone}: going on with the {other}; {own}", flush=True)
 
 
 def install_gl(steps: Steps) -> None:
-    """Install the one system library, software OpenGL for the simulator's camera, where that is allowed."""
-    command = ["apt-get", "install", "-y", "--no-install-recommends", GL_PACKAGE]
+    """Install software OpenGL for the simulator's camera, where that is allowed."""
     if ctypes.util.find_library(GL_LIBRARY) or os.environ.get("MUJOCO_GL", "osmesa") != "osmesa":
         steps.skip(f"{GL_PACKAGE} is there")
     elif os.geteuid() == 0 and shutil.which("apt-get"):
-        update = "apt-get update -qq; DEBIAN_FRONTEND=noninteractive exec " + " ".join(command)
-        steps.run(f"Installing {GL_PACKAGE}", ["sh", "-c", update])
+        install_system(steps, GL_PACKAGE)
     elif ctypes.util.find_library("EGL"):
         steps.skip(f"{GL_LIBRARY} is not here, EGL is")
     else:
-        raise SetupError(f"the simulator's camera needs the library {GL_LIBRARY}: sudo {' '.join(command)}")
+        raise SetupError(f"the simulator's camera needs the library {GL_LIBRARY}: sudo {APT} {GL_PACKAGE}")
+
+
+def install_qt(steps: Steps) -> None:
+    """Install what the panel needs of the system, where that is allowed; all else works without."""
+    missing = " ".join(package for library, package in QT_PACKAGES.items() if not ctypes.util.find_library(library))
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        install_system(steps, missing)
+    else:
+        steps.skip(f"The panel can be shown after: sudo {APT} {missing}" if missing else "Qt's libraries are there")
+
+
+def install_system(steps: Steps, packages: str) -> None:
+    """Install Debian's packages."""
+    update = f"apt-get update -qq; DEBIAN_FRONTEND=noninteractive exec {APT} {packages}"
+    steps.run(f"Installing {packages}", ["sh", "-c", update])
 
 
 def make(folder: Path, ros: str, build: str) -> None:
     """Make the environment in `folder`, from scratch or on top of what is there, with this `build` of torch."""
-    steps = Steps(total=6)
+    steps = Steps(total=7)
     python = str(folder / "bin" / "python")
     options = ["--system-site-packages"] if ros == "sourced" else []
     source = f"the sourced ROS 2 {os.environ['ROS_DISTRO']}" if ros == "sourced" else "ROS 2 from PyPI"
@@ -240,11 +257,12 @@ def make(folder: Path, ros: str, build: str) -> None:
     (folder / "COLCON_IGNORE").touch()
     steps.run("Installing build tools", [python, "-m", "pip", *installs(["build"]), "--upgrade"])
     install_torch(steps, python, build)
-    names = ["runtime", "dev", *(["ros"] if ros == "wheels" else [])]
+    names = ["runtime", "dev", "panel", *(["ros"] if ros == "wheels" else [])]
     steps.run(f"Installing {', '.join(names)} packages", [python, "-m", "pip", *installs(names)])
     editable = ["install", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "-e", str(ROOT)]
     steps.run("Installing vla_entropy_ros", [python, "-m", "pip", *editable])
     install_gl(steps)
+    install_qt(steps)
     print(f"Ready after {time.monotonic() - steps.began:.0f} s.", flush=True)
 
 
@@ -252,11 +270,8 @@ def main() -> int:
     """Make the environment, or leave one that is up to date; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", nargs="?", default=".venv", help="the virtual environment (default: .venv)")
-    parser.add_argument(
-        "--torch",
-        choices=["auto", *BUILDS],
-        help="build of torch (default: as before; at first auto: for CUDA where there is an NVIDIA GPU)",
-    )
+    text = "build of torch (default: as before; at first auto: for CUDA where there is an NVIDIA GPU)"
+    parser.add_argument("--torch", choices=["auto", *BUILDS], help=text)
     chosen = parser.parse_args()
     folder = ROOT / chosen.folder
     try:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -27,6 +28,7 @@ ROSDEP = {
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "PIL": "python3-pil",
+    "pyqtgraph": "python3-pyqtgraph",
     "pytest": "python3-pytest",
     "rich": "python3-rich",
     "scipy": "python3-scipy",
@@ -60,6 +62,11 @@ PIP = {
     "yaml": "pyyaml",
 }
 WITH_TORCH = {"triton"}  # not in setup.py: torch for CUDA brings the version that it needs
+EXTRA = {"pyqtgraph"}  # of setup.py's extra `panel`
+NOT_IMPORTED_KEYS = {  # in package.xml, and why
+    "python3-pyqt5": "pyqtgraph takes the one of Qt's bindings that is there, which under rqt is this",
+    "rqt_gui": "it starts the plugin",
+}
 NOT_IMPORTED = {  # in setup.py, and why
     "imageio-ffmpeg": "imageio writes mp4 through it",
     "protobuf": "transformers reads tokenizer.model with it",
@@ -116,12 +123,17 @@ def names(requirements: Iterable[str]) -> set[str]:
     return {re.split(r"[<>=!~;\[ ]", line.strip())[0].lower() for line in requirements if line.strip()}
 
 
+def asked_of_pip(argument: str) -> Any:
+    """What an argument of setup() in setup.py lists."""
+    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.keyword) and node.arg == argument:
+            return ast.literal_eval(node.value)
+    raise AssertionError(f"setup.py has no {argument}")
+
+
 def install_requires() -> set[str]:
     """What setup.py asks pip for."""
-    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))):
-        if isinstance(node, ast.keyword) and node.arg == "install_requires":
-            return names(ast.literal_eval(node.value))
-    raise AssertionError("setup.py has no install_requires")
+    return names(asked_of_pip("install_requires"))
 
 
 def requirement_files(*stems: str) -> set[str]:
@@ -134,7 +146,7 @@ SHIPPED = imports_of("vla_entropy_ros", "launch", "scripts")
 
 
 def test_package_xml_lists_what_is_imported() -> None:
-    assert difference(package_keys(SHIPPED), declared("exec_depend")) == []
+    assert difference(package_keys(SHIPPED) | set(NOT_IMPORTED_KEYS), declared("exec_depend")) == []
 
 
 def test_package_xml_lists_what_the_tests_import_beyond_that() -> None:
@@ -143,12 +155,17 @@ def test_package_xml_lists_what_the_tests_import_beyond_that() -> None:
 
 
 def test_setup_py_lists_what_is_imported() -> None:
-    from_pip = {PIP.get(name, name) for name in SHIPPED if name in ROSDEP or name in NO_ROSDEP} - WITH_TORCH
+    from_pip = {PIP.get(name, name) for name in SHIPPED if name in ROSDEP or name in NO_ROSDEP}
+    from_pip -= WITH_TORCH | EXTRA
     assert difference(from_pip | set(NOT_IMPORTED), install_requires()) == []
 
 
 def test_make_installs_what_setup_py_asks_for() -> None:
     assert requirement_files("runtime", "torch") == install_requires()
+
+
+def test_make_installs_what_the_panel_asks_for() -> None:
+    assert names(asked_of_pip("extras_require")["panel"]) == requirement_files("panel") == EXTRA | {"pyqt5"}
 
 
 def test_the_reasons_are_about_something() -> None:

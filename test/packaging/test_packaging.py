@@ -41,9 +41,11 @@ def test_the_wheel_is_complete(wheel: zipfile.ZipFile) -> None:
         assert str(file.relative_to(ROOT)) in names
     assert "vla_entropy_ros/sim/scene.xml" in names
     data = {name.partition(".data/data/")[2]: name for name in names if ".data/data/" in name}
-    assert "share/ament_index/resource_index/packages/vla_entropy_ros" in data
+    for resource in ("packages", "rqt_gui__pluginlib__plugin"):
+        assert f"share/ament_index/resource_index/{resource}/vla_entropy_ros" in data
     for file in [
         ROOT / "package.xml",
+        ROOT / "plugin.xml",
         *(ROOT / "launch").iterdir(),
         *(ROOT / "config").iterdir(),
         *(ROOT / "bags").glob("*/*"),

@@ -169,6 +169,25 @@ def test_without_any_gl_library_set_up_says_what_to_install(monkeypatch: pytest.
         bootstrap.install_gl(bootstrap.Steps(1))
 
 
+@pytest.mark.parametrize("root", [True, False])
+def test_what_qt_lacks_is_installed_or_named_and_stops_nothing(
+    root: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None if name in ("GL", "xcb-image") else name)
+    monkeypatch.setattr("os.geteuid", lambda: 0 if root else 1000)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(bootstrap.Steps, "run", lambda self, title, command: asked.append(command))
+    bootstrap.install_qt(bootstrap.Steps(1))
+    if root:
+        ((shell, _, script),) = asked
+        assert shell == "sh"
+        assert script.endswith("apt-get install -y --no-install-recommends libgl1 libxcb-image0")
+    else:
+        assert asked == []
+        assert "sudo apt-get install -y --no-install-recommends libgl1 libxcb-image0" in capsys.readouterr().out
+
+
 def test_what_pip_says_last_stands_where_the_index_answered_after_all() -> None:
     assert bootstrap.last_error(f"{UNREACHABLE}ERROR: No space left on device") == "ERROR: No space left on device"
 

@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate faults fuzz gpu kernels neutral matrix test lint format clean
+.PHONY: help setup demo panel evaluate faults fuzz gpu kernels neutral matrix test lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -16,6 +16,9 @@ setup: ## make .venv with everything pinned in requirements/
 
 demo: setup ## simulator, policy node and command node for a few episodes; writes output/demo-*/ (ARGS="--help" for options)
 	@$(BIN)/vla-entropy demo $(ARGS)
+
+panel: setup ## the demo for a while, with the panel "VLA policy" in a window beside it
+	@$(BIN)/vla-entropy demo --show --episodes 100 $(ARGS)
 
 evaluate: setup ## success rate, tick times and share of fresh tokens (ARGS="--mode all --episodes 50")
 	@$(BIN)/vla-entropy evaluate $(ARGS)

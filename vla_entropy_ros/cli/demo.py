@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import click
 
-from . import options
+from . import beside, options
 
 
 @click.command()
@@ -25,10 +26,12 @@ from . import options
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Run this Python program beside the nodes instead of episodes (examples/pick_red.py).",
 )
+@click.option("--show", is_flag=True, help="Open the panel beside it; closing its window ends the demo as Ctrl-C does.")
 @options.as_json
 def demo(
     episodes: int, mode: str, tasks: tuple[str, ...], suites: tuple[str, ...], seed: int, limit: float | None,
-    checkpoint: Path | None, output: Path | None, domain_id: int | None, client: Path | None, as_json: bool,
+    checkpoint: Path | None, output: Path | None, domain_id: int | None, client: Path | None, show: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Run a simulated arm under the policy node, over real DDS, and film it.
 
@@ -40,6 +43,8 @@ def demo(
 
     modes, names = options.valid_modes([mode]), options.valid_tasks(tasks, suites)
     options.need_ros()
+    if show:
+        beside.need_panel()
     from rich.console import Console
 
     from ..evaluation.bringup import free_domain
@@ -59,15 +64,19 @@ def demo(
         {"policy": {"checkpoint": str(checkpoint.resolve()) if checkpoint else SMALL_POLICY}},
         keep_images=True,
     )
+    window = beside.panel_beside(session.folder, session.domain) if show else contextlib.nullcontext(beside.Ending())
     if client is not None:
-        with interruptible(), options.one_line(RunError, OSError):
-            raise click.exceptions.Exit(run_client(session, client))
+        with interruptible(), options.one_line(RunError, OSError), window as ending:
+            status = run_client(session, client)
+        ending.check()
+        raise click.exceptions.Exit(status)
     with options.one_line(*options.engine_errors()):
         configurations = named(modes, "default", options.visual_tokens(checkpoint))
     trials = plan(configurations, names, episodes, seed)[:episodes]
     console = Console(stderr=as_json)
     with interruptible(), options.one_line(RunError, OSError):
-        finished = run_demo(session, trials, LiveView(len(trials), console))
+        with window as ending:
+            finished = run_demo(session, trials, LiveView(len(trials), console))
         period = float(default_settings("policy")["control_period"])
         console.print(f"writing to {folder} ...", highlight=False)
         written = write_results(folder, finished, len(trials), command_line(), period)
@@ -75,3 +84,4 @@ def demo(
         click.echo(json.dumps(json.loads(Path(written["summary"]).read_text()), indent=2))
     for kind, path in written.items():
         console.print(f"  {kind:8} {path}", highlight=False, soft_wrap=True)
+    ending.check()

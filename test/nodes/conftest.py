@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
+from vla_entropy_ros.client import VlaClient
 from vla_entropy_ros.nodes.common.process import make_executor
 
 from .robot import Robot
@@ -143,3 +144,28 @@ def stage() -> Iterator[Stage]:
 def robot(stage: Any, checkpoint: Path) -> Robot:
     """A robot that acts."""
     return Robot(stage, checkpoint, k1=2, k2=3, row_budget=0).activate()
+
+
+@pytest.fixture
+def acting(stage: Any, checkpoint: Path) -> Iterator[Robot]:
+    """A robot without an instruction, whose camera shows something all the time."""
+    robot = Robot(stage, checkpoint).activate("")
+    stage.until(lambda: robot.images.get_subscription_count() > 0, "a listener of the camera")
+    ending = threading.Event()
+
+    def show() -> None:
+        while not ending.wait(0.03):
+            robot.images.publish(robot.image())
+
+    camera = threading.Thread(target=show)
+    camera.start()
+    yield robot
+    ending.set()
+    camera.join()
+
+
+@pytest.fixture
+def client() -> Iterator[VlaClient]:
+    """A client with the patience of a busy machine."""
+    with VlaClient(patience=2 * PATIENCE) as one:
+        yield one

@@ -111,3 +111,11 @@ class Robot:
         self.stage.until(done, what)
         time.sleep(0.1)
         assert len(self.chunks) == before
+
+
+def until(condition: Callable[[], object], what: str, patience: float = 20.0) -> None:
+    """Wait for `condition`; a busy machine must not fail this."""
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.005)

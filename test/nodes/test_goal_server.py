@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
-import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
 from std_msgs.msg import Bool, Float64, String
@@ -20,49 +14,15 @@ from vla_entropy_ros.client import (
     HELD,
     RUNNING,
     TIMED_OUT,
-    ClientError,
     Until,
     VlaClient,
-    find_policies,
 )
-from vla_entropy_ros.nodes.common.facts import facts, facts_message
 from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import is_stop
 
-from .robot import INSTRUCTION, Robot
+from .robot import INSTRUCTION, Robot, until
 
 SOON = 20.0  # seconds: a busy machine must not fail this; the fault suite measures
-
-
-@pytest.fixture
-def acting(stage: Any, checkpoint: Path) -> Iterator[Robot]:
-    """A robot without an instruction, whose camera shows something all the time."""
-    robot = Robot(stage, checkpoint).activate("")
-    stage.until(lambda: robot.images.get_subscription_count() > 0, "a listener of the camera")
-    ending = threading.Event()
-
-    def show() -> None:
-        while not ending.wait(0.03):
-            robot.images.publish(robot.image())
-
-    camera = threading.Thread(target=show)
-    camera.start()
-    yield robot
-    ending.set()
-    camera.join()
-
-
-@pytest.fixture
-def client() -> Iterator[VlaClient]:
-    with VlaClient(patience=SOON) as one:
-        yield one
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.005)
 
 
 def last_is_stop(robot: Robot) -> bool:
@@ -236,75 +196,3 @@ def test_who_says_that_it_is_done_must_be_understood(acting: Robot, client: VlaC
     until(lambda: acting.node.count_publishers("done"), "the publisher")
     refused = client.run(INSTRUCTION, until=Until.topic("done"))
     assert "std_msgs/msg/Float64, which can't be heard; expected std_msgs/msg/Bool" in refused.words
-
-
-def test_sets_are_answered_in_words(acting: Robot, client: VlaClient) -> None:
-    assert client.set(k1=1)
-    assert acting.node.get_parameter("k1").value == 1
-    refused = client.set(k1=1033)
-    assert not refused
-    assert "valid are 0 to 16" in refused.words
-    assert "there is no parameter k9" in client.set(k9=1).words
-    assert "is no value of a parameter" in client.set(k1=object()).words
-    client.patience = 0.5
-    assert "it is not there" in client.set({"k1": 1}, node="nobody").words
-
-
-def test_nobody_there_is_said_in_time_and_in_words() -> None:
-    began = time.monotonic()
-    with VlaClient("left", patience=0.3) as client:
-        refused = client.run(INSTRUCTION)
-        assert not refused
-        assert "no policy in namespace /left: there are" in refused.words
-        for answer in (client.cancel(), client.enable(), client.reset(), client.set(k1=2), client.instruct("a")):
-            assert not answer
-            assert "/left/" in answer.words
-        assert client.is_done
-    assert time.monotonic() - began < 6.0
-
-
-def test_two_policies_of_one_name_take_no_goal(stage: Any, acting: Robot, client: VlaClient) -> None:
-    second = stage.tester.create_publisher(DiagnosticArray, "/policy/goal/status", LATCHED)
-    until(lambda: find_policies(client.node).get("/") == 2, "both")
-    assert client.several is None  # one that was killed is in the graph for a while
-    second.publish(facts_message("/policy: goal", acting.now(), {"goal": 0, "state": "idle"}))
-    until(lambda: client.several is not None, "the second one's voice")
-    second.publish(facts_message("/policy: goal", acting.now(), {"goal": 0, "state": "idle"}))
-    refused = client.run(INSTRUCTION)
-    assert "2 policies are named /policy" in refused.words
-    stage.tester.destroy_publisher(second)
-
-
-def test_a_name_that_no_node_can_have_is_refused_in_words() -> None:
-    with pytest.raises(ClientError, match="namespace"):
-        VlaClient("left arm")
-
-
-def test_a_policy_that_has_gone_is_an_end_in_words(stage: Any, acting: Robot, client: VlaClient) -> None:
-    assert client.run(INSTRUCTION, heartbeat=0.0)
-    stage.remove(acting.node, close=True)
-    result = client.wait(SOON)
-    assert result is not None
-    assert result.state == HELD
-
-
-def test_every_tick_is_told_in_one_message_with_the_stamp_of_its_image(stage: Any, checkpoint: Path) -> None:
-    robot = Robot(stage, checkpoint, k1=2, k2=5, T=2, row_budget=9, mode="info_entropy").activate()
-    told = stage.listen(DiagnosticArray, "/policy/status")
-    totals = stage.listen(Float64, "/policy/latency/total")
-    stamps = [robot.tick().header.stamp for _ in range(3)]
-    stage.until(lambda: len(told) == len(totals) == 3, "the status")
-    assert [message.header.stamp for message in told] == stamps
-    values = [facts(message) for message in told]
-    assert [(one["episode"], one["tick"], one["schedule/t"]) for one in values] == [
-        ("1", "0", "0"), ("1", "1", "1"), ("1", "2", "2")
-    ]  # fmt: skip
-    assert [float(one["latency/total"]) for one in values] == pytest.approx([one.data for one in totals], rel=1e-4)
-    assert (values[0]["instruction"], values[0]["mode"]) == (INSTRUCTION, "info_entropy")
-    assert (values[0]["tokens/fresh"], values[0]["reason"], told[0].status[0].name) == (
-        "16",
-        "new episode",
-        "/policy: tick",
-    )
-    assert int(values[2]["tokens/fresh"]) + int(values[2]["tokens/reused"]) == 16
-    assert (values[2]["hold"], told[2].status[0].message) == ("", values[2]["reason"])

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.parameter import Parameter
 from std_msgs.msg import Float64, Int32, String
 
 from vla_entropy_ros.engine import Policy, Result
+from vla_entropy_ros.nodes.common.facts import facts
 from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.policy.refreshes import FEW
 from vla_entropy_ros.nodes.policy.telemetry import COUNTS, SCENE
@@ -104,3 +106,25 @@ def test_new_budgets_are_judged_by_their_own_ticks(robot: Robot) -> None:
     robot.stage.until(lambda: robot.statistics.ticks == 4, "a tick")
     assert len(robot.statistics.tallies) == 1
     assert robot.inference.instruction == INSTRUCTION
+
+
+def test_every_tick_is_told_in_one_message_with_the_stamp_of_its_image(stage: Any, checkpoint: Path) -> None:
+    robot = Robot(stage, checkpoint, k1=2, k2=5, T=2, row_budget=9, mode="info_entropy").activate()
+    told = stage.listen(DiagnosticArray, "/policy/status")
+    totals = stage.listen(Float64, "/policy/latency/total")
+    stamps = [robot.tick().header.stamp for _ in range(3)]
+    stage.until(lambda: len(told) == len(totals) == 3, "the status")
+    assert [message.header.stamp for message in told] == stamps
+    values = [facts(message) for message in told]
+    assert [(one["episode"], one["tick"], one["schedule/t"]) for one in values] == [
+        ("1", "0", "0"), ("1", "1", "1"), ("1", "2", "2")
+    ]  # fmt: skip
+    assert [float(one["latency/total"]) for one in values] == pytest.approx([one.data for one in totals], rel=1e-4)
+    assert (values[0]["instruction"], values[0]["mode"]) == (INSTRUCTION, "info_entropy")
+    assert (values[0]["tokens/fresh"], values[0]["reason"], told[0].status[0].name) == (
+        "16",
+        "new episode",
+        "/policy: tick",
+    )
+    assert int(values[2]["tokens/fresh"]) + int(values[2]["tokens/reused"]) == 16
+    assert (values[2]["hold"], told[2].status[0].message) == ("", values[2]["reason"])

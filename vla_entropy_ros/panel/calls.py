@@ -12,7 +12,7 @@ from rclpy.node import Node
 from ..client import Answer, VlaClient
 from .snapshot import Said
 
-HEARTBEAT = 1.0  # seconds of the panel's silence after which the arm stops: it may be busy for a moment
+HEARTBEAT = 0.8  # seconds of the panel's silence after which the arm stops: it may be busy for a moment
 REST = 1.0  # seconds between two looks whether the goal of a hidden panel has ended
 SAID = {  # what was done, where the node says no more
     "run": "runs",

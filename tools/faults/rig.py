@@ -12,6 +12,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.context import Context
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Bool, Float64, String
 from trajectory_msgs.msg import JointTrajectory
@@ -70,7 +71,9 @@ class Rig:
         self.budgets = {} if checkpoint == SMALL_POLICY else few
         self._policy_values |= self.budgets | {"goal.patience": 60.0}  # a busy machine must not end a goal
         self._command_values = {**common, "enabled": False, "action_scale": 1.0, **command}
-        self.client = VlaClient(check=self._check, patience=PATIENCE, name="rig")
+        self._context = Context()
+        self._context.init()
+        self.client = VlaClient(context=self._context, check=self._check, patience=PATIENCE, name="rig")
         self.node = self.client.node
         self.chunks: list[tuple[float, JointTrajectory]] = []  # when it was heard [s]
         self.totals: list[float] = []  # seconds a tick took
@@ -100,6 +103,7 @@ class Rig:
         if self._clock is not None:
             self._clock.close()
         self.client.close()
+        self._context.try_shutdown()
 
     def now(self) -> float:
         """ROS time [s]."""

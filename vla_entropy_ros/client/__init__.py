@@ -7,7 +7,7 @@ nodes.
 from ..nodes.common.goals import CANCELLED, DONE, HELD, RUNNING, TIMED_OUT, Until
 from .answers import Answer, Feedback, Result
 from .client import VlaClient
-from .link import ClientError, find_policies
+from .link import ClientError, find_policies, shared_context
 
 __all__ = [
     "CANCELLED",
@@ -22,4 +22,5 @@ __all__ = [
     "Until",
     "VlaClient",
     "find_policies",
+    "shared_context",
 ]

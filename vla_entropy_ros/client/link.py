@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import rclpy
 from rclpy.context import Context
 from rclpy.exceptions import InvalidNamespaceException, InvalidNodeNameException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -44,6 +47,33 @@ def parameter_messages(values: Mapping[str, Any]) -> list[Any]:
     return messages
 
 
+def shared_context(domain: int | None = None) -> Context:
+    """The context that all clients of this process share; domain: of DDS, None as the environment says.
+
+    Of two participants of DDS that follow each other in a process the second gets the id of the first, and then may
+    never find the others: in one of five cases, with Fast DDS 3.2.
+    """
+    default = rclpy.get_default_context()
+    if default.ok() and domain in (None, default.get_domain_id()):
+        return default
+    return _own_context(domain)
+
+
+@functools.cache
+def _own_context(domain: int | None) -> Context:
+    context = Context()
+    context.init(domain_id=domain)
+    atexit.register(context.try_shutdown)
+    return context
+
+
+def _make_node(name: str, namespace: str, context: Context) -> Node:
+    try:
+        return Node(name, namespace=namespace, context=context)
+    except (InvalidNamespaceException, InvalidNodeNameException) as error:
+        raise ClientError(one_line(error)) from None
+
+
 class Link:
     """Reaches the nodes of a namespace, through a node of its own, which a thread spins, or through a given one.
 
@@ -57,27 +87,15 @@ class Link:
         self._clients: dict[tuple[type, str], Any] = {}
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
-        self._context: Context | None = None
         self.owned = node is None
-        if node is None and context is None:
-            context = self._context = Context()
-            context.init()
-        self.node = node if node is not None else self._make_node(name, namespace, context)
+        self.node = node if node is not None else _make_node(name, namespace, context or shared_context())
         below = namespace if node is not None and namespace else self.node.get_namespace()
         self.namespace = "/" + below.strip("/")
         if node is None:
-            self._executor = SingleThreadedExecutor(context=context)
+            self._executor = SingleThreadedExecutor(context=self.node.context)
             self._executor.add_node(self.node)
             self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
             self._thread.start()
-
-    def _make_node(self, name: str, namespace: str, context: Context | None) -> Node:
-        try:
-            return Node(name, namespace=namespace, context=context)
-        except (InvalidNamespaceException, InvalidNodeNameException) as error:
-            if self._context is not None:
-                self._context.try_shutdown()
-            raise ClientError(one_line(error)) from None
 
     def close(self) -> None:
         """End the thread and leave the graph; a node that was given stays, without what was made for this."""
@@ -91,8 +109,6 @@ class Link:
         self._thread = None
         self._executor.shutdown()
         self.node.destroy_node()
-        if self._context is not None:
-            self._context.try_shutdown()
 
     def path(self, name: str) -> str:
         """The full name of a topic or service of the namespace; one that begins with a slash stays as it is."""

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rclpy.context import Context
+
 from ..client import VlaClient
 from .errors import RunError
 from .interruption import deferred
@@ -45,6 +47,17 @@ def under(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _context() -> Iterator[Context]:
+    """A context for the domain that holds now: another run in this process may have another one."""
+    context = Context()
+    context.init()
+    try:
+        yield context
+    finally:
+        context.try_shutdown()
+
+
+@contextlib.contextmanager
 def brought_up(
     nodes: Mapping[str, Mapping[str, Any]], folder: Path, domain: int, keep_images: bool = False
 ) -> Iterator[Witness]:
@@ -61,7 +74,10 @@ def brought_up(
             interruption.check()
             processes.check()
 
-        with VlaClient(check=check, patience=PATIENCE, name="evaluation") as client:
+        with (
+            _context() as context,
+            VlaClient(context=context, check=check, patience=PATIENCE, name="evaluation") as client,
+        ):
             witness = Witness(client, keep_images)
             witness.wait_for_graph(nodes)
             if not (answer := client.bring_up()):

@@ -12,10 +12,9 @@ from typing import Any
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.context import Context
 from rclpy.node import Node
 
-from ..client import find_policies
+from ..client import find_policies, shared_context
 from ..nodes.common.listen import listed
 from ..nodes.common.process import make_executor, one_line
 from .listening import Listening, forget
@@ -35,11 +34,10 @@ class Feed:
     """
 
     def __init__(self, domain: int | None = None) -> None:
-        self._context = Context()
-        self._context.init(domain_id=domain)
+        context = shared_context(domain)
         name = f"vla_panel_{os.getpid()}_{next(_NUMBERS)}"
-        self.node = Node(name, context=self._context, start_parameter_services=False)
-        self._executor = make_executor(self._context)
+        self.node = Node(name, context=context, start_parameter_services=False)
+        self._executor = make_executor(context)
         self._executor.add_node(self.node)
         self._snapshot = Snapshot()
         self._listening: Listening | None = None
@@ -71,7 +69,6 @@ class Feed:
         self._thread.join()
         self._executor.shutdown()
         self.node.destroy_node()
-        self._context.try_shutdown()
 
     def _spin(self) -> None:
         while not self._ending.is_set():

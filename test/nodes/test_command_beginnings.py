@@ -18,6 +18,7 @@ from std_srvs.srv import SetBool
 
 from vla_entropy_ros.control import Pose
 from vla_entropy_ros.nodes.command.node import CommandNode
+from vla_entropy_ros.nodes.common.messages import pose_from
 
 from .arm import HOME, Arm, farthest, last_away
 from .test_command_safety import moving
@@ -157,3 +158,27 @@ def test_the_end_of_a_dry_run_sends_nothing_of_where_it_had_led(
     between_commands(stage, arm, monkeypatch, at_once)
     assert [farthest([target]) < 1e-9 for target in arm.targets] == [True] * (order in ORDERS)
     assert not arm.openings
+
+
+@pytest.mark.parametrize("then", ["_tick", *ORDERS])
+def test_an_arm_that_moved_before_the_first_command_is_commanded_from_where_it_is(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """It is enabled on a pose of a moment ago, and then seen to be further away than a hold may lie."""
+    arm = Arm(stage)
+    arm.measure()
+    stage.until(lambda: arm.node._arm.pose is not None, "the pose")
+    elsewhere = Pose(HOME.position + np.array([0.0, 0.1, 0.05]), HOME.quaternion)
+
+    def at_once() -> None:
+        node = arm.node
+        response = node._on_enable(SetBool.Request(data=True), SetBool.Response())
+        assert response.success, response.message
+        monkeypatch.setattr(type(node._arm), "pose", property(lambda _: elsewhere))
+        monkeypatch.setattr(node._arm, "problem", lambda _: None)
+        ORDERS.get(then, CommandNode._tick)(node)
+
+    between_commands(stage, arm, monkeypatch, at_once)
+    assert arm.targets
+    assert all(np.allclose(pose_from(target).position, elsewhere.position) for target in arm.targets)
+    assert "not sent" not in arm.said()

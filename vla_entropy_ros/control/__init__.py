@@ -6,7 +6,7 @@ from .gate import Gate, GateError
 from .guard import Guard
 from .kinematics import Kinematics, UnreachableError
 from .plausibility import Plausibility
-from .pose import Limits, Pose, Velocity, clamp_workspace, integrate, limit_lead
+from .pose import Limits, Pose, Velocity, clamp_workspace, integrate, limit_lead, within
 from .saturation import Excess, Saturation, excess
 from .times import FUTURE, stamp_problem
 from .urdf import DescriptionError, read_chain
@@ -42,4 +42,5 @@ __all__ = [
     "read_chain",
     "rules_of",
     "stamp_problem",
+    "within",
 ]

@@ -13,7 +13,7 @@ from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from ...control import ChunkError, Command, Commander, Gate, GateError, Guard, Pose
+from ...control import ChunkError, Command, Commander, Gate, GateError, Guard, Pose, within
 from ...control.kinematics import UnreachableError
 from ...control.values import limits_of, rules_of
 from ...settings import default_settings
@@ -57,7 +57,7 @@ class CommandNode(TunableNode):
         self._guard = Guard(values["enabled"])
         self._tally = Tally()
         self._trouble = Trouble()
-        self._anchored = False
+        self._begun: Pose | None = None  # where motion starts from
         self._last_time = -math.inf
         self._command: Command | None = None
         self._news = News()
@@ -117,7 +117,7 @@ class CommandNode(TunableNode):
         if values["dry_run"] != self._output.muted:  # nothing of a dry run was sent, so nothing of it counts
             self._commander = Commander(self._limits, self._frame, rules_of(values))
             self._output.forget()
-            self._anchored = False
+            self._begun = None
         self._output.muted = values["dry_run"]
 
     def _on_chunk(self, message: JointTrajectory) -> None:
@@ -170,7 +170,7 @@ class CommandNode(TunableNode):
         now = self._now()
         since, self._last_time = now - self._last_time, now
         if since < 0.0:
-            self._anchored = False  # what the last chunk's stamp was does not count any more
+            self._begun = None  # what the last chunk's stamp was does not count any more
             self._arm.forget()
         elif JUMP < since < math.inf:
             self._commander.stop(f"time jumped ahead by {since:.1f} s, or this node was held up for so long")
@@ -187,13 +187,14 @@ class CommandNode(TunableNode):
         self._send(self._arm.pose, now)
 
     def _anchor(self, pose: Pose, now: float) -> None:
-        """Start from `pose`, with chunks observed from `now` on, unless that is done already."""
-        if self._anchored:
+        """Start from `pose`, with chunks observed from `now` on, unless that is done; anew where it moved unsent."""
+        begun, lead = self._begun, (self._limits.lead_translation, self._limits.lead_rotation)
+        if begun is not None and (self._command is not None or within(begun, pose, *lead)):
             return
         self._commander.anchor(pose, not_before=now)
         self._gate.forget()
         self._output.forget()
-        self._anchored = True
+        self._begun = pose
 
     def _send(self, pose: Pose, now: float) -> None:
         """Send the command of time `now` [s] to an arm measured at `pose`."""
@@ -225,7 +226,7 @@ class CommandNode(TunableNode):
     def _rest(self, reason: str) -> None:
         """Without a measured pose: bring the arm to rest once, then publish nothing."""
         self._commander.stop(reason)
-        self._anchored = False  # where the arm is later must be seen anew
+        self._begun = None  # where the arm is later must be seen anew
         if self._command is not None:
             self._output.rest()
             self._command = None
@@ -249,7 +250,7 @@ class CommandNode(TunableNode):
             reason = self._guard.switch_on(doubt or trouble.problem or trouble.hazard)
             response.success, response.message = reason is None, "" if reason is None else f"not enabled: {reason}"
             self._tally.forget()
-            self._anchored = False
+            self._begun = None
             if reason is None and self._arm.pose is not None:
                 self._anchor(self._arm.pose, now)
         else:

@@ -35,7 +35,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["models/*/*", "sim/*.xml", "py.typed"]},
+    package_data={NAME: ["models/*/*", "sim/*.xml", "bags/report/page/*", "py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (
@@ -57,6 +57,7 @@ setup(
         "huggingface-hub>=1.0",
         "imageio>=2.31",
         "imageio-ffmpeg>=0.5",
+        "jinja2>=3.1",
         "lz4>=4.3",
         "matplotlib>=3.8",
         "mujoco>=3.2",

@@ -23,7 +23,7 @@ def call(*arguments: str) -> Result:
 
 @pytest.mark.parametrize(
     "command",
-    [*([c] for c in COMMANDS if c != "inspect"), ["inspect", "checkpoint"], ["inspect", "episode"]],
+    [*([c] for c in COMMANDS if c != "inspect"), ["inspect", "checkpoint"], ["inspect", "episode"], ["inspect", "bag"]],
     ids=" ".join,
 )
 def test_every_command_explains_itself_and_offers_json(command: list[str]) -> None:
@@ -70,7 +70,16 @@ def test_every_command_explains_itself_and_offers_json(command: list[str]) -> No
         (["inspect", "episode", "--mode", "quick"], "valid are plain, full"),
         (["replay", "nowhere"], "no bag at nowhere"),
         (["replay", "--topic", "/wrist"], "no image topic '/wrist' in the bag: valid are /image/compressed"),
-        (["record", "there"], "give --topic, or --simulate"),
+        (["inspect", "bag", "nowhere"], "no bag at nowhere"),
+        (["inspect", "bag", __file__], "is no bag: "),
+        (
+            ["inspect", "bag", "bags/pick_red"],
+            "bag tells nothing of a policy's run: its topics are /image/compressed",
+        ),
+        (["inspect", "bag", "bags/pick_red", "--policy", "/p"], "no policy '/p' in the bag: valid are none"),
+        (["record", "there"], "give one of --topic, --run and --simulate"),
+        (["record", "there", "--run", "--simulate"], "give one of --topic, --run and --simulate"),
+        (["record", "bags/pick_red", "--run"], "no bag can be written to bags/pick_red: it exists already"),
         (["record", "there", "--simulate", "--seconds", "nan"], "nan is not in the range"),
         (["record", "/proc/there/bag", "--simulate"], "no bag can be written to /proc/there/bag"),
         (["record", "there", "--simulate", "--task", "pick_pink"], "valid are pick_red, pick_green"),

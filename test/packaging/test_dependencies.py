@@ -24,6 +24,7 @@ ROSDEP = {
     "cv2": "python3-opencv",
     "hypothesis": "python3-hypothesis",
     "imageio": "python3-imageio",
+    "jinja2": "python3-jinja2",
     "lz4": "python3-lz4",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",

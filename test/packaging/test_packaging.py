@@ -40,6 +40,8 @@ def test_the_wheel_is_complete(wheel: zipfile.ZipFile) -> None:
     for file in [*(ROOT / "vla_entropy_ros").rglob("*.py"), *(ROOT / "vla_entropy_ros" / "models").glob("*/*")]:
         assert str(file.relative_to(ROOT)) in names
     assert "vla_entropy_ros/sim/scene.xml" in names
+    page = ROOT / "vla_entropy_ros" / "bags" / "report" / "page"
+    assert {str(file.relative_to(ROOT)) for file in page.iterdir()} <= names
     data = {name.partition(".data/data/")[2]: name for name in names if ".data/data/" in name}
     for resource in ("packages", "rqt_gui__pluginlib__plugin"):
         assert f"share/ament_index/resource_index/{resource}/vla_entropy_ros" in data

@@ -200,23 +200,32 @@ class Recorder:
 
     def __init__(self, folder: Path, topics: Sequence[tuple[str, str]]) -> None:
         self.types = types()
-        if unknown := [f"{topic} ({kind})" for topic, kind in topics if kind not in self.types.fielddefs]:
-            raise BagError(f"{', '.join(unknown)}: a type of ROS 2's own packages is expected; try ros2 bag record")
+        self._check(topics)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             self._writer = Writer(folder, version=VERSION, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
         except (WriterError, OSError) as error:
             raise BagError(f"no bag can be written to {folder}: {' '.join(str(error).split())}") from None
-        self._connections = {
-            topic: self._writer.add_connection(topic, kind, typestore=self.types) for topic, kind in topics
-        }
+        self._connections: dict[str, Any] = {}
+        for topic, kind in topics:
+            self.offer(topic, kind)
 
     def __enter__(self) -> Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()
+
+    def offer(self, topic: str, kind: str) -> None:
+        """Take in one more topic, unless it is there already; raises BagError."""
+        self._check([(topic, kind)])
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self.types)
+
+    def _check(self, topics: Sequence[tuple[str, str]]) -> None:
+        if unknown := [f"{topic} ({kind})" for topic, kind in topics if kind not in self.types.fielddefs]:
+            raise BagError(f"{', '.join(unknown)}: a type of ROS 2's own packages is expected; try ros2 bag record")
 
     def write(self, topic: str, nanoseconds: int, raw: bytes | memoryview) -> None:
         """Write a message as it goes over the wire (CDR)."""

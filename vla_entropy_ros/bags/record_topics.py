@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.validate_topic_name import validate_topic_name
 
 from ..evaluation.interruption import deferred
+from ..nodes.common.listen import RELIABLE, TRANSIENT_LOCAL, VOLATILE
 from ..nodes.common.process import WAKE_PERIOD
 from ..nodes.policy.camera import match
 from .bag import BagError, Recorder
@@ -28,6 +29,13 @@ DEPTH = 50
 
 def record_live(folder: Path, topics: Sequence[str], seconds: float) -> dict[str, int]:
     """Record `topics` for `seconds`, or until a signal; messages by topic. Raises BagError when one is not there."""
+    with listening() as (node, spin):
+        return _record(node, spin, folder, topics, seconds)
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[tuple[Node, Callable[[], None]]]:
+    """Yield a node, and what lets it hear; that raises KeyboardInterrupt once a signal came."""
     context = Context()
     context.init()  # without signal handlers: ours end the bag in order
     node = Node("recorder", context=context)
@@ -40,11 +48,19 @@ def record_live(folder: Path, topics: Sequence[str], seconds: float) -> dict[str
             interruption.check()
 
         try:
-            return _record(node, spin, folder, topics, seconds)
+            yield node, spin
         finally:
             executor.shutdown()
             node.destroy_node()
             context.try_shutdown()
+
+
+def quality(node: Node, topic: str) -> QoSProfile:
+    """How to subscribe to a topic so that all of its publishers are heard, and what they kept where all of them do."""
+    offered = [info.qos_profile for info in node.get_publishers_info_by_topic(topic)]
+    reliability = match("auto", [offer.reliability for offer in offered], ReliabilityPolicy.BEST_EFFORT)
+    kept = reliability == RELIABLE and all(offer.durability == TRANSIENT_LOCAL for offer in offered)
+    return QoSProfile(depth=DEPTH, reliability=reliability, durability=TRANSIENT_LOCAL if kept else VOLATILE)
 
 
 def _record(
@@ -69,9 +85,8 @@ def _record(
 
     with Recorder(folder, [(name, kinds[name]) for name in names]) as bag:
         for name in names:
-            offered = [info.qos_profile.reliability for info in node.get_publishers_info_by_topic(name)]
-            quality = QoSProfile(depth=DEPTH, reliability=match("auto", offered, ReliabilityPolicy.BEST_EFFORT))
-            node.create_subscription(_class(kinds[name]), name, partial(keep, name, bag), quality, raw=True)
+            kind = message_class(kinds[name])
+            node.create_subscription(kind, name, partial(keep, name, bag), quality(node, name), raw=True)
         end = time.monotonic() + seconds
         with contextlib.suppress(KeyboardInterrupt):
             while time.monotonic() < end:
@@ -92,7 +107,8 @@ def _find(node: Node, spin: Callable[[], None], names: Sequence[str]) -> dict[st
         spin()
 
 
-def _class(kind: str) -> Any:
+def message_class(kind: str) -> Any:
+    """The class of a message type; raises BagError where it is not there."""
     package, _, name = kind.split("/")
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name)

@@ -1,4 +1,4 @@
-"""`vla-entropy inspect`: what a checkpoint is, and why each visual token of an episode was computed or reused."""
+"""`vla-entropy inspect`: what a checkpoint is, why each visual token of an episode was computed, how a run went."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from ..progress import bar
 from . import options
 
 
 @click.group()
 def inspect() -> None:
-    """Look into a checkpoint or an episode."""
+    """Look into a checkpoint, an episode or the bag of a run."""
 
 
 @inspect.command()
@@ -84,3 +85,35 @@ def episode(
         return
     for kind, path in written.items():
         click.echo(f"{kind:8} {path}")
+
+
+@inspect.command()
+@click.argument("bag", type=click.Path(path_type=Path))
+@click.option("--policy", help="Full name of the policy node, such as /left/policy, where the bag has several.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for report.html, or a file that ends in .html. Default: output/inspect-<time>.",
+)
+@options.as_json
+def bag(bag: Path, policy: str | None, output: Path | None, as_json: bool) -> None:
+    """Show a recorded run as one page: ticks, tokens, holds, goals, parameters, pictures.
+
+    BAG is what `vla-entropy record BAG --run` or `ros2 bag record` wrote; what it lacks is named. The page is one file
+    that any browser opens, without a network. Needs no ROS.
+    """
+    from rich.console import Console
+
+    from ..bags.errors import BagError
+    from ..bags.report.report import write_page
+
+    is_file = output is not None and output.suffix.lower() in (".html", ".htm")
+    page = output.resolve() if output and is_file else options.output_folder(output, "inspect") / "report.html"
+    with options.one_line(BagError), bar(Console(stderr=True), "reading [MB]", 0) as (shown, task):
+        figures = write_page(bag, page, policy, lambda done, due: shown.update(task, completed=done, total=due))
+    if as_json:
+        click.echo(json.dumps({"page": str(page), **figures}, indent=2))
+        return
+    for line in (*figures["notes"], *figures["missing"]):
+        click.echo(line)
+    click.echo(f"page     {page}")

@@ -1,0 +1,166 @@
+"""What was read of a bag, as a run: ticks, holds, goals, changes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+from ...engine.errors import printable
+from .found import ALL, GOAL, SELECTION, STATUS
+from .reading import Facts, Material
+from .run import CLIENT, COMMAND, POLICY, Change, Goal, Run, Span, Tick
+from .single import ticks_of
+from .spans import Said, lasting
+
+HELD = ("holding: ", "no commands: ")  # what the command node says of an arm that it does not let move
+ASKED = "holding: disabled"  # but for this: somebody has asked for it
+TICKED, TOLD = 0.5, 1.0  # seconds that a tick and a message of /diagnostics hold for
+IDLE, RUNNING = "idle", "running"
+
+
+def tell(material: Material) -> Run:
+    """The run that a bag tells of."""
+    topics, began = material.topics, material.began or 0
+    end = (material.ended - began) * 1e-9 if material.began is not None else 0.0
+    told = [one for one in material.status if one.numbers]
+    ticks = [Tick((one.recorded - began) * 1e-9, one.recorded, one.stamp, one.numbers, one.words) for one in told]
+    ticks = ticks or ticks_of(material.numbers, began)
+    states = lasting(_texts(material, topics.state), COMMAND, end)
+    changes, begins = _parameters(material)
+    return Run(
+        topics,
+        end,
+        ticks,
+        states,
+        _holds(material, ticks, states, end),
+        _instructions(material, ticks, end),
+        _goals(material),
+        changes,
+        begins,
+        _warnings(material, end),
+        _missing(material),
+        _notes(material),
+    )
+
+
+def _texts(material: Material, topic: str | None) -> list[Said]:
+    began = material.began or 0
+    return [Said((recorded - began) * 1e-9, text) for recorded, text in material.texts.get(topic or "", ())]
+
+
+def _holds(material: Material, ticks: Iterable[Tick], states: Sequence[Span], end: float) -> list[Span]:
+    """Holds by who holds; what a goal's status tells of them counts where the arm says nothing itself."""
+    began = material.began or 0
+    held = lasting([Said(tick.time, tick.says("hold")) for tick in ticks], POLICY, end, TICKED)
+    for span in states:
+        if span.words.startswith(HELD) and span.words != ASKED:
+            words = span.words.removeprefix(HELD[0])
+            held.append(Span(span.begin, span.end, span.who, words))
+    if not states:
+        told = [Said((one.recorded - began) * 1e-9, _held(one)) for one in material.goal]
+        held += lasting(told, CLIENT, end, TOLD)
+    return sorted(held, key=lambda span: (span.begin, span.who))
+
+
+def _held(one: Facts) -> str:
+    """Why a goal that runs is held; empty where none is."""
+    return one.values.get("hold", "").removeprefix(HELD[0]) if one.values.get("state") == RUNNING else ""
+
+
+def _instructions(material: Material, ticks: Iterable[Tick], end: float) -> list[Span]:
+    """What was followed; without ticks that tell it, what was asked for."""
+    followed = [Said(tick.time, tick.says("instruction")) for tick in ticks]
+    if any(said.words for said in followed):
+        return lasting(followed, POLICY, end, TOLD, same=str)
+    return lasting(_texts(material, material.topics.instruction), CLIENT, end, same=str)
+
+
+def _goals(material: Material) -> list[Goal]:
+    """Goals in order; a number that comes again for something else is another goal."""
+    began = material.began or 0
+    there = [one for one in material.goal if (one.number("goal") or 0) > 0]
+    goals = []
+    for (number, instruction), group in groupby(
+        there, key=lambda one: (one.number("goal"), one.values.get("instruction"))
+    ):
+        told = list(group)
+        last = next((one for one in told if one.values.get("state") not in (RUNNING, IDLE)), told[-1])
+        begin = (told[0].recorded - began) * 1e-9
+        ticks = last.number("ticks")
+        words = {key: last.values.get(key, "") for key in ("state", "why", "until")}
+        spent = None if ticks is None else int(ticks)
+        ended = (last.recorded - began) * 1e-9
+        goals.append(Goal(int(number or 0), begin, ended, instruction or "", ticks=spent, **words))
+    return goals
+
+
+def _parameters(material: Material) -> tuple[list[Change], dict[str, dict[str, str]]]:
+    """What was set while the bag was recorded, and what the nodes began with; of policy and command node alone."""
+    began, ours = material.began or 0, (material.topics.policy, material.topics.command)
+    known: dict[str, dict[str, str]] = defaultdict(dict)
+    begins: dict[str, dict[str, str]] = {}
+    changes = []
+    for event in (event for event in material.events if event.node in ours):
+        now, time = known[event.node], (event.recorded - began) * 1e-9
+        for name, value in event.new.items():
+            begins.setdefault(event.node, {}).setdefault(name, value)
+        now.update(event.new)
+        for name, value in event.changed.items():
+            if now.get(name) != value:
+                changes.append(Change(time, event.node, name, now.get(name), value))
+            now[name] = value
+        changes += [Change(time, event.node, name, now.pop(name, None), None) for name in event.gone]
+    return changes, begins
+
+
+def _warnings(material: Material, end: float) -> list[Span]:
+    """What /diagnostics did not find in order, by task, ours first; without it, why little was reused."""
+    began, topics = material.began or 0, material.topics
+    by_name: Mapping[str, list[Said]] = defaultdict(list)
+    for one in material.diagnostics:
+        words = (one.line or "no word") if one.level else ""
+        by_name[one.name].append(Said((one.recorded - began) * 1e-9, words, one.level))
+    spans = [span for name, said in by_name.items() for span in lasting(said, name, end, TOLD)]
+    if not material.diagnostics:
+        cache = f"{topics.policy.lstrip('/')}: cache"
+        spans = [
+            Span(span.begin, span.end, cache, span.words, 1) for span in lasting(_texts(material, topics.why), "", end)
+        ]
+    ours = tuple(f"{name.lstrip('/')}: " for name in (topics.policy, topics.command) if name)
+    return sorted(spans, key=lambda span: (not span.who.startswith(ours), span.begin, span.who))
+
+
+def _missing(material: Material) -> list[str]:
+    """What the bag lacks, and which topic tells it, a line each."""
+    topics, counts = material.topics, material.counts
+    space = topics.policy.rpartition("/")[0]
+
+    def told(*names: str | None) -> bool:
+        return any(name is not None and counts[name] for name in names)
+
+    ticks = "ticks" if not material.numbers else "why everything was fresh, why the policy held, the mode"
+    rows = [
+        (told(topics.status), ticks, topics.policy + STATUS),
+        (told(topics.selection, topics.overlay), "which tokens were fresh, over the image", topics.policy + SELECTION),
+        (
+            told(*topics.images, topics.overlay),
+            "images of the camera, whatever its topic is called",
+            f"{space}/image/compressed",
+        ),
+        (told(topics.state), "what the command node did", f"{space}/command/state"),
+        (told(topics.goal), "goals and how they ended", topics.policy + GOAL),
+        (told(topics.events), "which parameters were set", "/parameter_events"),
+        (told(topics.diagnostics), "warnings of the nodes", "/diagnostics"),
+    ]
+    lines = [f"not in the bag: {what}; --topic {topic} records it" for there, what, topic in rows if not there]
+    return [*lines, f"{ALL} records all of this"] if lines else []
+
+
+def _notes(material: Material) -> list[str]:
+    """What else is to be known of the bag."""
+    notes = [] if material.damage is None else [f"{material.damage}; what comes before it is shown"]
+    notes += [f"{topic}: {count} messages can't be read" for topic, count in material.unread.items()]
+    if not material.status and material.numbers:
+        notes.append("ticks are put together from topics of one number each, by when they were recorded")
+    return [printable(note) for note in notes]

@@ -38,4 +38,6 @@ def test_video_and_sheet_hold_every_tick(tmp_path: Path, episode: Callable[..., 
     assert sheet.shape == (2 * (448 + 96), 4 * 448, 3)
     assert sheet.std() > 10
     assert not write_video([], tmp_path / "empty.mp4")
+    done[0].ticks.clear()  # an emergency stop from its beginning on
+    assert write_video(done[:1], tmp_path / "none.mp4") == 0
     assert not (tmp_path / "empty.mp4").exists()

@@ -44,7 +44,7 @@ def frames(episodes: Sequence[EpisodeRecord]) -> Iterator[Picture]:
     for episode in episodes:
         picture = None
         stamps = [tick.stamp for tick in episode.ticks]
-        lasting = [round((b - a) * RATE) for a, b in itertools.pairwise(stamps)] + [1]
+        lasting = [round((b - a) * RATE) for a, b in itertools.pairwise(stamps)] + [1] * bool(stamps)
         for tick, count in zip(episode.ticks, lasting, strict=True):
             if tick.image is not None:
                 picture = frame(episode, tick)

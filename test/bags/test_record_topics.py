@@ -25,16 +25,22 @@ PATIENCE = 60.0  # seconds
 
 @pytest.fixture
 def camera() -> Iterator[Any]:
-    """Yield the image publisher of a robot that speaks 20 times a second, in a context of its own."""
+    """Yield the image publisher of a robot that speaks 20 times a second, in a context of its own.
+
+    It said "ready" on `state` before, once and for late listeners.
+    """
     from rclpy.context import Context
     from rclpy.node import Node
     from sensor_msgs.msg import CompressedImage
     from std_msgs.msg import String
 
+    from vla_entropy_ros.nodes.common.listen import LATCHED
+
     context = Context()
     context.init()
     node: Any = Node("robot", context=context)
     images, texts = node.create_publisher(CompressedImage, IMAGES, 1), node.create_publisher(String, "instruction", 1)
+    node.create_publisher(String, "state", LATCHED).publish(String(data="ready"))
     message = CompressedImage(format="jpeg", data=encode_jpeg(np.zeros((16, 16, 3), np.uint8)))
     ended = threading.Event()
 
@@ -65,6 +71,13 @@ def test_topics_of_a_running_robot_are_recorded_as_they_are(tmp_path: Path) -> N
         assert (bag.instruction, len(frames)) == ("pick up the red cube", counts[IMAGES])
     assert began - 1 < frames[0].stamp < time.time()
     assert frames[0].pixels().shape == (16, 16, 3)
+
+
+@pytest.mark.usefixtures("camera")
+def test_what_was_said_once_for_late_listeners_is_recorded_too(tmp_path: Path) -> None:
+    from vla_entropy_ros.bags.record_topics import record_live
+
+    assert record_live(tmp_path / "bag", [IMAGES, "state"], seconds=1.0)["/state"] == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -40,6 +40,20 @@ policy_node.PolicyNode.__init__ = begin
 from vla_entropy_ros.nodes.start import start
 start("policy")
 """
+UNSETTLED = """
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from vla_entropy_ros.nodes.common.process import run
+class Busy(Node):
+    left = 3
+    def __init__(self, stop, cli_args):
+        super().__init__("busy")
+        self.timer = self.create_timer(0.05, lambda: setattr(self, "left", self.left - stop.requested))
+        print("begun", flush=True)
+def close(node):
+    print("closed", node.left, flush=True)
+raise SystemExit(run("busy", Busy, close, [], MultiThreadedExecutor, lambda node: node.left <= 0))
+"""
 
 BEGIN = {
     "by itself": "timer = self.create_timer(0.01, lambda: (timer.cancel(), self.trigger_configure()))",
@@ -83,6 +97,18 @@ def test_a_signal_while_a_checkpoint_is_loaded_ends_the_policy(number: signal.Si
     assert time.monotonic() - began < 20.0  # as much as a busy machine needs; the loading takes 60
     assert "the node ends before the checkpoint is loaded" in errors
     assert "Traceback" not in errors
+
+
+def test_a_node_that_has_something_to_finish_is_spun_until_it_has() -> None:
+    with subprocess.Popen([sys.executable, "-c", UNSETTLED], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            process.send_signal(signal.SIGTERM)
+            said, _ = process.communicate(timeout=50)
+        finally:
+            process.kill()
+    assert (process.returncode, said) == (0, "closed 0\n")
 
 
 def test_the_policys_process_lets_go_of_the_interpreter_soon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import yaml
 from vla_entropy_ros import __version__
 
 ROOT = Path(__file__).parents[2]
-OWN = ("vla_entropy_ros", "tools", "test")
+OWN = ("vla_entropy_ros", "vla_entropy_interfaces", "tools", "test")  # the second is optional, and built from here
 
 # Imports that rosdep knows by another name. Every other import is a ROS package, which is its own key, or stands below.
 ROSDEP = {

@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NODES = ("policy_node", "command_node", "simulator_node")
+EXECUTABLES = (*NODES, "action_node")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_the_wheel_is_complete(wheel: zipfile.ZipFile) -> None:
     ]:
         if file.is_file():
             assert f"share/vla_entropy_ros/{file.relative_to(ROOT)}" in data
-    for node in NODES:
+    for node in EXECUTABLES:
         assert wheel.getinfo(data[f"lib/vla_entropy_ros/{node}"]).external_attr >> 16 & 0o111
 
 

@@ -140,6 +140,11 @@ class VlaClient:
         return self._following.result
 
     @property
+    def number(self) -> int:
+        """The number of this client's last goal, 0 before the first."""
+        return self._following.number
+
+    @property
     def several(self) -> str | None:
         """That more than one policy of this name speaks, in words; None where it is one. Asks for living ones."""
         if (names := self._speakers.several) is None:

@@ -46,9 +46,9 @@ class Following:
         return self._goal if self.result is None else None
 
     @property
-    def begun(self) -> bool:
-        """Whether there was a goal."""
-        return self._goal is not None
+    def number(self) -> int:
+        """The number of the goal, also after its end; 0 before the first."""
+        return self._goal or 0
 
     @property
     def silent(self) -> float:

@@ -67,9 +67,12 @@ def _own_context(domain: int | None) -> Context:
     return context
 
 
-def _make_node(name: str, namespace: str, context: Context) -> Node:
+def _make_node(name: str, namespace: str, context: Context | None) -> Node:
     try:
-        return Node(name, namespace=namespace, context=context)
+        if context is None:
+            return Node(name, namespace=namespace, context=shared_context())
+        # What a given context was told names a node that is there already.
+        return Node(name, namespace=namespace, context=context, use_global_arguments=False)
     except (InvalidNamespaceException, InvalidNodeNameException) as error:
         raise ClientError(one_line(error)) from None
 
@@ -88,7 +91,7 @@ class Link:
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self.owned = node is None
-        self.node = node if node is not None else _make_node(name, namespace, context or shared_context())
+        self.node = node if node is not None else _make_node(name, namespace, context)
         below = namespace if node is not None and namespace else self.node.get_namespace()
         self.namespace = "/" + below.strip("/")
         if node is None:

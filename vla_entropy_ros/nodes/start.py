@@ -10,16 +10,16 @@ import sys
 from typing import NoReturn
 
 
-def start(name: str) -> NoReturn:
-    """Run the node of that name and end the process with its exit status."""
+def start(name: str, module: str | None = None) -> NoReturn:
+    """Run the node of that name, or the one of a `module` elsewhere, and end the process with its exit status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: os._exit(0))  # nothing runs yet that would need an orderly end
     try:
-        module = importlib.import_module(f"{__package__}.{name}.node")
+        node = importlib.import_module(module or f"{__package__}.{name}.node")
     except ImportError as error:
         sys.stderr.write(f"{name} can't start: {error}\n")
         sys.exit(1)
-    status = int(module.main())
+    status = int(node.main())
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # the terminal may be closed
             stream.flush()

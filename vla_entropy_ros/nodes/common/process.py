@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import rclpy
@@ -66,11 +67,19 @@ def one_line(error: BaseException) -> str:
     return "; ".join(lines[:2]) or type(error).__name__
 
 
-def run(name: str, make: Callable[..., N], close: Callable[[N], None], args: Sequence[str] | None = None) -> int:
+def run(
+    name: str,
+    make: Callable[..., N],
+    close: Callable[[N], None],
+    args: Sequence[str] | None = None,
+    executor: Callable[[], Executor] = make_executor,
+    settled: Callable[[N], bool] = lambda _: True,
+) -> int:
     """Run the node that `make` builds until a signal or its own request; returns the exit status.
 
     `make` is given the Stop and, as cli_args, all arguments: those about parameters are the node's alone to read.
-    `close` is called once at the end, when no callback runs any more and publishers still work.
+    `settled` says, once an end is asked for, whether there is nothing to wait for. `close` is called once at the end,
+    when no callback runs any more and publishers still work.
     """
     stop, arguments = Stop(), list(sys.argv if args is None else args)
     _on_signals(lambda *_: stop.request())
@@ -92,7 +101,7 @@ def run(name: str, make: Callable[..., N], close: Callable[[N], None], args: Seq
         rclpy.try_shutdown()
         return 1
     try:
-        _spin(node, stop)
+        _spin(node, executor(), stop, partial(settled, node))
     except Exception as error:  # noqa: BLE001  (the node still says farewell)
         logger.fatal(f"stopping: {one_line(error)}")
         logger.debug(traceback.format_exc())
@@ -116,13 +125,12 @@ def _on_signals(handler: signal.Handlers | Callable[..., object]) -> None:
         signal.signal(number, handler)
 
 
-def _spin(node: Node, stop: Stop) -> None:
+def _spin(node: Node, executor: Executor, stop: Stop, settled: Callable[[], bool]) -> None:
     """Spin on this thread: the events executor deadlocks when another thread shuts it down."""
-    executor = make_executor()
     _on_signals(lambda *_: stop.request())  # again: Jazzy's events executor installs handlers of its own
     executor.add_node(node)
     try:
-        while not stop.requested:
+        while not (stop.requested and settled()):
             executor.spin_once(timeout_sec=WAKE_PERIOD)
     finally:
         executor.shutdown()

@@ -43,7 +43,7 @@ setup(
             [f"resource/rqt_gui__pluginlib__plugin/{NAME}"],
         ),
         (f"share/{NAME}", ["package.xml", "plugin.xml"]),
-        (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
+        (f"share/{NAME}/launch", sorted(glob("launch/*.py"))),
         (f"share/{NAME}/config", sorted(glob("config/*"))),
         (f"share/{NAME}/examples", sorted(glob("examples/*.py"))),
         (f"share/{NAME}/bags/pick_red", sorted(glob("bags/pick_red/*"))),

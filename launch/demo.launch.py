@@ -14,6 +14,7 @@ from launch_ros.actions import Node
 PACKAGE = "vla_entropy_ros"
 SHARE = Path(get_package_share_directory(PACKAGE))
 POLICY = SHARE / "launch" / "policy.launch.py"
+reading = runpy.run_path(str(Path(__file__).with_name("arguments.py")))
 SHIPPED = SHARE / "config" / "policy.yaml"
 
 # argument: (default, what it is for)
@@ -29,6 +30,7 @@ ARGUMENTS = {
     "enclave": ("/robot", "SROS 2: each node has the keys of <enclave>/<its name>"),
     "use_sim_time": ("", "true: time comes from /clock, which the simulator publishes"),
     "respawn": ("false", "true: a policy that was killed or crashed is started, configured and activated again"),
+    "rqt": ("false", "true: rqt opens with the docks of config/policy.perspective once the policy is active"),
 }
 EPISODE = ("task", "seed")  # the simulator's alone
 # argument: (parameter, value in the demo), for those that neither an argument nor a file of the user's gives
@@ -69,18 +71,17 @@ def _names(content):
 
 def nodes(context):
     """Build the simulator and what policy.launch.py builds."""
-    included = runpy.run_path(str(POLICY))
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    included["check_file"](value["params_file"])
+    reading["check_file"](value["params_file"])
     given = names_in(value["params_file"])
     for name, (parameter, default) in DEMO.items():
         if not value[name] and parameter not in given:
             value[name] = default
-    episode = {"task": included["text"](value["task"])} if value["task"] else {}
+    episode = {"task": reading["text"](value["task"])} if value["task"] else {}
     if value["seed"]:
-        episode["seed"] = included["number"](value, "seed", int, "whole numbers, such as 40")
+        episode["seed"] = reading["number"](value, "seed", int, "whole numbers, such as 40")
     if value["use_sim_time"]:
-        episode["use_sim_time"] = included["flag"](value, "use_sim_time")
+        episode["use_sim_time"] = reading["flag"](value, "use_sim_time")
     simulator = Node(
         package=PACKAGE,
         executable="simulator_node",
@@ -102,7 +103,6 @@ def generate_launch_description():
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, (default, text) in ARGUMENTS.items()
     ]
-    included = runpy.run_path(str(POLICY))
-    known = tuple({**ARGUMENTS, **included["ARGUMENTS"]})
-    check = OpaqueFunction(function=included["check_arguments"], args=[__file__, known])
+    known = tuple({**ARGUMENTS, **runpy.run_path(str(POLICY))["ARGUMENTS"]})
+    check = OpaqueFunction(function=reading["check_arguments"], args=[__file__, known])
     return LaunchDescription([check, *arguments, OpaqueFunction(function=nodes)])

@@ -4,10 +4,9 @@ Every argument is optional: one that is left empty leaves the value of the param
 exist is refused by name.
 """
 
-import difflib
-import itertools
 import os
-import sys
+import runpy
+import shutil
 import time
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
+    ExecuteProcess,
+    LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
@@ -28,13 +29,15 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.ros_adapters import get_ros_node
+from launch_ros.substitutions import ExecutableInPackage
 from rcl_interfaces.srv import GetParameters
 
 PACKAGE = "vla_entropy_ros"
 SHARE = Path(get_package_share_directory(PACKAGE))
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+reading = runpy.run_path(str(Path(__file__).with_name("arguments.py")))
+flag, number, text = reading["flag"], reading["number"], reading["text"]
 RESPAWN_DELAY = 1.0  # seconds between the end of a policy and its next start
 RESPAWN_ASK = 3.0  # seconds: a policy needs as long to be there
 LOOK = 3.0  # seconds: on two busy cores a living node was found after up to 2.7
@@ -70,19 +73,21 @@ ARGUMENTS = {
     "enclave": ("/robot", "SROS 2: the nodes have the keys of <enclave>/policy and <enclave>/command"),
     "use_sim_time": ("", "true: time comes from /clock"),
     "respawn": ("false", "true: a policy that was killed or crashed is started, configured and activated again"),
+    "rqt": ("false", "true: rqt opens with the docks of config/policy.perspective once the policy is active"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
 }
 POLICY_PARAMETERS = {  # launch argument: parameter of the policy node
     "instruction": "default_instruction",
     **{name: name for name in ("checkpoint", "unnorm_key", "device", "dtype", "quantisation", "mode", "action_frame")},
 }
+RQT = ("rqt-common-plugins", "rqt-runtime-monitor")  # packages with what the perspective shows, without ros-<distro>-
 COUNTS = ("k1", "k2", "T")  # launch arguments that are parameters of the policy node, as integers
 
 
 def nodes(context):
     """Build both nodes, with the arguments that are set, and the handlers that bring the policy up."""
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    check_file(value["params_file"])
+    reading["check_file"](value["params_file"])
     common = {
         "package": PACKAGE,
         "namespace": value["namespace"],
@@ -112,7 +117,8 @@ def nodes(context):
         ros_arguments=["--enclave", value["enclave"] + "/command"],
         parameters=[value["params_file"], clock, _command_parameters(value)],
     )
-    return [OpaqueFunction(function=refuse_running), *bring_up.handlers(policy), policy, command]
+    seen = rqt(policy, full_names(context.launch_configurations)[0]) if flag(value, "rqt") else []
+    return [OpaqueFunction(function=refuse_running), *bring_up.handlers(policy), *seen, policy, command]
 
 
 def _command_parameters(value):
@@ -123,24 +129,18 @@ def _command_parameters(value):
     return given | {name: flag(value, name) for name in ("enabled", "dry_run") if value[name]}
 
 
-def text(argument):
-    """Return the argument as a parameter that stays text: `yes` or `a: b` in it is no YAML."""
-    return ParameterValue(argument, value_type=str)
+def rqt(policy, name):
+    """Return what opens rqt for the policy called `name` when it is active for the first time.
 
-
-def number(value, name, kind, valid):
-    """Return the argument `name` as a `kind`; RuntimeError unless it is one. Its range is the node's concern."""
-    try:
-        return kind(value[name])
-    except ValueError:
-        raise RuntimeError(f"{name}:={value[name]}: valid are {valid}") from None
-
-
-def flag(value, name):
-    """Return the argument `name` as a bool; RuntimeError unless it is true or false."""
-    if value[name].lower() not in ("true", "false"):
-        raise RuntimeError(f"{name}:={value[name]}: valid are true, false")
-    return value[name].lower() == "true"
+    Not before: what rqt_plot and rqt_reconfigure don't find when they are opened, they don't show.
+    """
+    if not shutil.which("rqt"):
+        packages = " ".join(f"ros-{os.environ.get('ROS_DISTRO', '<distro>')}-{name}" for name in RQT)
+        return [LogInfo(msg=f"rqt:=true, but rqt is not installed: sudo apt install {packages}; the rest goes on")]
+    command = [ExecutableInPackage(package=PACKAGE, executable="rqt_policy"), "--namespace", name.rpartition("/")[0]]
+    window = ExecuteProcess(cmd=command, name="rqt", output="screen")
+    active = {"target_lifecycle_node": policy, "goal_state": "active", "handle_once": True}
+    return [RegisterEventHandler(OnStateTransition(**active, entities=[window]))]
 
 
 class BringUp:
@@ -250,41 +250,6 @@ def full_names(configurations):
     return [f"/{below}/{name}".replace("//", "/") for name in ("policy", "command")]
 
 
-def refuse_unknown(typed, known):
-    """Raise RuntimeError in one line for the first of the arguments `typed` (name:=value) that is not `known`."""
-    for argument in typed:
-        name = argument.partition(":=")[0]
-        if name not in known:
-            (nearest,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise RuntimeError(
-                f"{argument}: there is no argument {name}, the nearest is {nearest}; valid are {', '.join(known)}"
-            )
-
-
-def check_file(path):
-    """Raise RuntimeError in one line unless the parameter file exists: launch would only warn and go on without."""
-    if not Path(path).is_file():
-        shipped = SHARE / "config" / "policy.yaml"
-        raise RuntimeError(f"params_file:={path}: there is no such file; the shipped one is {shipped}")
-
-
-def is_typed(file, command):
-    """Whether `command` (sys.argv of `ros2 launch`) names the launch file `file`, by its package or by its path.
-
-    Only then are the arguments typed there meant for `file`: who includes it has arguments of their own.
-    """
-    file = Path(file)
-    by_path = (Path(word) for word in command if Path(word).name == file.name)
-    by_package = (PACKAGE, file.name) in itertools.pairwise(command)
-    return by_package or any(word.exists() and word.samefile(file) for word in by_path)
-
-
-def check_arguments(context, file, known):
-    """Refuse what was typed on the command line and is not `known`, where the line is about the launch file `file`."""
-    if is_typed(file, sys.argv):
-        refuse_unknown(context.argv, known)
-
-
 def generate_launch_description():
     """Return the launch description."""
     arguments = [
@@ -292,6 +257,6 @@ def generate_launch_description():
         for name, (default, text) in ARGUMENTS.items()
     ]
     profile = os.environ.get(PROFILE) or str(SHARE / "config" / "fastdds.xml")
-    check = OpaqueFunction(function=check_arguments, args=[__file__, tuple(ARGUMENTS)])
+    check = OpaqueFunction(function=reading["check_arguments"], args=[__file__, tuple(ARGUMENTS)])
     environment = SetEnvironmentVariable(PROFILE, profile)
     return LaunchDescription([check, *arguments, environment, OpaqueFunction(function=nodes)])

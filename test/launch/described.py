@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .standins import Recorded, standins
+from .standins import Context, Recorded, standins
 
 ROOT = Path(__file__).parents[2]
 FILES = ("policy", "demo")
@@ -33,7 +33,7 @@ def policy_actions(monkeypatch: pytest.MonkeyPatch, **arguments: str) -> list[An
         (description,) = module.generate_launch_description().args
         context = {a.args[0]: a.options["default_value"] for a in of(description, "DeclareLaunchArgument")}
         _, build = of(description, "OpaqueFunction")
-        return [*description, *build.options["function"]({**context, **arguments})]
+        return [*description, *build.options["function"](Context(context | arguments))]
 
 
 def of(actions: list[Any], kind: str) -> list[Any]:
@@ -61,7 +61,7 @@ def demo_actions(**arguments: str) -> list[Any]:
         module = load("demo")
         (description,) = module.generate_launch_description().args
         context = {a.args[0]: a.options["default_value"] for a in of(description, "DeclareLaunchArgument")}
-        built: list[Any] = of(description, "OpaqueFunction")[-1].options["function"]({**context, **arguments})
+        built: list[Any] = of(description, "OpaqueFunction")[-1].options["function"](Context(context | arguments))
         return built
 
 

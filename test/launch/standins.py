@@ -17,18 +17,26 @@ class Recorded:
         self.args, self.options = args, options
 
 
-class LaunchConfiguration(Recorded):
-    """Reads an argument from the context, which is a plain dict here."""
+class Context(dict[str, str]):
+    """The values of a launch's arguments."""
 
-    def perform(self, context: dict[str, str]) -> str:
+    @property
+    def launch_configurations(self) -> dict[str, str]:
+        return self
+
+
+class LaunchConfiguration(Recorded):
+    """Reads an argument from the context."""
+
+    def perform(self, context: Context) -> str:
         return context[self.args[0]]
 
 
 NAMES = {
     "launch": ("LaunchDescription",),
     "launch.actions": (
-        "DeclareLaunchArgument", "EmitEvent", "IncludeLaunchDescription", "LogInfo", "OpaqueFunction",
-        "RegisterEventHandler", "SetEnvironmentVariable", "Shutdown", "TimerAction",
+        "DeclareLaunchArgument", "EmitEvent", "ExecuteProcess", "IncludeLaunchDescription", "LogInfo",
+        "OpaqueFunction", "RegisterEventHandler", "SetEnvironmentVariable", "Shutdown", "TimerAction",
     ),
     "launch.event_handlers": ("OnProcessStart",),
     "launch.events": ("matches_action",),
@@ -41,6 +49,7 @@ NAMES = {
     "launch_ros.events.lifecycle": ("ChangeState",),
     "launch_ros.parameter_descriptions": ("ParameterValue",),
     "launch_ros.ros_adapters": ("get_ros_node",),
+    "launch_ros.substitutions": ("ExecutableInPackage",),
     "ament_index_python": (),
     "ament_index_python.packages": (),
 }  # fmt: skip

@@ -6,6 +6,8 @@ import time
 
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
+from rclpy.context import Context
+from rclpy.node import Node
 from std_msgs.msg import Bool, Float64, String
 
 from vla_entropy_ros.client import (
@@ -192,7 +194,12 @@ def test_an_instruction_that_the_policy_cannot_read_is_refused(acting: Robot, cl
 
 
 def test_who_says_that_it_is_done_must_be_understood(acting: Robot, client: VlaClient) -> None:
-    client.node.create_publisher(Float64, "done", 10)
+    apart = Context()  # one participant has one type for a topic
+    apart.init(args=[])
+    stranger = Node("stranger", context=apart)
+    stranger.create_publisher(Float64, "done", 10)
     until(lambda: acting.node.count_publishers("done"), "the publisher")
     refused = client.run(INSTRUCTION, until=Until.topic("done"))
+    stranger.destroy_node()
+    apart.try_shutdown()
     assert "std_msgs/msg/Float64, which can't be heard; expected std_msgs/msg/Bool" in refused.words

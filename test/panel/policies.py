@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from vla_entropy_ros.client import Answer
+from vla_entropy_ros.client import Answer, shared_context
 from vla_entropy_ros.nodes.common.facts import facts_message
 from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import image_message
@@ -25,12 +24,10 @@ WHOLE = {"k1": 8, "k2": 24, "T": 20, "row_budget": 80, "max_age": 20}
 
 
 class PretendedPolicy:
-    """A node of a policy's name that says that it is active, on a thread and in a context of its own."""
+    """A node of a policy's name that says that it is active, on a thread of its own."""
 
     def __init__(self, namespace: str = "") -> None:
-        self._context = Context()
-        self._context.init(args=[])
-        self.node = Node("policy", namespace=namespace, context=self._context)
+        self.node = Node("policy", namespace=namespace, context=shared_context())
         self.state, self.high = "active", 256
         self.node.declare_parameter("mode", "place_entropy")
         for name, value in WHOLE.items():
@@ -41,7 +38,7 @@ class PretendedPolicy:
         self._overlay = self.node.create_publisher(Image, "~/overlay", 1)
         self._diagnostics = self.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.node.create_timer(BEAT, self._beat)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = SingleThreadedExecutor(context=self.node.context)
         self._executor.add_node(self.node)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._spin)
@@ -56,7 +53,6 @@ class PretendedPolicy:
         self._thread.join()
         self._executor.shutdown()
         self.node.destroy_node()
-        self._context.try_shutdown()
 
     def _descriptor(self) -> ParameterDescriptor:
         bounds = IntegerRange(from_value=0, to_value=self.high, step=1)

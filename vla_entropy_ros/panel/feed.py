@@ -12,6 +12,7 @@ from typing import Any
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from ..client import find_policies, shared_context
@@ -75,6 +76,8 @@ class Feed:
             try:
                 self._executor.spin_once(timeout_sec=WAKE_PERIOD)
                 self._do()
+            except ExternalShutdownException:  # Ctrl-C in rqt: nothing is left to be ended in order
+                return
             except Exception as error:  # noqa: BLE001  (what one message led to must not end all that follow)
                 self.node.get_logger().error(f"the panel could not take something in: {one_line(error)}")
         self._hide()

@@ -1,12 +1,19 @@
 """Start the simulated arm together with the policy; every argument of policy.launch.py may be given too."""
 
+import os
 import runpy
 from pathlib import Path
 
 import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -16,6 +23,8 @@ SHARE = Path(get_package_share_directory(PACKAGE))
 POLICY = SHARE / "launch" / "policy.launch.py"
 reading = runpy.run_path(str(Path(__file__).with_name("arguments.py")))
 SHIPPED = SHARE / "config" / "policy.yaml"
+# The simulator, and rqt, share the cores with a small policy, whose threads then wait for each other.
+THREADS = "OMP_NUM_THREADS"
 
 # argument: (default, what it is for)
 ARGUMENTS = {
@@ -105,4 +114,5 @@ def generate_launch_description():
     ]
     known = tuple({**ARGUMENTS, **runpy.run_path(str(POLICY))["ARGUMENTS"]})
     check = OpaqueFunction(function=reading["check_arguments"], args=[__file__, known])
-    return LaunchDescription([check, *arguments, OpaqueFunction(function=nodes)])
+    threads = SetEnvironmentVariable(THREADS, os.environ.get(THREADS) or "1")
+    return LaunchDescription([check, *arguments, threads, OpaqueFunction(function=nodes)])

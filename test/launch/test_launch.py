@@ -181,6 +181,16 @@ def test_executables_and_parameters_exist() -> None:
     assert given <= known
 
 
+def test_the_demo_computes_on_one_thread_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for told in ("1", "3"):
+        with standins(str(ROOT)):
+            (description,) = load("demo").generate_launch_description().args
+        (threads,) = of(description, "SetEnvironmentVariable")
+        assert threads.args == ("OMP_NUM_THREADS", told)
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+
+
 def test_large_image_profile_is_set_unless_the_user_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     (profile,) = of(policy_actions(monkeypatch), "SetEnvironmentVariable")
     assert Path(profile.args[1]).samefile(ROOT / "config" / "fastdds.xml")

@@ -38,10 +38,6 @@ setup(
     package_data={NAME: ["models/*/*", "sim/*.xml", "bags/report/page/*", "py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
-        (
-            "share/ament_index/resource_index/rqt_gui__pluginlib__plugin",
-            [f"resource/rqt_gui__pluginlib__plugin/{NAME}"],
-        ),
         (f"share/{NAME}", ["package.xml", "plugin.xml"]),
         (f"share/{NAME}/launch", sorted(glob("launch/*.py"))),
         (f"share/{NAME}/config", sorted(glob("config/*"))),

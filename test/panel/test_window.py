@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from vla_entropy_ros.cli import beside, main
+from vla_entropy_ros.client import VlaClient
 from vla_entropy_ros.evaluation.interruption import interruptible
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +113,8 @@ def test_the_windows_history_outlives_it(tmp_path: Path) -> None:
     kept.write_text("[General]\nhistory=pick up the red cube, push it\n")
     environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     window = subprocess.Popen([sys.executable, "-m", "vla_entropy_ros.panel.window"], env=environment, cwd=ROOT)
-    time.sleep(5.0)
+    with VlaClient(name="looker") as looker:
+        assert looker.link.wait(lambda: f"vla_panel_{window.pid}_1" in looker.node.get_node_names(), 60.0)
     window.send_signal(signal.SIGINT)
     assert window.wait(20) == 0
     assert "history=pick up the red cube, push it" in kept.read_text()

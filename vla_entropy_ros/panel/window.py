@@ -30,14 +30,22 @@ def main() -> int:
     """Show the panel until its window is closed, or a signal comes; returns the exit status."""
     app = QtWidgets.QApplication(sys.argv[:1])
     app.setApplicationName("VLA policy")
+    ended = False
+
+    def end(*_: object) -> None:
+        nonlocal ended
+        ended = True
+        app.quit()
+
     for number in ENDING:
-        signal.signal(number, lambda *_: app.quit())
+        signal.signal(number, end)
     wake = Wake()
     session = Session()
     memory = QtCore.QSettings("vla_entropy_ros", "panel")
     session.panel.restore(None, list(memory.value("history", [], type=list)))
     session.panel.resize(*SIZE)
     session.panel.show()
+    QtCore.QTimer.singleShot(0, lambda: app.quit() if ended else None)  # what came before the loop ends nothing
     try:
         return int(app.exec())
     finally:

@@ -3,6 +3,7 @@
 from vla_entropy_ros.client import Until, VlaClient
 
 with VlaClient() as arm:
+    arm.trigger("simulator/reset")  # a new scene
     if not (answer := arm.enable()):
         raise SystemExit(answer.words)
     answer = arm.run("pick up the red cube", timeout=30.0, until=Until.topic("simulator/success"))

@@ -64,15 +64,26 @@ def test_time_alone_can_make_it_done() -> None:
 
 
 def test_what_a_topic_says_makes_it_done_at_the_next_look() -> None:
-    told = Told(until="topic simulator/success").go_on(1.0)
-    told.goals.fulfil()
+    told = Told(until="topic simulator/success").go_on(1.5)
+    told.goals.say(True, told.scene.now)
     assert told.go_on(STEP).state == DONE
     assert told.goals.now.why == "simulator/success is true"
 
 
+def test_what_was_true_before_must_be_false_in_between() -> None:
+    told = Told(until="topic simulator/success").go_on(STEP)
+    for _ in range(50):
+        told.goals.say(True, told.scene.now)
+        told.go_on(STEP)
+    assert told.state == RUNNING
+    told.goals.say(False, told.scene.now)
+    told.go_on(STEP).goals.say(True, told.scene.now)
+    assert told.go_on(STEP).state == DONE
+
+
 def test_what_is_true_after_a_goal_is_of_no_concern_to_the_next_one() -> None:
     told = Told(until="time 1").go_on(60.0)
-    told.goals.fulfil()
+    told.goals.say(True, told.scene.now)
     told.goals.start(Request("another"), told.scene)
     assert told.go_on(3.0).state == RUNNING
 
@@ -200,7 +211,7 @@ def test_facts_tell_this_goals_ticks_and_stay_when_it_has_ended() -> None:
         ({"instruction": "a", "heartbeat": 0.01}, "heartbeat: 0.01 s is too short"),
         ({"instruction": "a", "until": "success"}, "until 'success': valid are 'topic <name>'"),
         ({"instruction": "a", "until": "still"}, "until 'still'"),
-        ({"instruction": "a", "until": "still 0"}, "until 'still 0'"),
+        ({"instruction": "a", "until": "still 0"}, "0 seconds are over at once: valid are more"),
         ({"instruction": "a", "until": "time soon"}, "until 'time soon'"),
         ({"instruction": "a", "until": "topic a b"}, "until 'topic a b'"),
         ({"instruction": "a", "speed": 1.0}, "a goal has no 'speed': valid are instruction"),

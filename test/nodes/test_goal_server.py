@@ -120,10 +120,11 @@ def test_a_client_that_is_gone_stops_the_arm_where_that_is_asked_for(acting: Rob
     assert other.run(INSTRUCTION, heartbeat=0.5)
     time.sleep(1.8)
     assert acting.inference.instruction == INSTRUCTION  # it says that it is there
-    other.close()
+    other._beating = False  # as if it hung, or were cut off
     until(lambda: client.feedback.state == HELD, "the end of the goal")
     assert "the client is lost" in client.feedback.why
     until(lambda: last_is_stop(acting), "the order to stop")
+    other.close()
     other = VlaClient(name="third", patience=SOON)
     assert other.run(INSTRUCTION, heartbeat=0.0)
     other.close()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 
-from vla_entropy_ros.client import HELD, ClientError, VlaClient, find_policies
+from vla_entropy_ros.client import CANCELLED, HELD, ClientError, VlaClient, find_policies
 from vla_entropy_ros.nodes.common.facts import facts_message
 from vla_entropy_ros.nodes.common.listen import LATCHED
 
 from .robot import INSTRUCTION, Robot, until
 
+ROOT = Path(__file__).parents[2]
 SOON = 20.0  # seconds: a busy machine must not fail this
 
 
@@ -34,7 +38,7 @@ def test_nobody_there_is_said_in_time_and_in_words() -> None:
     with VlaClient("left", patience=0.3) as client:
         refused = client.run(INSTRUCTION)
         assert not refused
-        assert "no policy in namespace /left: there are" in refused.words
+        assert "no policy in namespace /left; namespaces with one: " in refused.words
         for answer in (client.cancel(), client.enable(), client.reset(), client.set(k1=2), client.instruct("a")):
             assert not answer
             assert "/left/" in answer.words
@@ -65,3 +69,49 @@ def test_a_policy_that_has_gone_is_an_end_in_words(stage: Any, acting: Robot, cl
     result = client.wait(SOON)
     assert result is not None
     assert result.state == HELD
+
+
+def test_a_refused_goal_has_no_result_and_takes_none_from_the_one_before(acting: Robot, client: VlaClient) -> None:
+    assert client.run(INSTRUCTION, until="time 0.2")
+    result = client.wait(SOON)
+    assert result is not None
+    assert result.done
+    assert not client.run("pick up the red cube " * 100)
+    assert (client.is_done, client.result) == (True, None)
+    assert client.run(INSTRUCTION)
+    assert not client.run("push it")  # refused, and the first one goes on
+    assert not client.is_done
+
+
+def test_leaving_cancels_the_goal_and_what_is_closed_says_so(acting: Robot, client: VlaClient) -> None:
+    with VlaClient(name="leaving", patience=SOON) as leaving:
+        assert leaving.run(INSTRUCTION)
+    until(lambda: client.feedback.state == CANCELLED, "the end of the goal")
+    assert leaving.result is not None
+    assert leaving.result.state == CANCELLED
+    for answer in (
+        leaving.run(INSTRUCTION), leaving.cancel(), leaving.enable(), leaving.set(k1=2), leaving.instruct("a"),
+        leaving.emergency_stop(), leaving.bring_up(),
+    ):  # fmt: skip
+        assert (answer.ok, answer.words) == (False, "this client is closed: make another one")
+
+
+def test_what_is_no_value_is_answered_in_words(acting: Robot, client: VlaClient) -> None:
+    given: Any
+    for given, words in (
+        (client.run(INSTRUCTION, until=5), "until is 5, expected text"),  # type: ignore[arg-type]
+        (client.run(INSTRUCTION, timeout=None), "timeout is None, expected a number"),  # type: ignore[arg-type]
+        (client.run(INSTRUCTION, timeout="x"), "timeout is 'x', expected a number"),  # type: ignore[arg-type]
+        (client.instruct(None), "an instruction is text, not None"),  # type: ignore[arg-type]
+        (client.set(row_budget=10**30), "is no value of a parameter"),
+        (client.set([1]), "expected values by name"),  # type: ignore[arg-type]
+        (client.set({"k1": 1}, node="bad node"), "service name"),
+    ):
+        assert not given
+        assert words in given.words
+
+
+def test_a_client_that_nobody_closes_does_not_break_the_end_of_a_program() -> None:
+    program = "from vla_entropy_ros.client import VlaClient; print(VlaClient(patience=0.3).cancel().words)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "/policy/goal/cancel: " in done.stdout) == (0, True), done.stderr

@@ -217,9 +217,9 @@ class Rig:
         self.node.create_subscription(String, STATE, self._on_state, LATCHED)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
-    def say_done(self) -> None:
-        """Say that what a goal may wait for is true."""
-        self.done.publish(Bool(data=True))
+    def say_done(self, true: bool) -> None:
+        """Say whether what a goal may wait for is true."""
+        self.done.publish(Bool(data=true))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

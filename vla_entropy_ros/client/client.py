@@ -24,7 +24,7 @@ from ..nodes.common.goals import Request, Until
 from ..nodes.common.listen import LATCHED, Speakers, subscribe
 from .answers import Answer, Feedback, Result
 from .following import Following
-from .link import ClientError, Link, parameter_messages
+from .link import CLOSED, ClientError, Link, parameter_messages
 
 PATIENCE = 5.0  # seconds that a node may take to answer
 LOADING = 180.0  # seconds: a large checkpoint from a slow disk
@@ -84,7 +84,11 @@ class VlaClient:
         self.close()
 
     def close(self) -> None:
-        """Leave the graph; a goal that asks for a heartbeat then ends, and the arm stops."""
+        """Leave the graph; a goal that asked for a heartbeat is cancelled, and the arm stops."""
+        if self._beating and not self.is_done:
+            self.patience = min(self.patience, AGAIN)
+            if self.cancel():
+                self.link.wait(lambda: self.is_done, AGAIN)
         self._beating = False
         if not self.link.owned:
             self.node.destroy_timer(self._timer)
@@ -103,19 +107,24 @@ class VlaClient:
         without it, it ends by its timeout or `cancel`. heartbeat: seconds of this client's silence after which the arm
         is stopped, 0: never. A goal that runs already is replaced where the parameter goal.preempt allows it.
         """
+        end = until.text if isinstance(until, Until) else "" if until is None else until
         try:
-            given = until if isinstance(until, Until) else Until.of(until or "")
-            request = Request.of({**Request(instruction, timeout, given, heartbeat).values, "instruction": instruction})
-            return self._start(request)
+            answer = self._start(
+                Request.of({"instruction": instruction, "timeout": timeout, "until": end, "heartbeat": heartbeat})
+            )
         except (ValueError, ClientError) as error:
-            return Answer(False, str(error))
+            answer = Answer(False, str(error))
+        if not answer:
+            self._following.refused()
+        return answer
 
     def _start(self, request: Request) -> Answer:
+        self.link.check_open()
         if self.several is not None:
             raise ClientError(self.several)
         if request.heartbeat and not self.link.wait(self._beats.get_subscription_count, self.patience):
             raise ClientError(f"{self._policy}/{goals.BEAT}: nobody listens{self.link.others()}")
-        asked = SetParametersAtomically.Request(parameters=parameter_messages(request.values))
+        asked = SetParametersAtomically.Request(parameters=parameter_messages(request.values, {}))
         answer = self.link.call(SetParametersAtomically, f"policy/{goals.START}", asked, self.patience).result
         if not answer.successful:
             return Answer(False, answer.reason or f"{self._policy} refused the goal without a word: see its log")
@@ -169,6 +178,8 @@ class VlaClient:
         """Let the arm move; asked again until the command node consents, since the arm's pose may come late."""
         due = time.monotonic() + (self.patience if patience is None else patience)
         while not (answer := self._switch(True)) and time.monotonic() < due:
+            if self.arm.startswith(STOPPED) or self.link.closed:
+                break  # asking again does not help
             self.link.pause(SOON)
         return answer
 
@@ -178,6 +189,8 @@ class VlaClient:
 
     def emergency_stop(self) -> Answer:
         """Hold the arm until `release`; repeated until the command node says that it does."""
+        if self.link.closed:
+            return Answer(False, CLOSED)
 
         def stopped() -> bool:
             self._stops.publish(Bool(data=True))
@@ -198,20 +211,24 @@ class VlaClient:
 
     def instruct(self, text: str) -> Answer:
         """Publish an instruction without a goal, once somebody listens; an empty one stops the actions."""
+        if self.link.closed or not isinstance(text, str):
+            return Answer(False, CLOSED if self.link.closed else f"an instruction is text, not {text!r}")
         if not self.link.wait(self._instructions.get_subscription_count, self.patience):
             return Answer(False, f"{self.link.path('instruction')}: nobody listens{self.link.others()}")
         self._instructions.publish(String(data=text))
-        return Answer(True)
+        return Answer(True, "published")
 
     def set(self, values: Mapping[str, Any] | None = None, /, *, node: str = "policy", **more: Any) -> Answer:
         """Set parameters of a node, all or none; the words say what has no effect, or why they are refused."""
         try:
-            asked = SetParametersAtomically.Request(parameters=parameter_messages({**(values or {}), **more}))
+            asked = SetParametersAtomically.Request(parameters=parameter_messages(values or {}, more))
             service = f"{node}/set_parameters_atomically"
             answer = self.link.call(SetParametersAtomically, service, asked, self.patience, AGAIN).result
         except ClientError as error:
             return Answer(False, str(error))
-        return Answer(answer.successful, answer.reason)
+        return Answer(
+            answer.successful, answer.reason or ("set" if answer.successful else f"{node} refused: see its log")
+        )
 
     def trigger(self, service: str) -> Answer:
         """Call a std_srvs/Trigger service of the namespace."""
@@ -226,9 +243,8 @@ class VlaClient:
         due, state, refused = time.monotonic() + patience, None, None
         try:
             while time.monotonic() < due:
-                state = self.link.call(
-                    GetState, "policy/get_state", GetState.Request(), due - time.monotonic(), AGAIN
-                ).current_state
+                left = min(self.patience, due - time.monotonic())
+                state = self.link.call(GetState, "policy/get_state", GetState.Request(), left, AGAIN).current_state
                 if state.id == State.PRIMARY_STATE_ACTIVE:
                     return Answer(True, "the policy is active")
                 if state.id == State.PRIMARY_STATE_FINALIZED:
@@ -251,7 +267,7 @@ class VlaClient:
             answer = self.link.call(SetBool, "command/enable", SetBool.Request(data=on), self.patience, AGAIN)
         except ClientError as error:
             return Answer(False, str(error))
-        return Answer(answer.success, answer.message)
+        return Answer(answer.success, answer.message or ("enabled" if on else "disabled"))
 
     def _on_status(self, message: DiagnosticArray, info: Mapping[str, Any]) -> None:
         self._speakers.note(info)

@@ -34,6 +34,12 @@ class Following:
             self._of_goal = time.monotonic()
             self._judge(self._told)
 
+    def refused(self) -> None:
+        """A goal was not taken: there is none that has ended, unless one still runs."""
+        with self._lock:
+            if self._result is not None:
+                self._goal = self._result = None
+
     def hear(self, told: Mapping[str, str]) -> None:
         """Take in what the status tells."""
         with self._lock:
@@ -61,7 +67,13 @@ class Following:
         with self._lock:
             told = Feedback.of(self._told, time.monotonic() - self._heard) if self._told else Feedback()
         result = self.result
-        return told if result is None else replace(told, state=result.state, why=result.why)
+        if self.silent > LOST:
+            told = replace(told, motion="unknown", policy="unknown")
+        if result is None:
+            return told
+        if self._told.get("goal") != str(self._goal):  # what is told by now is of another goal
+            told = replace(told, instruction="", elapsed=result.elapsed, ticks=result.ticks)
+        return replace(told, state=result.state, why=result.why)
 
     @property
     def result(self) -> Result | None:

@@ -11,16 +11,18 @@ from typing import Any
 
 import rclpy
 from rclpy.context import Context
-from rclpy.exceptions import InvalidNamespaceException, InvalidNodeNameException
+from rclpy.exceptions import InvalidNamespaceException, InvalidNodeNameException, InvalidServiceNameException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.serialization import serialize_message
 
 from ..nodes.common.goals import STATUS
 from ..nodes.common.process import one_line
 
 POLL = 0.005  # seconds
 WAKE = 0.1  # seconds after which the spinning thread looks whether it shall end
+CLOSED = "this client is closed: make another one"
 FACTS = "diagnostic_msgs/msg/DiagnosticArray"
 
 
@@ -36,12 +38,16 @@ def find_policies(node: Node) -> dict[str, int]:
     return {name: count for name, count in sorted(counts.items()) if count}
 
 
-def parameter_messages(values: Mapping[str, Any]) -> list[Any]:
+def parameter_messages(values: Mapping[str, Any], more: Mapping[str, Any]) -> list[Any]:
     """Parameters as messages; ClientError where a value is of no type that a parameter has."""
+    if not isinstance(values, Mapping):
+        raise ClientError(f"expected values by name, such as {{'k1': 8}}, not {values!r}")
     messages = []
-    for name, value in values.items():
+    for name, value in {**values, **more}.items():
         try:
-            messages.append(Parameter(name, value=value).to_parameter_msg())
+            message = Parameter(name, value=value).to_parameter_msg()
+            serialize_message(message)  # numbers that are too large show only there
+            messages.append(message)
         except Exception as error:  # noqa: BLE001  (rclpy raises several kinds)
             raise ClientError(f"{name}: {value!r} is no value of a parameter: {one_line(error)}") from None
     return messages
@@ -88,6 +94,7 @@ class Link:
     ) -> None:
         self._check = check
         self._clients: dict[tuple[type, str], Any] = {}
+        self.closed = False
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self.owned = node is None
@@ -99,9 +106,12 @@ class Link:
             self._executor.add_node(self.node)
             self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
             self._thread.start()
+            atexit.register(self.close)  # a thread in rclpy aborts an interpreter that ends
 
     def close(self) -> None:
         """End the thread and leave the graph; a node that was given stays, without what was made for this."""
+        self.closed = True
+        atexit.unregister(self.close)
         for client in self._clients.values():
             self.node.destroy_client(client)
         self._clients.clear()
@@ -112,6 +122,11 @@ class Link:
         self._thread = None
         self._executor.shutdown()
         self.node.destroy_node()
+
+    def check_open(self) -> None:
+        """ClientError once this was closed."""
+        if self.closed:
+            raise ClientError(CLOSED)
 
     def path(self, name: str) -> str:
         """The full name of a topic or service of the namespace; one that begins with a slash stays as it is."""
@@ -136,7 +151,10 @@ class Link:
         """A client of a service, found by the time it is needed."""
         key = kind, self.path(service)
         if key not in self._clients:
-            self._clients[key] = self.node.create_client(*key)
+            try:
+                self._clients[key] = self.node.create_client(*key)
+            except InvalidServiceNameException as error:
+                raise ClientError(one_line(error)) from None
         return self._clients[key]
 
     def call(self, kind: type, service: str, request: Any, patience: float, again: float = float("inf")) -> Any:
@@ -144,6 +162,7 @@ class Link:
 
         again: seconds after which it is asked once more, as a server that was killed seems to be there for a while.
         """
+        self.check_open()
         client, answers = self.prepare(kind, service), []
         asked: float | None = None
 
@@ -165,7 +184,7 @@ class Link:
         if self.namespace in found:
             return ""
         there = ", ".join(found) or "none"
-        return f"; no policy in namespace {self.namespace}: there are {there}"
+        return f"; no policy in namespace {self.namespace}; namespaces with one: {there}"
 
     def _spin(self) -> None:
         while not self._ending.is_set():

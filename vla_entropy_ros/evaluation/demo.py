@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ..settings import default_settings
 from . import episodes as ros
 from .about import about
+from .errors import RunError
 from .outcomes import outcome, summary
 from .plan import Trial
 from .records import EpisodeRecord
@@ -40,8 +43,13 @@ def run_client(session: ros.Session, program: Path) -> int:
 
     Raises RunError when a node ends before it does.
     """
+    shipped = {name: default_settings("policy")[name] for name in ros.SIMULATED["policy"]}  # as on a robot
+    given = {**session.parameters, "policy": {**session.parameters.get("policy", {}), **shipped}}
+    session = replace(session, parameters=given)
     with ros.connected(session) as witness, _running([sys.executable, str(program)]) as process:
         witness.client.link.wait(lambda: process.poll() is not None, math.inf)
+        if process.returncode < 0:
+            raise RunError(f"{program} was ended by {signal.Signals(-process.returncode).name}")
         return int(process.returncode)
 
 

@@ -61,6 +61,7 @@ class GoalFulfilled(GoalCancelled):
 
     def approach(self, rig: Rig) -> None:
         rig.until(rig.done.get_subscription_count, "a listener of 'done'")
+        rig.say_done(False)
 
     def begin(self, rig: Rig) -> None:
-        rig.say_done()
+        rig.say_done(True)

@@ -41,12 +41,12 @@ class Until:
     @classmethod
     def still(cls, seconds: float) -> Until:
         """Done when the arm has been where it is for `seconds`, without being held."""
-        return cls.of(f"still {seconds:g}")
+        return cls.of(f"still {seconds}")
 
     @classmethod
     def time(cls, seconds: float) -> Until:
         """Done after `seconds`."""
-        return cls.of(f"time {seconds:g}")
+        return cls.of(f"time {seconds}")
 
     @classmethod
     def of(cls, text: str) -> Until:
@@ -57,8 +57,9 @@ class Until:
             return cls("topic", rest)
         if kind in ("still", "time"):
             seconds = _seconds(f"until '{short(text)}'", rest)
-            if seconds > 0.0:
-                return cls("still" if kind == "still" else "time", seconds=seconds)
+            if seconds == 0.0:
+                raise ValueError(f"until '{short(text)}': 0 seconds are over at once: valid are more")
+            return cls("still" if kind == "still" else "time", seconds=seconds)
         if not kind:
             return cls()
         raise ValueError(f"until '{short(text)}': valid are {EXAMPLES}")

@@ -12,6 +12,7 @@ from ..common.goals import CANCELLED, DONE, HELD, IDLE, RUNNING, TIMED_OUT, Requ
 
 FIRST_BEAT = 1.0  # seconds that the first word of a client may take longer: its topic must be found
 LATE = 0.3  # seconds between two looks that are more than a delay
+BEFORE = 1.0  # seconds in which the first word of what tells the end is one of what was before
 SILENT = 1.0  # seconds without an action that count as being held
 MOVED = {"position": 0.002, "orientation": 0.02, "joints": 0.01}  # metres, parts of a quaternion, radians
 EMERGENCY = "holding: emergency stop"  # how the command node's line begins then
@@ -109,6 +110,8 @@ class Goals:
         self.now = Goal()
         self.still = Stillness()
         self._fulfilled = False
+        self._said: bool | None = None
+        self._before = False  # it was true already when the goal began
         self._beat = self._looked = 0.0
         self._late = self._excused = False
         self._held_since: float | None = None
@@ -118,6 +121,7 @@ class Goals:
         self.now = Goal(self.now.number + 1, request, RUNNING, begun=scene.now, before=scene.ticks)
         self.still.forget()
         self._fulfilled, self._held_since = False, None
+        self._said, self._before = None, False
         self._looked = scene.now
         self._beat = scene.now + FIRST_BEAT
         return self.now.number
@@ -139,9 +143,17 @@ class Goals:
         if number == self.now.number:
             self._beat = now
 
-    def fulfil(self) -> None:
-        """What the goal waits for is said to be true."""
-        self._fulfilled = self.now.running
+    def say(self, true: bool, now: float) -> None:
+        """What the goal waits for is said to be true, or not, at `now` [s].
+
+        What is true when it begins was true before, and tells nothing until it has been false.
+        """
+        if self._said is None and true and now - self.now.begun < BEFORE:
+            true, self._before = False, True
+        elif not true:
+            self._before = False
+        self._said = true
+        self._fulfilled = self.now.running and true and not self._before
 
     def look(self, scene: Scene, patience: float) -> bool:
         """Whether the running goal ends now. patience: seconds for which the arm may be held."""

@@ -28,12 +28,13 @@ from ..common.goals import Request, short
 from ..common.listen import LATCHED, SafetyInput
 from ..common.messages import positions_by_name
 from ..common.process import one_line
-from .goal import Goals, Scene
+from .goal import EMERGENCY, Goals, Scene
 from .inference import LOG_PERIOD, Inference
 from .inputs import typed
 
 LOOK = 0.1  # seconds between two looks at the goal
 ARM = "command/state"
+BOOL = "std_msgs/msg/Bool"
 MEASURED = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears every publisher
 
 
@@ -133,6 +134,8 @@ class GoalServer:
             return f"the policy is {state}: ros2 lifecycle set {self._name} {step}"
         if running and not self._powers.values()["goal.preempt"]:
             return f"{self._goals.line()}: cancel it ({self._name}/{goals.CANCEL}), or set goal.preempt"
+        if self._arm is not None and self._arm.startswith(EMERGENCY):
+            return self._arm
         if inference.blocked is not None:
             return inference.blocked
         return self._powers.refusal(wanted.instruction)
@@ -145,9 +148,15 @@ class GoalServer:
         heard = None
         if until.kind == "topic":
             try:
+                full = node.resolve_topic_name(until.name)
+                kinds = dict(node.get_topic_names_and_types()).get(full, [BOOL])
+                if BOOL not in kinds:
+                    raise ValueError(
+                        f"until '{short(until.text)}': {full} is of {kinds[0]}, which can't be heard; expected {BOOL}"
+                    )
                 heard = SafetyInput(node, Bool, until.name, self._on_done)
-            except (InvalidTopicNameException, RuntimeError) as error:  # RCLError is one
-                raise ValueError(f"until '{short(until.text)}': {one_line(error)}") from None
+            except (InvalidTopicNameException, RuntimeError):  # RCLError is one
+                raise ValueError(f"until '{short(until.text)}': that is no name of a topic") from None
             if (mismatch := heard.mismatch()) is not None:
                 heard.close()
                 raise ValueError(f"until '{until.text}': {mismatch}")
@@ -182,9 +191,8 @@ class GoalServer:
         self._arm = str(message.data)
 
     def _on_done(self, message: Bool) -> None:
-        if message.data:
-            self._goals.fulfil()
-            self._check()
+        self._goals.say(bool(message.data), time.monotonic())
+        self._check()
 
     def _on_pose(self, message: PoseStamped) -> None:
         place, turn = message.pose.position, message.pose.orientation

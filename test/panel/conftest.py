@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
 try:
-    from pyqtgraph.Qt import QtWidgets
+    from pyqtgraph.Qt import QtCore, QtWidgets
 except ImportError as error:  # a machine where set-up might not install what Qt needs
     pytest.skip(f"no Qt here: {error}", allow_module_level=True)
 
@@ -69,4 +70,13 @@ def shown(app: Any) -> Iterator[Shown]:
     one.panel.end()
     one.panel.close()
     one.panel.deleteLater()
-    one.let(0.0)
+    del one.panel
+
+
+@pytest.fixture(autouse=True)
+def swept() -> Iterator[None]:
+    """What is left of widgets goes on this thread: collected on one of ROS's, it would end the process."""
+    yield
+    if (app := QtWidgets.QApplication.instance()) is not None:
+        app.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
+        gc.collect()

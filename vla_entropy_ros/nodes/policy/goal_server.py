@@ -61,7 +61,7 @@ class GoalServer:
         self._name = node.get_fully_qualified_name()
         self._goals = Goals()
         self._arm: str | None = None
-        self._looks = 0
+        self._looks = self._news = 0
         self._over = False  # a goal has ended, and nothing was asked for since
         self._until: SafetyInput | None = None
         self._measured: list[Any] = []
@@ -229,6 +229,9 @@ class GoalServer:
     def _look(self) -> None:
         """See how the goal fares; say it now and then."""
         self._looks += 1
+        if self._news:  # the diagnostics may have been told just before, and then wait for a second
+            self._news -= 1
+            self._powers.hurry()
         if not self._check() and self._looks % round(goals.HEARTBEAT / LOOK) == 0:
             self._publish()
 
@@ -253,7 +256,7 @@ class GoalServer:
     def _tell_end(self) -> None:
         self._node.get_logger().info(self._goals.line())
         self._publish()
-        self._powers.hurry()
+        self._news = 2
 
     def _publish(self) -> None:
         inference, scene = self._powers.inference(), self._scene()

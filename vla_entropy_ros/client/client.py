@@ -20,7 +20,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from ..nodes.common import goals
 from ..nodes.common.facts import facts
-from ..nodes.common.goals import Request, Until
+from ..nodes.common.goals import EMERGENCY, Request, Until
 from ..nodes.common.listen import LATCHED, Speakers, subscribe
 from .answers import Answer, Feedback, Result
 from .following import Following
@@ -31,7 +31,6 @@ LOADING = 180.0  # seconds: a large checkpoint from a slow disk
 BEAT = 0.1  # seconds between two signs of life
 AGAIN = 1.0  # seconds after which what may be asked twice is asked again
 SOON = 0.02  # seconds between two questions whether the arm may move
-STOPPED = "holding: emergency stop"  # how the command node says so
 STEPS = {  # lifecycle states on the way up, and what leads on from each
     State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_CONFIGURE,
     State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_ACTIVATE,
@@ -178,7 +177,7 @@ class VlaClient:
         """Let the arm move; asked again until the command node consents, since the arm's pose may come late."""
         due = time.monotonic() + (self.patience if patience is None else patience)
         while not (answer := self._switch(True)) and time.monotonic() < due:
-            if self.arm.startswith(STOPPED) or self.link.closed:
+            if self.arm.startswith(EMERGENCY) or self.link.closed:
                 break  # asking again does not help
             self.link.pause(SOON)
         return answer
@@ -194,7 +193,7 @@ class VlaClient:
 
         def stopped() -> bool:
             self._stops.publish(Bool(data=True))
-            return self.arm.startswith(STOPPED)
+            return self.arm.startswith(EMERGENCY)
 
         stopped()
         if self.link.wait(stopped, AGAIN):

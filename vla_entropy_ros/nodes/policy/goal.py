@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.goals import CANCELLED, DONE, HELD, IDLE, RUNNING, TIMED_OUT, Request, short
+from ..common.goals import CANCELLED, DONE, EMERGENCY, HELD, IDLE, RUNNING, TIMED_OUT, Request, short
 
 FIRST_BEAT = 1.0  # seconds that the first word of a client may take longer: its topic must be found
 LATE = 0.3  # seconds between two looks that are more than a delay
 BEFORE = 1.0  # seconds in which the first word of what tells the end is one of what was before
 SILENT = 1.0  # seconds without an action that count as being held
 MOVED = {"position": 0.002, "orientation": 0.02, "joints": 0.01}  # metres, parts of a quaternion, radians
-EMERGENCY = "holding: emergency stop"  # how the command node's line begins then
 
 
 @dataclass(frozen=True)

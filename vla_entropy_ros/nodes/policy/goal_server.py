@@ -24,11 +24,11 @@ from std_srvs.srv import Trigger
 from ..common import goals
 from ..common.diagnostics import OK, WARN
 from ..common.facts import facts_message
-from ..common.goals import Request, short
+from ..common.goals import EMERGENCY, Request, short
 from ..common.listen import LATCHED, SafetyInput
 from ..common.messages import positions_by_name
 from ..common.process import one_line
-from .goal import EMERGENCY, Goals, Scene
+from .goal import Goals, Scene
 from .inference import LOG_PERIOD, Inference
 from .inputs import typed
 

@@ -7,7 +7,7 @@ nodes.
 from ..nodes.common.goals import CANCELLED, DONE, HELD, RUNNING, TIMED_OUT, Until
 from .answers import Answer, Feedback, Result
 from .client import VlaClient
-from .link import ClientError, find_policies, shared_context
+from .link import ClientError, find_policies, namesakes, shared_context
 
 __all__ = [
     "CANCELLED",
@@ -22,5 +22,6 @@ __all__ = [
     "Until",
     "VlaClient",
     "find_policies",
+    "namesakes",
     "shared_context",
 ]

@@ -24,7 +24,7 @@ from ..nodes.common.goals import EMERGENCY, Request, Until
 from ..nodes.common.listen import LATCHED, Speakers, subscribe
 from .answers import Answer, Feedback, Result
 from .following import Following
-from .link import CLOSED, ClientError, Link, parameter_messages
+from .link import CLOSED, ClientError, Link, namesakes, parameter_messages
 
 PATIENCE = 5.0  # seconds that a node may take to answer
 LOADING = 180.0  # seconds: a large checkpoint from a slow disk
@@ -155,9 +155,8 @@ class VlaClient:
     @property
     def several(self) -> str | None:
         """That more than one policy of this name speaks, in words; None where it is one. Asks for living ones."""
-        if (names := self._speakers.several) is None:
-            return None
-        return f"{names.count(',') + 1} policies are named {self._policy}: end all but one, or give each a namespace"
+        said = namesakes(self._speakers, self._policy)
+        return None if said is None else f"{said}, or give each a namespace"
 
     @property
     def silent(self) -> float:

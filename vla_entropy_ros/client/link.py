@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 
 from ..nodes.common.goals import STATUS
+from ..nodes.common.listen import Speakers
 from ..nodes.common.process import one_line
 
 POLL = 0.005  # seconds
@@ -36,6 +37,12 @@ def find_policies(node: Node) -> dict[str, int]:
     there = [name for name, kinds in node.get_topic_names_and_types() if name.endswith(end) and FACTS in kinds]
     counts = {name.removesuffix(end) or "/": node.count_publishers(name) for name in there}
     return {name: count for name, count in sorted(counts.items()) if count}
+
+
+def namesakes(speakers: Speakers, policy: str) -> str | None:
+    """That more than one policy of that name speaks, in words; None where it is one."""
+    names = speakers.several
+    return None if names is None else f"{names.count(',') + 1} policies are named {policy}: end all but one"
 
 
 def parameter_messages(values: Mapping[str, Any], more: Mapping[str, Any]) -> list[Any]:

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_parameter_events
 from sensor_msgs.msg import Image
 
+from ..client import namesakes
 from ..nodes.common.facts import facts
 from ..nodes.common.listen import LATCHED, Speakers, subscribe
 from ..nodes.common.messages import seconds
@@ -76,8 +77,7 @@ class Listening:
         since = now - (self._began if self._word is None else self._word)
         if since > SILENCE:
             return f"no word from {self._policy} for {int(since)} s"
-        names = self._speakers.several
-        return f"{names.count(',') + 1} policies are named {self._policy}: end all but one" if names else ""
+        return namesakes(self._speakers, self._policy) or ""
 
     @property
     def heard(self) -> bool:

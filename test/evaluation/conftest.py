@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vla_entropy_ros.evaluation.records import EpisodeRecord, TickRecord
-from vla_entropy_ros.evaluation.stages import STAGES
+from vla_entropy_ros.stages import STAGES
 
 
 def _episode(success: bool, configuration: str = "full", ticks: int = 5) -> EpisodeRecord:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from vla_entropy_ros.nodes.common.goals import CANCELLED, DONE, HELD, RUNNING, TIMED_OUT, Request, Until
-from vla_entropy_ros.nodes.policy.goal import FIRST_BEAT, LATE, SILENT, Goals, Scene
+from vla_entropy_ros.nodes.policy.goal import CLIENTS, LATE, SILENT, Goals, Scene
 
 PATIENCE = 5.0
 STEP = 0.1  # seconds between two looks
+CLIENT = 5  # the number that it says
 ACTING = Scene(0.0, ticks=0, arm="tracking")
 
 
@@ -22,7 +23,8 @@ class Told:
     def __init__(self, **asked: Any) -> None:
         self.goals = Goals()
         self.scene = replace(ACTING, now=100.0)
-        self.goals.start(Request.of({"instruction": "pick up the red cube", **asked}), self.scene)
+        self.goals.beat(CLIENT, self.scene.now)
+        self.goals.start(Request.of({"instruction": "pick up the red cube", "client": CLIENT, **asked}), self.scene)
 
     def go_on(self, seconds: float, beating: bool = True, acting: bool = True, **changes: Any) -> Told:
         """Let time pass, until it ends."""
@@ -32,7 +34,7 @@ class Told:
                 self.scene = replace(self.scene, ticks=self.scene.ticks + 1, last_tick=now)
             self.scene = replace(self.scene, now=now, **changes)
             if beating:
-                self.goals.beat(self.goals.now.number, now)
+                self.goals.beat(CLIENT, now)
             self.goals.look(self.scene, PATIENCE)
             if not self.goals.now.running:
                 break
@@ -153,10 +155,21 @@ def test_a_client_that_is_silent_ends_it_where_that_is_asked_for() -> None:
     assert "client is lost" in told.goals.now.why
 
 
-def test_the_first_word_of_a_client_may_come_later() -> None:
-    told = Told(heartbeat=0.5).go_on(FIRST_BEAT + 0.3, beating=False)
-    assert told.state == RUNNING
-    assert told.go_on(0.5, beating=False).state == HELD
+def test_a_client_must_be_heard_before_its_goal_begins() -> None:
+    goals, asked = Goals(), Request("pick up the red cube", heartbeat=0.5, client=CLIENT)
+    assert goals.silence(asked, 100.0) > 0.0
+    assert goals.silence(replace(asked, heartbeat=0.0), 100.0) == 0.0
+    goals.beat(CLIENT, 100.0)
+    assert goals.silence(asked, 100.4) == 0.0
+    assert goals.silence(asked, 100.6) == pytest.approx(0.1)
+
+
+def test_of_many_clients_the_one_whose_goal_runs_is_not_forgotten() -> None:
+    told = Told(heartbeat=5.0)
+    for other in range(1000, 1000 + 3 * CLIENTS):
+        told.goals.beat(other, told.scene.now)
+    assert told.go_on(4.0, beating=False).state == RUNNING
+    assert len(told.goals._beats) == CLIENTS
 
 
 def test_a_client_is_not_lost_because_this_process_was_held_up() -> None:
@@ -209,6 +222,10 @@ def test_facts_tell_this_goals_ticks_and_stay_when_it_has_ended() -> None:
         ({"instruction": "a", "timeout": float("nan")}, "timeout: nan is no time"),
         ({"instruction": "a", "timeout": True}, "timeout is True, expected a number"),
         ({"instruction": "a", "heartbeat": 0.01}, "heartbeat: 0.01 s is too short"),
+        ({"instruction": "a", "heartbeat": 0.5}, "a heartbeat needs the number of the client that sends it"),
+        ({"instruction": "a", "heartbeat": 0.5, "client": 1.5}, "client is 1.5, expected a whole number"),
+        ({"instruction": "a", "client": -3}, "client: -3 came, valid are 1 to 2147483647"),
+        ({"instruction": "a", "client": 2**31}, "client: 2147483648 came, valid are 1 to"),
         ({"instruction": "a", "until": "success"}, "until 'success': valid are 'topic <name>'"),
         ({"instruction": "a", "until": "still"}, "until 'still'"),
         ({"instruction": "a", "until": "still 0"}, "0 seconds are over at once: valid are more"),
@@ -226,5 +243,5 @@ def test_what_is_no_goal_is_refused_in_words(given: dict[str, Any], words: str) 
 
 @pytest.mark.parametrize("until", [Until(), Until.topic("/a/b"), Until.still(1.5), Until.time(20.0)])
 def test_a_request_travels_as_named_values(until: Until) -> None:
-    request = Request("pick", 3.0, until, 0.5)
+    request = Request("pick", 3.0, until, 0.5, CLIENT)
     assert Request.of(request.values) == request

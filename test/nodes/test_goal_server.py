@@ -6,9 +6,10 @@ import time
 
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
+from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.context import Context
 from rclpy.node import Node
-from std_msgs.msg import Bool, Float64, String
+from std_msgs.msg import Bool, Float64, Int32, String
 
 from vla_entropy_ros.client import (
     CANCELLED,
@@ -19,6 +20,8 @@ from vla_entropy_ros.client import (
     Until,
     VlaClient,
 )
+from vla_entropy_ros.client.link import parameter_messages
+from vla_entropy_ros.nodes.common.goals import BEAT, START, unheard
 from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import is_stop
 
@@ -113,6 +116,35 @@ def test_a_goal_ends_by_its_time(acting: Robot, client: VlaClient) -> None:
     result = client.wait(SOON)
     assert result is not None
     assert result.state == TIMED_OUT
+
+
+def test_a_goal_does_not_begin_before_its_client_is_heard(acting: Robot, client: VlaClient) -> None:
+    values = {"instruction": "push it", "heartbeat": 0.5, "client": 7}
+    asked = SetParametersAtomically.Request(parameters=parameter_messages(values, {}))
+
+    def answer() -> str:
+        return str(client.link.call(SetParametersAtomically, f"policy/{START}", asked, SOON).result.reason)
+
+    before = acting.inference.instruction
+    assert answer() == unheard(7, "/policy")
+    assert (acting.inference.instruction, client.feedback.state) == (before, "idle")
+    word = client.node.create_publisher(Int32, f"/policy/{BEAT}", 10)
+
+    def taken() -> bool:
+        word.publish(Int32(data=7))
+        return answer() == "1"
+
+    until(taken, "a goal that is taken")
+    assert acting.inference.instruction == "push it"
+
+
+def test_a_client_that_never_comes_through_is_told_so(acting: Robot, client: VlaClient) -> None:
+    client.patience = 0.5
+    client._beats = client.node.create_publisher(Int32, "elsewhere", 10)
+    client.node.create_subscription(Int32, "elsewhere", lambda _: None, 10)
+    answer = client.run(INSTRUCTION)
+    assert not answer
+    assert "is not heard yet: say that number on /policy/goal/heartbeat" in answer.words
 
 
 def test_a_client_that_is_gone_stops_the_arm_where_that_is_asked_for(acting: Robot, client: VlaClient) -> None:

@@ -6,16 +6,20 @@ import xml.etree.ElementTree as ElementTree
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from vla_entropy_ros.client import action_node
 from vla_entropy_ros.nodes.command.node import CommandNode
+from vla_entropy_ros.nodes.common.process import Stop
 from vla_entropy_ros.nodes.simulator.node import SimulatorNode
+from vla_entropy_ros.panel.feed import Feed
 
-from .robot import Robot
+from .robot import Robot, until
 
 ROOT = Path(__file__).parents[2]
 COMMAND_TYPES = ("pose_stamped", "twist_stamped", "joint_trajectory", "chunk")
@@ -43,16 +47,16 @@ def _profile(enclave: str) -> ElementTree.Element:
     return profile
 
 
-def denied(node: Node) -> list[str]:
-    """What a node has in the graph and its enclave is not allowed."""
+def denied(node: Node, enclave: str = "", kinds: tuple[str, ...] = ("publisher", "subscriber", "service")) -> list[str]:
+    """What a node has in the graph and its enclave is not allowed; kinds: of which it has some."""
     name = node.get_name()
     found = {kind: getattr(node, f"get_{kind}_names_and_types_by_node")(name, "/") for kind in KINDS}
-    assert all(found[kind] for kind in ("publisher", "subscriber", "service"))
+    assert all(found[kind] for kind in kinds)
     return [
         f"{' '.join(rule)} {topic}"
         for kind, rule in KINDS.items()
         for topic, _ in found[kind]
-        if not any(fnmatchcase(topic, pattern) for pattern in allowed(f"/robot/{name}", rule))
+        if not any(fnmatchcase(topic, pattern) for pattern in allowed(enclave or f"/robot/{name}", rule))
     ]
 
 
@@ -71,6 +75,21 @@ def test_the_policy_node_is_allowed_what_it_does(robot: Robot) -> None:
 
 def test_the_simulator_node_is_allowed_what_it_does(stage: Any) -> None:
     assert denied(stage.add(SimulatorNode(parameter_overrides=parameters(use_sim_time=True)))) == []
+
+
+def test_who_drives_a_policy_needs_no_more_than_the_terminal_is_allowed(
+    acting: Robot, stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(action_node, "ActionServer", MagicMock())  # which runs generated types only
+    node = stage.add(action_node.ActionNode(Any, Stop()))
+    assert denied(node, "/", ("publisher", "service")) == []
+    assert denied(node._client.node, "/", ("publisher", "subscriber", "client")) == []
+    node.close()
+    feed = Feed()
+    feed.show()
+    until(lambda: feed.look().namespace == "/", "the policy that the panel hears")
+    assert denied(feed.node, "/", ("publisher", "subscriber")) == []
+    feed.close()
 
 
 def test_what_is_not_allowed_is_found(stage: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,20 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.parameter import Parameter
 from std_msgs.msg import Float64, Int32, String
 
-from vla_entropy_ros.engine import Policy, Result
+from vla_entropy_ros.engine import Policy, Result, Timings
 from vla_entropy_ros.nodes.common.facts import facts
 from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.policy.refreshes import FEW
 from vla_entropy_ros.nodes.policy.telemetry import COUNTS, SCENE
+from vla_entropy_ros.stages import TIMED
 
 from .robot import INSTRUCTION, Robot
 
 TICKS = 4
+
+
+def test_the_stages_that_are_told_are_those_that_are_timed() -> None:
+    assert tuple(field.name for field in fields(Timings)) == TIMED
 
 
 def test_the_schedule_and_the_reasons_are_told_with_every_tick(

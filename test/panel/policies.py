@@ -17,7 +17,7 @@ from vla_entropy_ros.client import Answer, shared_context
 from vla_entropy_ros.nodes.common.facts import facts_message
 from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.nodes.common.messages import image_message
-from vla_entropy_ros.panel.snapshot import STAGES
+from vla_entropy_ros.stages import PARTS
 
 BEAT = 0.1  # seconds
 WHOLE = {"k1": 8, "k2": 24, "T": 20, "row_budget": 80, "max_age": 20}
@@ -76,7 +76,7 @@ class PretendedPolicy:
     def tick(self, size: int = 32) -> None:
         """Tell of a tick, with its selection and its picture."""
         stamp = self.node.get_clock().now().to_msg()
-        told = {f"latency/{stage}": float(number) for number, stage in enumerate(STAGES)}
+        told = {f"latency/{stage}": float(number) for number, stage in enumerate(PARTS)}
         told |= {"latency/total": 11.0, "control_period": 100.0, "tokens/fresh": 5, "tokens/reused": 11}
         self._status.publish(facts_message("/policy: tick", stamp, told))
         codes = np.array([[1, 1, 2, 3], [4, 0, 0, 0], [0] * 4, [0] * 4], np.uint8)

@@ -13,7 +13,8 @@ from vla_entropy_ros.nodes.common.listen import LATCHED
 from vla_entropy_ros.panel import listening
 from vla_entropy_ros.panel.feed import Feed
 from vla_entropy_ros.panel.listening import is_beside
-from vla_entropy_ros.panel.snapshot import KEPT, NO_POLICY, STAGES
+from vla_entropy_ros.panel.snapshot import KEPT, NO_POLICY
+from vla_entropy_ros.stages import PARTS
 
 from .policies import PretendedPolicy
 
@@ -108,7 +109,7 @@ def test_ticks_are_kept_and_a_picture_comes_with_the_counts_of_its_own_tick(feed
     policy.tick()
     until(lambda: feed.look().picture is not None and feed.look().ticks, "a tick")
     (tick,) = feed.look().ticks
-    assert tick.stages == tuple(float(number) for number in range(len(STAGES)))
+    assert tick.stages == tuple(float(number) for number in range(len(PARTS)))
     assert (tick.total, tick.period, tick.fresh, tick.reused) == (11.0, 100.0, 5.0, 11.0)
     picture = feed.look().picture
     assert picture is not None

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..engine import ActionError, Observation, ObservationError, Policy, Result
 from ..engine.observation import Pacer, Verdict
-from ..evaluation.stages import milliseconds
 from ..evaluation.statistics import percentiles
 from ..images import ImageError
+from ..stages import milliseconds
 from .bag import Bag, BagError
 
 

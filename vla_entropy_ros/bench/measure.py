@@ -17,8 +17,8 @@ from ..engine.cost import decoder_flops, paper_macs
 from ..engine.model.shapes import LlamaConfig
 from ..engine.policy import PROBE_IDS
 from ..engine.tunables import Tunables
-from ..evaluation.stages import TIMED
 from ..evaluation.statistics import percentiles
+from ..stages import TIMED
 from . import openvla, paired
 from .configurations import FORMER, PEER, Configuration
 from .generate import Generate

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from ..evaluation.configurations import DEFAULT, FORMER
-from ..evaluation.stages import PARTS
+from ..stages import PARTS
 
 COLUMNS = (
     "configuration", "tick p50", "p95", "max", "x", "x generate", "prepare", "vision", "select", "prefill", "decode",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -30,7 +31,7 @@ PATIENCE = 5.0  # seconds that a node may take to answer
 LOADING = 180.0  # seconds: a large checkpoint from a slow disk
 BEAT = 0.1  # seconds between two signs of life
 AGAIN = 1.0  # seconds after which what may be asked twice is asked again
-SOON = 0.02  # seconds between two questions whether the arm may move
+SOON = 0.02  # seconds between two questions whether the arm may move, or a goal begin
 STEPS = {  # lifecycle states on the way up, and what leads on from each
     State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_CONFIGURE,
     State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_ACTIVATE,
@@ -73,6 +74,7 @@ class VlaClient:
         ]
         self._timer = self.node.create_timer(BEAT, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._beating = False
+        self._own = 1 + secrets.randbelow(goals.CLIENTS)  # told apart also where `random` is seeded
         self.link.prepare(SetParametersAtomically, f"policy/{goals.START}")
         self.link.prepare(Trigger, f"policy/{goals.CANCEL}")
 
@@ -108,9 +110,8 @@ class VlaClient:
         """
         end = until.text if isinstance(until, Until) else "" if until is None else until
         try:
-            answer = self._start(
-                Request.of({"instruction": instruction, "timeout": timeout, "until": end, "heartbeat": heartbeat})
-            )
+            given = {"instruction": instruction, "timeout": timeout, "until": end, "heartbeat": heartbeat}
+            answer = self._start(Request.of({**given, "client": self._own}))
         except (ValueError, ClientError) as error:
             answer = Answer(False, str(error))
         if not answer:
@@ -124,12 +125,18 @@ class VlaClient:
         if request.heartbeat and not self.link.wait(self._beats.get_subscription_count, self.patience):
             raise ClientError(f"{self._policy}/{goals.BEAT}: nobody listens{self.link.others()}")
         asked = SetParametersAtomically.Request(parameters=parameter_messages(request.values, {}))
-        answer = self.link.call(SetParametersAtomically, f"policy/{goals.START}", asked, self.patience).result
+        unheard, due = goals.unheard(request.client, self._policy), time.monotonic() + self.patience
+        while True:
+            if request.heartbeat:
+                self._beats.publish(Int32(data=request.client))
+            answer = self.link.call(SetParametersAtomically, f"policy/{goals.START}", asked, self.patience).result
+            if answer.reason != unheard or time.monotonic() > due:
+                break
+            self.link.pause(SOON)
         if not answer.successful:
             return Answer(False, answer.reason or f"{self._policy} refused the goal without a word: see its log")
         self._following.begin(int(answer.reason))
         self._beating = request.heartbeat > 0.0
-        self._beat()
         return Answer(True, f"goal {answer.reason} runs")
 
     @property
@@ -275,8 +282,8 @@ class VlaClient:
         self.arm = str(message.data)
 
     def _beat(self) -> None:
-        if self._beating and (goal := self._following.goal) is not None:
-            self._beats.publish(Int32(data=goal))
+        if self._beating and not self.is_done:
+            self._beats.publish(Int32(data=self._own))
 
 
 def _verb(transition: int) -> str:

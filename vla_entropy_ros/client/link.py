@@ -83,9 +83,11 @@ def _own_context(domain: int | None) -> Context:
 def _make_node(name: str, namespace: str, context: Context | None) -> Node:
     try:
         if context is None:
-            return Node(name, namespace=namespace, context=shared_context())
+            return Node(name, namespace=namespace, context=shared_context(), start_parameter_services=False)
         # What a given context was told names a node that is there already.
-        return Node(name, namespace=namespace, context=context, use_global_arguments=False)
+        return Node(
+            name, namespace=namespace, context=context, use_global_arguments=False, start_parameter_services=False
+        )
     except (InvalidNamespaceException, InvalidNodeNameException) as error:
         raise ClientError(one_line(error)) from None
 

@@ -13,12 +13,12 @@ from ..engine import ActionError, Policy, Result
 from ..engine.observation import Pacer, Verdict
 from ..settings import default_settings
 from ..sim import Environment
+from ..stages import milliseconds
 from .camera import Camera, Frame
 from .closed_loop import ClosedLoop
 from .latency import STEPS, Work
 from .plan import Observer, Trial
 from .records import EpisodeRecord, Move, TickRecord
-from .stages import milliseconds
 from .timing import SLACK, lock_step
 
 SCALE = 1.0  # of actions: a simulator needs no caution

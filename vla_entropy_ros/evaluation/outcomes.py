@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..sim import EVERY_FAMILY, find_task
+from ..stages import STAGES
 from .records import EpisodeRecord, ages
-from .stages import STAGES
 from .statistics import jerk, mcnemar, paired_difference, percentiles, ranked, wilson
 
 REFERENCES = ("full", "plain")  # what the others are compared with: the first that is there; their actions are the same

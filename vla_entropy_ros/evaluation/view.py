@@ -11,8 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..stages import STAGES
 from .records import EpisodeRecord, TickRecord
-from .stages import STAGES
 
 BAR = 36  # characters
 REDRAW = 0.1  # seconds

@@ -19,9 +19,9 @@ from ..images import decode_image
 from ..nodes.common.facts import facts
 from ..nodes.common.listen import LATCHED
 from ..nodes.common.messages import seconds
+from ..stages import STAGES
 from .errors import RunError
 from .records import TickRecord
-from .stages import STAGES
 
 DISCOVERY = 120.0  # seconds for all nodes to appear: imports are slow on a busy or small machine
 KEPT_IMAGES = 60

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from .. import draw
+from ..stages import PARTS
 from .parts import Card, chip, rgb
-from .snapshot import KEPT, STAGES, Knob, Tick
+from .snapshot import KEPT, Knob, Tick
 
 STAGE_COLOURS = {  # apart for colour-blind eyes, too, and from both backgrounds
     "preprocess": "#56b4e9", "vision": "#e69f00", "select": "#cc79a7", "prefill": "#0072b2", "decode": "#009e73",
@@ -112,7 +113,7 @@ class LatencyCard(ChartCard):
     def __init__(self) -> None:
         super().__init__("Time of a tick", grows=True)
         self.chart = Chart(HIGH)
-        order = [*STAGES, "other"]
+        order = [*PARTS, "other"]
         self._stacked = {name: self.chart.columns(STAGE_COLOURS[name]) for name in reversed(order)}  # highest first
         self._period = self.chart.line(PERIOD_COLOUR, dashed=True)
         self.body.addWidget(self.chart, 1)
@@ -124,7 +125,7 @@ class LatencyCard(ChartCard):
         total = column([tick.total for tick in ticks])
         period = column([tick.period for tick in ticks])
         height = np.zeros(KEPT)
-        for number, name in enumerate(STAGES):
+        for number, name in enumerate(PARTS):
             height = height + np.nan_to_num(column([tick.stages[number] for tick in ticks]))
             self._stacked[name].setData(EDGES, height)
         self._stacked["other"].setData(EDGES, np.maximum(height, np.nan_to_num(total)))

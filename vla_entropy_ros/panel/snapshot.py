@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..nodes.common import facts
+from ..stages import PARTS
 
 KEPT = 100  # ticks that the charts go back
-STAGES = ("preprocess", "vision", "select", "prefill", "decode")
 KNOBS = ("mode", "k1", "k2", "T", "row_budget", "max_age")  # parameters of the policy node that the panel sets
 NO_POLICY = "no policy found: start one with ros2 launch vla_entropy_ros policy.launch.py"
 
@@ -37,7 +37,7 @@ class Tick:
         """The tick of a status message, by its keys; stamp: of the answered image [s]."""
         return cls(
             stamp,
-            tuple(number(told, f"latency/{stage}") for stage in STAGES),
+            tuple(number(told, f"latency/{stage}") for stage in PARTS),
             number(told, "latency/total"),
             number(told, "control_period"),
             number(told, "tokens/fresh"),

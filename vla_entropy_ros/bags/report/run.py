@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ...stages import PARTS
 from .found import PASSES, TOTAL, Topics
 
-STAGES = ("preprocess", "vision", "select", "prefill", "decode")  # one after the other: their sum is the tick
-TIMES = tuple(f"latency/{stage}" for stage in STAGES)
+TIMES = tuple(f"latency/{stage}" for stage in PARTS)
 FRESH, REUSED, OLDEST = "tokens/fresh", "tokens/reused", "tokens/oldest"
 PERIOD, AGE, BUDGETS, ENTROPY = (
     "control_period",

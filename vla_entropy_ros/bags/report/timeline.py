@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...draw import NAMES
+from ...stages import PARTS
 from .found import TOTAL
-from .run import AGE, BUDGETS, ENTROPY, FRESH, OLDEST, PERIOD, REUSED, STAGES, TIMES, Run, Span, Tick
+from .run import AGE, BUDGETS, ENTROPY, FRESH, OLDEST, PERIOD, REUSED, TIMES, Run, Span, Tick
 
 WIDTH, HEIGHT = 1000.0, 100.0  # of a panel's own coordinates; the page stretches them
 MOST_BARS = 2000  # ticks drawn in one panel, spans in a lane: a screen has no more columns
@@ -118,8 +119,8 @@ def latency(run: Run, axis: Axis) -> Panel | None:
         ROOM * max(periods, default=0.0), min(ROOM * float(np.percentile(totals, RARE)), MOST_PERIODS * usual), 1.0
     )
     stacks = [_stage_ends(tick) for tick in ticks]
-    levels = [[tick_stack[number] for tick_stack in stacks] for number in range(len(STAGES) + 1)]
-    shapes = _stack(axis, ticks, levels, [f"stage{number}" for number in range(len(STAGES) + 1)], top)
+    levels = [[tick_stack[number] for tick_stack in stacks] for number in range(len(PARTS) + 1)]
+    shapes = _stack(axis, ticks, levels, [f"stage{number}" for number in range(len(PARTS) + 1)], top)
     shapes.append(_line(axis, ticks, AGE, top, "age"))
     shapes.append(_line(axis, ticks, PERIOD, top, "period"))
     cut = [
@@ -127,7 +128,7 @@ def latency(run: Run, axis: Axis) -> Panel | None:
         for tick in sorted(ticks, key=lambda tick: -tick.numbers[TOTAL])[:MOST_CUT]
         if tick.numbers[TOTAL] > top
     ]
-    legend = [(f"stage{number}", name) for number, name in enumerate((*STAGES, "rest"))]
+    legend = [(f"stage{number}", name) for number, name in enumerate((*PARTS, "rest"))]
     legend += [("age", "age of the image when it began")] * any(AGE in tick.numbers for tick in ticks)
     return Panel(
         "Tick",

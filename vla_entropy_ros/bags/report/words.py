@@ -8,9 +8,10 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from ...draw import NAMES
+from ...stages import PARTS
 from .found import TOTAL
 from .lanes import shortened
-from .run import ENTROPY, FRESH, OLDEST, PERIOD, REUSED, STAGES, TIMES, Run, Tick
+from .run import ENTROPY, FRESH, OLDEST, PERIOD, REUSED, TIMES, Run, Tick
 
 SHOWN_STAGE = 0.05  # milliseconds: a shorter stage is not worth a word
 FIRST_DATE = 10**18  # nanoseconds since 1970: an earlier time is no date, but a simulator's
@@ -36,7 +37,7 @@ def cost(tick: Tick) -> str:
     """How long it took, and in which stages; empty where that is not known."""
     parts = [
         f"{name} {tick.numbers[key]:.1f}"
-        for name, key in zip(STAGES, TIMES, strict=True)
+        for name, key in zip(PARTS, TIMES, strict=True)
         if tick.numbers.get(key, 0.0) >= SHOWN_STAGE
     ]
     return took(tick) + (f" ({', '.join(parts)})" if parts and TOTAL in tick.numbers else "")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ...evaluation.stages import PARTS
+from ...stages import PARTS
 
 
 def table(content: dict[str, Any], title: str) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...engine import Timings
-from ...evaluation.stages import PARTS
+from ...stages import PARTS
 from .rows import BOUNDS, RATIOS
 
 

@@ -15,10 +15,13 @@ ENDS = (DONE, TIMED_OUT, CANCELLED, HELD)
 SHOWN = 60  # characters of an instruction in a line
 MOST = 86400.0  # seconds that a goal may ask for
 BRIEF = 0.2  # seconds: the shortest silence of a client that tells anything
+CLIENTS = 2**31 - 1  # the highest number of a client, as a std_msgs/Int32 carries it
 EXAMPLES = "'topic <name>' of a std_msgs/Bool, 'still <seconds>', 'time <seconds>', or nothing"
 FIELDS: dict[str, tuple[type, ...]] = {
-    "instruction": (str,), "timeout": (float, int), "until": (str,), "heartbeat": (float, int),
+    "instruction": (str,), "timeout": (float, int), "until": (str,), "heartbeat": (float, int), "client": (int,),
 }  # fmt: skip
+
+EXPECTED: dict[tuple[type, ...], str] = {(str,): "text", (int,): "a whole number"}
 
 Kind = Literal["", "topic", "still", "time"]
 
@@ -73,12 +76,16 @@ class Until:
 
 @dataclass(frozen=True)
 class Request:
-    """What a goal asks for; times in seconds, 0 for none. heartbeat: the longest silence of the client."""
+    """What a goal asks for; times in seconds, 0 for none.
+
+    heartbeat: the longest silence of the client; client: the number that it says meanwhile, its own.
+    """
 
     instruction: str
     timeout: float = 0.0
     until: Until = Until()
     heartbeat: float = 0.0
+    client: int = 0
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Request:
@@ -87,7 +94,7 @@ class Request:
             if name not in FIELDS:
                 raise ValueError(f"a goal has no '{short(name)}': valid are {', '.join(FIELDS)}")
             if isinstance(value, bool) or not isinstance(value, FIELDS[name]):
-                expected = "text" if FIELDS[name] == (str,) else "a number of seconds"
+                expected = EXPECTED.get(FIELDS[name], "a number of seconds")
                 raise ValueError(f"{name} is {short(repr(value))}, expected {expected}")
         text = str(given.get("instruction", "")).strip()
         if not text:
@@ -95,17 +102,27 @@ class Request:
         timeout, heartbeat = (_seconds(name, given.get(name, 0.0)) for name in ("timeout", "heartbeat"))
         if 0.0 < heartbeat < BRIEF:
             raise ValueError(f"heartbeat: {heartbeat:g} s is too short: valid are 0 for none, or {BRIEF:g} and more")
-        return cls(text, timeout, Until.of(str(given.get("until", ""))), heartbeat)
+        client = int(given.get("client", 0))
+        if not int(heartbeat > 0.0) <= client <= CLIENTS:
+            what = "a heartbeat needs the number of the client that sends it" if heartbeat and not client else "client"
+            raise ValueError(f"{what}: {client} came, valid are 1 to {CLIENTS}, of its own")
+        return cls(text, timeout, Until.of(str(given.get("until", ""))), heartbeat, client)
 
     @property
-    def values(self) -> dict[str, str | float]:
+    def values(self) -> dict[str, str | float | int]:
         """As named values."""
         return {
             "instruction": self.instruction,
             "timeout": float(self.timeout),
             "until": self.until.text,
             "heartbeat": float(self.heartbeat),
+            "client": self.client,
         }
+
+
+def unheard(client: int, policy: str) -> str:
+    """Why a goal of a client whose heartbeat does not reach the policy is refused."""
+    return f"client {client} is not heard yet: say that number on {policy}/{BEAT}, and ask again"
 
 
 def short(text: str) -> str:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..common.goals import CANCELLED, DONE, EMERGENCY, HELD, IDLE, RUNNING, TIMED_OUT, Request, short
 
-FIRST_BEAT = 1.0  # seconds that the first word of a client may take longer: its topic must be found
 LATE = 0.3  # seconds between two looks that are more than a delay
+CLIENTS = 16  # whose last word is remembered
 BEFORE = 1.0  # seconds in which the first word of what tells the end is one of what was before
 SILENT = 1.0  # seconds without an action that count as being held
 MOVED = {"position": 0.002, "orientation": 0.02, "joints": 0.01}  # metres, parts of a quaternion, radians
@@ -111,7 +111,8 @@ class Goals:
         self._fulfilled = False
         self._said: bool | None = None
         self._before = False  # it was true already when the goal began
-        self._beat = self._looked = 0.0
+        self._beats: dict[int, float] = {}  # when each client was heard last [s]
+        self._looked = 0.0
         self._late = self._excused = False
         self._held_since: float | None = None
 
@@ -122,7 +123,6 @@ class Goals:
         self._fulfilled, self._held_since = False, None
         self._said, self._before = None, False
         self._looked = scene.now
-        self._beat = scene.now + FIRST_BEAT
         return self.now.number
 
     def end(self, state: str, why: str, scene: Scene) -> None:
@@ -137,10 +137,19 @@ class Goals:
         self.end(CANCELLED, "a client asked for it", scene)
         return None
 
-    def beat(self, number: int, now: float) -> None:
-        """A client says at `now` [s] that it is there, for its goal."""
-        if number == self.now.number:
-            self._beat = now
+    def beat(self, client: int, now: float) -> None:
+        """The client of that number says at `now` [s] that it is there."""
+        self._beats.pop(client, None)
+        self._beats[client] = now
+        if len(self._beats) > CLIENTS:
+            others = (one for one in self._beats if one != self.now.request.client)
+            del self._beats[next(others)]  # who was heard first
+
+    def silence(self, request: Request, now: float) -> float:
+        """For how many seconds longer than it may the client of a goal was silent; 0 where it has a right to."""
+        if not request.heartbeat:
+            return 0.0
+        return max(now - self._beats.get(request.client, float("-inf")) - request.heartbeat, 0.0)
 
     def say(self, true: bool, now: float) -> None:
         """What the goal waits for is said to be true, or not, at `now` [s].
@@ -170,7 +179,7 @@ class Goals:
         request, elapsed = self.now.request, scene.now - self.now.begun
         if not scene.active:
             return HELD, scene.fault or "the policy is not active any more"
-        if request.heartbeat and scene.now - self._beat > request.heartbeat and not self._excused:
+        if self.silence(request, scene.now) and not self._excused:
             return HELD, f"the client is lost: it was silent for more than {request.heartbeat:g} s"
         if scene.arm is not None and scene.arm.startswith(EMERGENCY):
             return HELD, scene.arm

@@ -105,6 +105,9 @@ class GoalServer:
         try:
             wanted = Request.of({one.name: parameter_value_to_python(one.value) for one in request.parameters})
             refusal = self._refusal(wanted)
+            if refusal is None and self._goals.silence(wanted, time.monotonic()):
+                response.result.reason = goals.unheard(wanted.client, self._name)
+                return response  # no refusal yet: the way from a client is found a little later than the way to it
             if refusal is None:
                 self._listen(wanted)
         except ValueError as error:

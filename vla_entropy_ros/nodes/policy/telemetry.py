@@ -12,13 +12,13 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float64, Int32, String
 
 from ...draw import overlay
+from ...stages import STAGES
 from ..common.diagnostics import OK, WARN, Report
 from ..common.facts import facts_message
 from ..common.listen import LATCHED
 from ..common.messages import image_message
 from .orders import Answer
 
-STAGES = ("capture_age", "preprocess", "vision", "select", "prefill", "decode", "total")
 COUNTS = {  # by topic: what it tells of the record
     "tokens/fresh": "fresh",
     "tokens/reused": "reused",

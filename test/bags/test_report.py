@@ -235,3 +235,37 @@ def test_a_bag_of_no_policy_says_what_it_has(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", [1.0], [(1.0, 0.0)])
     with pytest.raises(BagError, match=r"tells nothing of a policy's run: its topics are /current_pose, .*--run"):
         page(bag)
+
+
+def test_a_policy_that_is_started_anew_counts_from_1_again(tmp_path: Path) -> None:
+    with RunBag(tmp_path / "run") as bag:
+        for start in (0.0, 10.0):
+            bag.parameters(start, "/policy", {"k1": 8, "mode": "default"})
+            bag.parameters(start, "/policy", {"k2": 24})
+            ticks(bag, *steps(start + 1.0, 20))
+            for time in steps(start + 1.0, 20):
+                bag.goal(time, 1, "running", instruction="push", elapsed=time - start - 1.0)
+    figures, text = page(tmp_path / "run")
+    goals = [(goal["number"], round(goal["begin"], 1), round(goal["end"], 1)) for goal in figures["goals"]]
+    assert goals == [(1, 1.0, 2.9), (1, 11.0, 12.9)]
+    assert figures["episodes"] == 2
+    assert "/policy was started 2 times" in text
+
+
+def test_a_goal_that_is_given_again_after_its_end_is_another_one(tmp_path: Path) -> None:
+    with RunBag(tmp_path / "run") as bag:
+        for start in (0.0, 5.0):  # the second policy's first word comes late, and after as many seconds
+            bag.goal(start, 1, "running", instruction="push", elapsed=1.0)
+            bag.goal(start + 1.0, 1, "held", instruction="push", elapsed=1.0)
+    assert [round(goal["begin"], 1) for goal in page(tmp_path / "run")[0]["goals"]] == [0.0, 5.0]
+
+
+def test_nobody_holds_an_arm_whose_command_node_is_gone(tmp_path: Path) -> None:
+    with RunBag(tmp_path / "run") as bag:
+        bag.state(1.0, "holding: chunks are stale")
+        for time in range(1, 5):
+            bag.diagnostics(time + 0.2, ("command: safety", 1, "holding: chunks are stale"))
+        bag.state(30.0, "tracking")
+        for time in range(30, 40):
+            bag.diagnostics(time + 0.2, ("command: safety", 0, "tracking"))
+    assert spans(page(tmp_path / "run")[0], "holds") == [(0.0, 4.2, "command node", "chunks are stale")]

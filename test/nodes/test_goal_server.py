@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import pytest
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import SetParametersAtomically
@@ -145,6 +147,22 @@ def test_a_client_that_never_comes_through_is_told_so(acting: Robot, client: Vla
     answer = client.run(INSTRUCTION)
     assert not answer
     assert "is not heard yet: say that number on /policy/goal/heartbeat" in answer.words
+
+
+def test_a_client_is_heard_also_while_it_waits_for_the_answer(
+    acting: Robot, client: VlaClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = client.link.call
+
+    def late(*asked: Any) -> Any:
+        answer = call(*asked)
+        time.sleep(1.5)  # as DDS may hold it back from a client that is new
+        return answer
+
+    monkeypatch.setattr(client.link, "call", late)
+    assert client.run(INSTRUCTION, heartbeat=0.5)
+    assert client.feedback.state == RUNNING, client.feedback.why
+    assert acting.inference.instruction == INSTRUCTION
 
 
 def test_a_client_that_is_gone_stops_the_arm_where_that_is_asked_for(acting: Robot, client: VlaClient) -> None:

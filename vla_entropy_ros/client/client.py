@@ -73,7 +73,7 @@ class VlaClient:
             self.node.create_subscription(String, path("command/state"), self._on_arm, LATCHED),
         ]
         self._timer = self.node.create_timer(BEAT, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._beating = False
+        self._asking = self._beating = False
         self._own = 1 + secrets.randbelow(goals.CLIENTS)  # told apart also where `random` is seeded
         self.link.prepare(SetParametersAtomically, f"policy/{goals.START}")
         self.link.prepare(Trigger, f"policy/{goals.CANCEL}")
@@ -114,6 +114,8 @@ class VlaClient:
             answer = self._start(Request.of({**given, "client": self._own}))
         except (ValueError, ClientError) as error:
             answer = Answer(False, str(error))
+        finally:
+            self._asking = False
         if not answer:
             self._following.refused()
         return answer
@@ -126,9 +128,9 @@ class VlaClient:
             raise ClientError(f"{self._policy}/{goals.BEAT}: nobody listens{self.link.others()}")
         asked = SetParametersAtomically.Request(parameters=parameter_messages(request.values, {}))
         unheard, due = goals.unheard(request.client, self._policy), time.monotonic() + self.patience
+        self._asking = request.heartbeat > 0.0  # the goal may run before its answer comes
         while True:
-            if request.heartbeat:
-                self._beats.publish(Int32(data=request.client))
+            self._beat()
             answer = self.link.call(SetParametersAtomically, f"policy/{goals.START}", asked, self.patience).result
             if answer.reason != unheard or time.monotonic() > due:
                 break
@@ -282,7 +284,7 @@ class VlaClient:
         self.arm = str(message.data)
 
     def _beat(self) -> None:
-        if self._beating and not self.is_done:
+        if self._asking or (self._beating and not self.is_done):
             self._beats.publish(Int32(data=self._own))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -136,9 +135,15 @@ class Run:
 
     @property
     def episodes(self) -> list[Tick]:
-        """The first tick of each episode."""
-        runs = groupby(self.ticks, key=lambda tick: tick.numbers.get("episode"))
-        return [next(iter(ticks)) for episode, ticks in runs if episode is not None]
+        """The first tick of each episode; where ticks count from the start again, a policy that was started anew."""
+        told = [tick for tick in self.ticks if "episode" in tick.numbers]
+        return [
+            tick
+            for before, tick in zip([None, *told], told, strict=False)
+            if before is None
+            or tick.numbers["episode"] != before.numbers["episode"]
+            or tick.numbers.get("tick", np.inf) < before.numbers.get("tick", -np.inf)
+        ]
 
     @property
     def modes(self) -> list[str]:

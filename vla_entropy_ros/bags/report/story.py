@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from dataclasses import replace
 
 from ...engine.errors import printable
 from .found import ALL, GOAL, SELECTION, STATUS
@@ -26,7 +26,7 @@ def tell(material: Material) -> Run:
     told = [one for one in material.status if one.numbers]
     ticks = [Tick((one.recorded - began) * 1e-9, one.recorded, one.stamp, one.numbers, one.words) for one in told]
     ticks = ticks or ticks_of(material.numbers, began)
-    states = lasting(_texts(material, topics.state), COMMAND, end)
+    states = _there(lasting(_texts(material, topics.state), COMMAND, end), material, end)
     changes, begins = _parameters(material)
     return Run(
         topics,
@@ -47,6 +47,19 @@ def tell(material: Material) -> Run:
 def _texts(material: Material, topic: str | None) -> list[Said]:
     began = material.began or 0
     return [Said((recorded - began) * 1e-9, text) for recorded, text in material.texts.get(topic or "", ())]
+
+
+def _there(states: Sequence[Span], material: Material, end: float) -> list[Span]:
+    """What the command node said, as long as it was there, where /diagnostics tells that."""
+    began, name = material.began or 0, f"{(material.topics.command or '').lstrip('/')}: "
+    heard = [Said((one.recorded - began) * 1e-9, name) for one in material.diagnostics if one.name.startswith(name)]
+    lives = lasting(heard, COMMAND, end, TOLD)
+    if not lives:
+        return list(states)
+    return [
+        replace(state, end=min(state.end, next((life.end for life in lives if life.end >= state.begin), state.begin)))
+        for state in states
+    ]
 
 
 def _holds(material: Material, ticks: Iterable[Tick], states: Sequence[Span], end: float) -> list[Span]:
@@ -77,14 +90,18 @@ def _instructions(material: Material, ticks: Iterable[Tick], end: float) -> list
 
 
 def _goals(material: Material) -> list[Goal]:
-    """Goals in order; a number that comes again for something else is another goal."""
+    """Goals in order."""
     began = material.began or 0
-    there = [one for one in material.goal if (one.number("goal") or 0) > 0]
+    runs: list[list[Facts]] = []
+    for one in material.goal:
+        if not (one.number("goal") or 0) > 0:
+            continue
+        if not runs or not _goes_on(runs[-1][-1], one):
+            runs.append([])
+        runs[-1].append(one)
     goals = []
-    for (number, instruction), group in groupby(
-        there, key=lambda one: (one.number("goal"), one.values.get("instruction"))
-    ):
-        told = list(group)
+    for told in runs:
+        number, instruction = told[0].number("goal"), told[0].values.get("instruction")
         last = next((one for one in told if one.values.get("state") not in (RUNNING, IDLE)), told[-1])
         begin = (told[0].recorded - began) * 1e-9
         ticks = last.number("ticks")
@@ -93,6 +110,13 @@ def _goals(material: Material) -> list[Goal]:
         ended = (last.recorded - began) * 1e-9
         goals.append(Goal(int(number or 0), begin, ended, instruction or "", ticks=spent, **words))
     return goals
+
+
+def _goes_on(before: Facts, one: Facts) -> bool:
+    """Whether two words tell of one goal: a policy that was started anew counts them from 1 again."""
+    same = all(before.values.get(key) == one.values.get(key) for key in ("goal", "instruction"))
+    over = before.values.get("state") not in (RUNNING, IDLE) and one.values.get("state") == RUNNING
+    return same and not over and (one.number("elapsed") or 0.0) >= (before.number("elapsed") or 0.0)
 
 
 def _parameters(material: Material) -> tuple[list[Change], dict[str, dict[str, str]]]:
@@ -161,6 +185,10 @@ def _notes(material: Material) -> list[str]:
     """What else is to be known of the bag."""
     notes = [] if material.damage is None else [f"{material.damage}; what comes before it is shown"]
     notes += [f"{topic}: {count} messages can't be read" for topic, count in material.unread.items()]
+    for node in (material.topics.policy, material.topics.command):
+        declared = Counter(name for event in material.events if event.node == node for name in event.new)
+        if (starts := max(declared.values(), default=0)) > 1:
+            notes.append(f"{node} was started {starts} times: it counts goals and episodes from 1 each time")
     if not material.status and material.numbers:
         notes.append("ticks are put together from topics of one number each, by when they were recorded")
     return [printable(note) for note in notes]

@@ -121,9 +121,9 @@ class RunBag:
         return self._kinds["builtin_interfaces/msg/Time"](*divmod(round((BEGAN + time) * 1e9), 10**9))
 
 
-def ticks(bag: RunBag, *times: float, **changes: object) -> None:
-    """Ticks of one episode, numbered from 1, each with its image and selection."""
-    for number, time in enumerate(times, start=1):
+def ticks(bag: RunBag, *times: float, first: int = 1, **changes: object) -> None:
+    """Ticks of one episode, numbered from `first`, each with its image and selection."""
+    for number, time in enumerate(times, start=first):
         codes = np.zeros((GRID, GRID), np.uint8)
         codes[0, : number % GRID] = 3
         bag.image(time - 0.02, stamp=time - 0.03)

@@ -31,14 +31,14 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]
         bag.goal(2.0, 1, "timed out", instruction="pick up the red cube", why="1 s is over", ticks=10)
         bag.parameters(2.05, "/policy", k2=40)
         bag.parameters(2.06, "/camera", exposure=5)
-        more: dict[str, object] = {"episode": 2, "instruction": "push the blue cube"}
+        more: dict[str, Any] = {"episode": 2, "instruction": "push the blue cube"}
         ticks(
             bag, *steps(3.0, 1), tokens__fresh=256, tokens__reused=0, tokens__changed=256, reason="new episode", **more
         )
-        ticks(bag, *steps(3.1, 4), latency__total=130.0, **more)
-        ticks(bag, 3.5, hold="action entropy 0.81 is above max_action_entropy 0.5", **more)
-        ticks(bag, 3.6, hold="action entropy 0.72 is above max_action_entropy 0.5", **more)
-        ticks(bag, *steps(3.7, 3), **more)
+        ticks(bag, *steps(3.1, 4), first=2, latency__total=130.0, **more)
+        ticks(bag, 3.5, first=6, hold="action entropy 0.81 is above max_action_entropy 0.5", **more)
+        ticks(bag, 3.6, first=7, hold="action entropy 0.72 is above max_action_entropy 0.5", **more)
+        ticks(bag, *steps(3.7, 3), first=8, **more)
         bag.state(4.0, "holding: chunks are stale: none for 0.30 s")
         bag.state(4.5, "holding: chunks are stale: none for 0.80 s")
         bag.state(5.0, "no commands: no current_pose for 1.2 s on /current_pose")

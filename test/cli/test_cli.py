@@ -61,6 +61,8 @@ def test_every_command_explains_itself_and_offers_json(command: list[str]) -> No
         (["evaluate", "--live", "--latency", "gpu"], "latency profile 'gpu': no number, no device, no file; valid are"),
         (["evaluate", "--suite", "long5"], "'long5': valid are pick, put, push, long, all, long3, long4"),
         (["demo", "--mode", "quick"], "valid are plain, full, place_entropy"),
+        (["demo", "--client", __file__, "--episodes", "3"], "'--episodes': does nothing with --client"),
+        (["demo", "--client", __file__, "--json"], "'--json': does nothing with --client"),
         (["train", "--device", "abacus"], "device 'abacus' is not available: available are auto, cpu"),
         (["inspect", "checkpoint", "nowhere"], "no checkpoint folder nowhere here: expected its path, or org/name"),
         (["inspect", "checkpoint", __file__], "is a file: name the folder that it is in"),

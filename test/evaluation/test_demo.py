@@ -81,10 +81,26 @@ def test_a_program_that_fails_or_is_interrupted_leaves_no_process(tmp_path: Path
     assert run.stdout is not None
     assert "begun" in run.stdout.readline()
     os.kill(run.pid, signal.SIGINT)
-    run.communicate(timeout=30)
+    _, errors = run.communicate(timeout=30)
+    assert (run.returncode, "Aborted" in errors) == (130, False)
     assert survivors(tmp_path) == []
     program.write_text("raise SystemExit(3)")
     assert start(tmp_path, "--client", str(program)).wait(120) == 3
+
+
+def test_a_demo_beside_another_one_in_its_domain_says_so(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import time\nprint('begun', flush=True)\ntime.sleep(120)\n")
+    domain = str(int(os.environ["ROS_DOMAIN_ID"]) + 1)
+    first = start(tmp_path / "first", "--client", str(program), "--domain-id", domain)
+    assert first.stdout is not None
+    assert "begun" in first.stdout.readline()
+    second = start(tmp_path / "second", "--episodes", "1", "--domain-id", domain)
+    _, errors = second.communicate(timeout=60)
+    first.terminate()
+    first.communicate(timeout=30)
+    assert second.returncode == 1
+    assert errors.strip() == (f"Error: DDS domain {domain} has a /policy already: end it, or take another domain")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,6 +10,9 @@ import click
 
 from . import beside, options
 
+GIVEN = click.core.ParameterSource.COMMANDLINE
+BESIDE_CLIENT = ("client", "show", "output", "domain_id", "checkpoint")  # what serves without episodes, too
+
 
 @click.command()
 @click.option("--episodes", type=click.IntRange(1, 1000), default=4, show_default=True, help="Episodes, tasks in turn.")
@@ -28,10 +31,11 @@ from . import beside, options
 )
 @click.option("--show", is_flag=True, help="Open the panel beside it; closing its window ends the demo as Ctrl-C does.")
 @options.as_json
+@click.pass_context
 def demo(
-    episodes: int, mode: str, tasks: tuple[str, ...], suites: tuple[str, ...], seed: int, limit: float | None,
-    checkpoint: Path | None, output: Path | None, domain_id: int | None, client: Path | None, show: bool,
-    as_json: bool,
+    context: click.Context, episodes: int, mode: str, tasks: tuple[str, ...], suites: tuple[str, ...], seed: int,
+    limit: float | None, checkpoint: Path | None, output: Path | None, domain_id: int | None, client: Path | None,
+    show: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a simulated arm under the policy node, over real DDS, and film it.
 
@@ -45,6 +49,8 @@ def demo(
     options.need_ros()
     if show:
         beside.need_panel()
+    if client is not None:
+        _check_alone(context)
     from rich.console import Console
 
     from ..evaluation.bringup import free_domain
@@ -85,3 +91,10 @@ def demo(
     for kind, path in written.items():
         console.print(f"  {kind:8} {path}", highlight=False, soft_wrap=True)
     ending.check()
+
+
+def _check_alone(context: click.Context) -> None:
+    """click's error for an option that only episodes take."""
+    for parameter in context.command.params:
+        if parameter.name not in BESIDE_CLIENT and context.get_parameter_source(parameter.name or "") == GIVEN:
+            raise click.BadParameter("does nothing with --client, which runs no episodes", param=parameter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from rclpy.context import Context
 
 from ..client import VlaClient
+from ..nodes.common.goals import ACTIVE
 from .errors import RunError
 from .interruption import deferred
 from .processes import Processes
@@ -80,6 +82,10 @@ def brought_up(
         ):
             witness = Witness(client, keep_images)
             witness.wait_for_graph(nodes)
+            witness.wait(lambda: client.silent < math.inf, PATIENCE, "the policy's word of itself")
+            if client.feedback.policy == ACTIVE:  # one that has just been started is not
+                policy = client.link.path("policy")
+                raise RunError(f"DDS domain {domain} has a {policy} already: end it, or take another domain")
             if not (answer := client.bring_up()):
                 raise RunError(f"{answer.words}: {running['policy'].last_words()}")
             yield witness

@@ -22,6 +22,7 @@ from .records import EpisodeRecord
 from .view import LiveView
 
 FAREWELL = 3.0  # seconds that a program may take to end
+INTERRUPTED = 130  # the exit status of what Ctrl-C ends
 
 
 def run_demo(session: ros.Session, trials: Sequence[Trial], view: LiveView) -> list[EpisodeRecord]:
@@ -39,18 +40,23 @@ def run_demo(session: ros.Session, trials: Sequence[Trial], view: LiveView) -> l
 
 
 def run_client(session: ros.Session, program: Path) -> int:
-    """Bring the nodes up and run a Python program beside them, which finds them; its exit status.
+    """Bring the nodes up and run a Python program beside them, which finds them; its exit status, or Ctrl-C's.
 
     Raises RunError when a node ends before it does.
     """
     shipped = {name: default_settings("policy")[name] for name in ros.SIMULATED["policy"]}  # as on a robot
     given = {**session.parameters, "policy": {**session.parameters.get("policy", {}), **shipped}}
     session = replace(session, parameters=given)
-    with ros.connected(session) as witness, _running([sys.executable, str(program)]) as process:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        ros.connected(session) as witness,
+        _running([sys.executable, str(program)]) as process,
+    ):
         witness.client.link.wait(lambda: process.poll() is not None, math.inf)
         if process.returncode < 0:
             raise RunError(f"{program} was ended by {signal.Signals(-process.returncode).name}")
         return int(process.returncode)
+    return INTERRUPTED
 
 
 @contextlib.contextmanager

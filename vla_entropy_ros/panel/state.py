@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
+from ..nodes.common.goals import ACTIVE, INACTIVE, UNCONFIGURED
 from .parts import DOUBT, GAP, GOOD, LEVEL_COLOURS, LEVELS, Card, Elided, dot, wrapped
 from .snapshot import Goal, Health, Tick
 
 UNKNOWN = "#8a9099"
-POLICY = {"active": GOOD, "inactive": DOUBT, "unconfigured": DOUBT}
+POLICY = {ACTIVE: GOOD, INACTIVE: DOUBT, UNCONFIGURED: DOUBT}
 MOTION = {"tracking": GOOD, "holding": DOUBT, "waiting": DOUBT, "disabled": UNKNOWN, "no commands": UNKNOWN}
 
 

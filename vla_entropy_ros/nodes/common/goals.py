@@ -10,6 +10,7 @@ from typing import Any, Literal
 START, CANCEL, STATUS, BEAT = "goal/start", "goal/cancel", "goal/status", "goal/heartbeat"  # below the policy's name
 HEARTBEAT = 0.2  # seconds between two words of the status
 IDLE, RUNNING, DONE, TIMED_OUT, CANCELLED, HELD = "idle", "running", "done", "timed out", "cancelled", "held"
+ACTIVE, INACTIVE, UNCONFIGURED = "active", "inactive", "unconfigured"  # what the status says of the policy
 EMERGENCY = "holding: emergency stop"  # how the command node's line begins then
 ENDS = (DONE, TIMED_OUT, CANCELLED, HELD)
 SHOWN = 60  # characters of an instruction in a line

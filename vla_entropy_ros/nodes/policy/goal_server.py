@@ -263,7 +263,7 @@ class GoalServer:
 
     def _publish(self) -> None:
         inference, scene = self._powers.inference(), self._scene()
-        state = "unconfigured" if inference is None else "active" if inference.active else "inactive"
+        state = goals.UNCONFIGURED if inference is None else goals.ACTIVE if inference.active else goals.INACTIVE
         values = {**self._goals.facts(scene), "policy": state}
         well = self._goals.now.state in (goals.IDLE, goals.RUNNING, goals.DONE) and not values["hold"]
         stamp = self._node.get_clock().now().to_msg()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from ...engine.errors import printable
 from .found import ALL, GOAL, SELECTION, STATUS
@@ -40,7 +41,7 @@ def tell(material: Material) -> Run:
         begins,
         _warnings(material, end),
         _missing(material),
-        _notes(material),
+        _notes(material, told),
     )
 
 
@@ -181,14 +182,19 @@ def _missing(material: Material) -> list[str]:
     return [*lines, f"{ALL} records all of this"] if lines else []
 
 
-def _notes(material: Material) -> list[str]:
+def _falls(counted: Iterable[Facts]) -> int:
+    """How often what a policy counts upwards begins anew: its goals, its episodes and the ticks of each."""
+    places = [[one.number(key) or 0.0 for key in ("goal", "episode", "tick")] for one in counted]
+    return sum(after < before for before, after in pairwise(places))
+
+
+def _notes(material: Material, ticks: Iterable[Facts]) -> list[str]:
     """What else is to be known of the bag."""
     notes = [] if material.damage is None else [f"{material.damage}; what comes before it is shown"]
     notes += [f"{topic}: {count} messages can't be read" for topic, count in material.unread.items()]
-    for node in (material.topics.policy, material.topics.command):
-        declared = Counter(name for event in material.events if event.node == node for name in event.new)
-        if (starts := max(declared.values(), default=0)) > 1:
-            notes.append(f"{node} was started {starts} times: it counts goals and episodes from 1 each time")
+    if begins := max(_falls(ticks), _falls(material.goal)):
+        times = "once" if begins == 1 else f"{begins} times"
+        notes.append(f"the policy was started anew {times}: it counts goals and episodes from 1 again")
     if not material.status and material.numbers:
         notes.append("ticks are put together from topics of one number each, by when they were recorded")
     return [printable(note) for note in notes]

@@ -94,10 +94,9 @@ def tiles(run: Run, figures: Mapping[str, Any]) -> list[Tile]:
 
 
 def _duration(run: Run) -> Tile:
-    minutes, seconds = divmod(run.duration, 60)
-    return Tile(
-        "duration", f"{minutes:.0f} min {seconds:.0f} s" if minutes else f"{seconds:.1f} s", "first to last message"
-    )
+    minutes, seconds = divmod(round(run.duration), 60)
+    value = f"{minutes}:{seconds:02} min" if minutes else f"{run.duration:.1f} s"
+    return Tile("duration", value, "first to last message")
 
 
 def _ticks(figures: Mapping[str, Any]) -> Sequence[Tile]:

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,14 +16,13 @@ from xml.etree import ElementTree
 import pytest
 import rclpy
 from rclpy.action import ActionClient
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from vla_entropy_ros import __version__
 from vla_entropy_ros.client import action_node
 from vla_entropy_ros.nodes.common.process import Stop
 
+from ..living import living
 from .definition import FOLDER, stand_in
 
 ROOT = FOLDER.parent
@@ -108,17 +106,8 @@ def test_the_node_may_be_renamed_and_moved_into_a_namespace(monkeypatch: pytest.
 @pytest.fixture
 def actor() -> Iterator[Node]:
     """A node that a thread spins, in a context of its own."""
-    context = Context()
-    context.init()
-    node, executor = Node("actor", context=context), SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
-    yield node
-    executor.shutdown()
-    thread.join()
-    node.destroy_node()
-    context.try_shutdown()
+    with living("actor") as node:
+        yield node
 
 
 def awaited(future: Any) -> Any:

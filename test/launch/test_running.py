@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,37 +11,13 @@ from typing import Any
 import pytest
 import rclpy
 from rcl_interfaces.srv import GetParameters
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from ..living import living
 from .described import ROOT, demo_actions, load, policy_actions
 from .standins import standins
 
 PATIENCE = 20.0  # seconds until something counts as never happening
-
-
-@contextmanager
-def living(name: str, namespace: str = "") -> Iterator[Node]:
-    """A node in a process of its own, as far as DDS can tell."""
-    context = rclpy.Context()
-    rclpy.init(args=[], context=context)
-    node = Node(name, namespace=namespace, context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    ending = threading.Event()
-
-    def spin() -> None:
-        while not ending.is_set():
-            executor.spin_once(timeout_sec=0.05)
-
-    thread = threading.Thread(target=spin)
-    thread.start()
-    yield node
-    ending.set()
-    thread.join()
-    executor.shutdown()
-    node.destroy_node()
-    rclpy.shutdown(context=context)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +14,13 @@ from typing import Any
 
 import pytest
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Float64
 
 from vla_entropy_ros.nodes.policy.telemetry import COUNTS
 from vla_entropy_ros.perspective import SHIPPED, Sought, fit, read, wait
+
+from ..living import living
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0  # seconds until something counts as never happening
@@ -43,29 +43,10 @@ class Main:
 @contextmanager
 def policy(namespace: str) -> Iterator[None]:
     """A node as the policy, as far as rqt looks at it."""
-    context = rclpy.Context()
-    rclpy.init(args=[], context=context)
-    node = Node("policy", namespace=namespace, context=context)
-    for topic in (*COUNTS, "latency/total", "latency/prefill"):
-        node.create_publisher(Float64, f"~/{topic}", 1)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    ending = threading.Event()
-
-    def spin() -> None:
-        while not ending.is_set():
-            executor.spin_once(timeout_sec=0.05)
-
-    thread = threading.Thread(target=spin)
-    thread.start()
-    try:
+    with living("policy", namespace) as node:
+        for topic in (*COUNTS, "latency/total", "latency/prefill"):
+            node.create_publisher(Float64, f"~/{topic}", 1)
         yield
-    finally:
-        ending.set()
-        thread.join()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
 
 
 class Opened:

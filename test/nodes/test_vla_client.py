@@ -63,6 +63,37 @@ def test_a_name_that_no_node_can_have_is_refused_in_words() -> None:
         VlaClient("left arm")
 
 
+def test_a_second_policy_is_not_taken_for_the_first_that_was_started_anew(
+    stage: Any, acting: Robot, client: VlaClient
+) -> None:
+    assert client.run(INSTRUCTION)
+    second = stage.tester.create_publisher(DiagnosticArray, "/policy/goal/status", LATCHED)
+    for _ in range(10):
+        second.publish(facts_message("/policy: goal", acting.now(), {"goal": 0, "state": "idle"}))
+        time.sleep(0.1)
+    assert not client.is_done
+    stage.tester.destroy_publisher(second)
+    until(lambda: client.several is None, "one voice")
+    assert client.cancel()
+    until(lambda: client.is_done, "the end")
+    assert client.result is not None
+    assert client.result.why == "a client asked for it"
+
+
+def test_a_service_of_another_type_is_refused_in_words_and_hinders_nothing(acting: Robot, client: VlaClient) -> None:
+    for service in ("policy/set_parameters_atomically", "policy/goal/start", "policy/change_state"):
+        answer = client.trigger(service)
+        assert not answer
+        assert "can't be asked as std_srvs/srv/Trigger" in answer.words
+    assert "is no name of a service" in client.trigger(5).words  # type: ignore[arg-type]
+    client.patience = 0.3
+    assert not client.trigger("command/enable")  # nobody is there yet: of which type it will be is not known
+    assert "/command/enable: it is not there" in client.disable().words
+    client.patience = 20.0
+    assert client.set(k1=2)
+    assert client.trigger("policy/reset")
+
+
 def test_a_policy_that_has_gone_is_an_end_in_words(stage: Any, acting: Robot, client: VlaClient) -> None:
     assert client.run(INSTRUCTION, heartbeat=0.0)
     stage.remove(acting.node, close=True)

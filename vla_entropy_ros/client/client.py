@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -12,11 +11,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParametersAtomically
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.context import Context
 from rclpy.node import Node
-from std_msgs.msg import Bool, Int32, String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
 
 from ..nodes.common import goals
@@ -26,12 +23,13 @@ from ..nodes.common.listen import LATCHED, Speakers, subscribe
 from .answers import Answer, Feedback, Result
 from .following import Following
 from .link import CLOSED, ClientError, Link, namesakes, parameter_messages
+from .starting import Starting
 
 PATIENCE = 5.0  # seconds that a node may take to answer
 LOADING = 180.0  # seconds: a large checkpoint from a slow disk
-BEAT = 0.1  # seconds between two signs of life
+LOOK = 0.1  # seconds between two looks how the policy comes up
 AGAIN = 1.0  # seconds after which what may be asked twice is asked again
-SOON = 0.02  # seconds between two questions whether the arm may move, or a goal begin
+SOON = 0.02  # seconds between two questions whether the arm may move
 STEPS = {  # lifecycle states on the way up, and what leads on from each
     State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_CONFIGURE,
     State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_ACTIVATE,
@@ -65,18 +63,14 @@ class VlaClient:
         self.arm = ""  # what the command node said last about itself
         self._instructions = self.node.create_publisher(String, path("instruction"), 10)
         self._stops = self.node.create_publisher(Bool, path("emergency_stop"), 10)
-        self._beats = self.node.create_publisher(Int32, f"{self._policy}/{goals.BEAT}", 10)
+        self._starting = Starting(self.link, self._following, self._policy)
         status = f"{self._policy}/{goals.STATUS}"
         self._speakers = Speakers(self.node, status)
         self._subscriptions = [
             subscribe(self.node, DiagnosticArray, status, self._on_status, LATCHED),
             self.node.create_subscription(String, path("command/state"), self._on_arm, LATCHED),
         ]
-        self._timer = self.node.create_timer(BEAT, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._asking = self._beating = False
-        self._own = 1 + secrets.randbelow(goals.CLIENTS)  # told apart also where `random` is seeded
-        self.link.prepare(SetParametersAtomically, f"policy/{goals.START}")
-        self.link.prepare(Trigger, f"policy/{goals.CANCEL}")
+        self.link.prepare(SetBool, "command/enable")
 
     def __enter__(self) -> VlaClient:
         return self
@@ -86,16 +80,15 @@ class VlaClient:
 
     def close(self) -> None:
         """Leave the graph; a goal that asked for a heartbeat is cancelled, and the arm stops."""
-        if self._beating and not self.is_done:
+        if self._starting.beating:
             self.patience = min(self.patience, AGAIN)
             if self.cancel():
                 self.link.wait(lambda: self.is_done, AGAIN)
-        self._beating = False
+        self._starting.close(AGAIN)
         if not self.link.owned:
-            self.node.destroy_timer(self._timer)
             for subscription in self._subscriptions:
                 self.node.destroy_subscription(subscription)
-            for publisher in (self._instructions, self._stops, self._beats):
+            for publisher in (self._instructions, self._stops):
                 self.node.destroy_publisher(publisher)
         self.link.close()
 
@@ -111,35 +104,16 @@ class VlaClient:
         end = until.text if isinstance(until, Until) else "" if until is None else until
         try:
             given = {"instruction": instruction, "timeout": timeout, "until": end, "heartbeat": heartbeat}
-            answer = self._start(Request.of({**given, "client": self._own}))
+            request = Request.of({**given, "client": 1})
+            self.link.check_open()
+            if self.several is not None:
+                raise ClientError(self.several)
+            answer = self._starting.start(request, self.patience)
         except (ValueError, ClientError) as error:
             answer = Answer(False, str(error))
-        finally:
-            self._asking = False
         if not answer:
             self._following.refused()
         return answer
-
-    def _start(self, request: Request) -> Answer:
-        self.link.check_open()
-        if self.several is not None:
-            raise ClientError(self.several)
-        if request.heartbeat and not self.link.wait(self._beats.get_subscription_count, self.patience):
-            raise ClientError(f"{self._policy}/{goals.BEAT}: nobody listens{self.link.others()}")
-        asked = SetParametersAtomically.Request(parameters=parameter_messages(request.values, {}))
-        unheard, due = goals.unheard(request.client, self._policy), time.monotonic() + self.patience
-        self._asking = request.heartbeat > 0.0  # the goal may run before its answer comes
-        while True:
-            self._beat()
-            answer = self.link.call(SetParametersAtomically, f"policy/{goals.START}", asked, self.patience).result
-            if answer.reason != unheard or time.monotonic() > due:
-                break
-            self.link.pause(SOON)
-        if not answer.successful:
-            return Answer(False, answer.reason or f"{self._policy} refused the goal without a word: see its log")
-        self._following.begin(int(answer.reason))
-        self._beating = request.heartbeat > 0.0
-        return Answer(True, f"goal {answer.reason} runs")
 
     @property
     def is_done(self) -> bool:
@@ -260,7 +234,7 @@ class VlaClient:
                     return Answer(False, f"{self._policy} refused to {_verb(STEPS[state.id])}: its log says why")
                 if state.id in STEPS and not self._change(STEPS[state.id], due - time.monotonic()):
                     refused = state.id  # unless somebody else has led it on
-                self.link.pause(BEAT)
+                self.link.pause(LOOK)
         except ClientError as error:
             return Answer(False, str(error))
         return Answer(False, f"{self._policy} is {state.label if state else 'not there'} after {patience:g} s")
@@ -278,14 +252,13 @@ class VlaClient:
 
     def _on_status(self, message: DiagnosticArray, info: Mapping[str, Any]) -> None:
         self._speakers.note(info)
-        self._following.hear(facts(message))
+        told = facts(message)
+        self._starting.hear(told)
+        if self._speakers.several is None:  # else this may be of another policy
+            self._following.hear(told)
 
     def _on_arm(self, message: String) -> None:
         self.arm = str(message.data)
-
-    def _beat(self) -> None:
-        if self._asking or (self._beating and not self.is_done):
-            self._beats.publish(Int32(data=self._own))
 
 
 def _verb(transition: int) -> str:

@@ -25,6 +25,7 @@ class Following:
         self._goal: int | None = None
         self._of_goal = float("-inf")  # when the goal's own number was heard, or it was given [s]
         self._seen = False
+        self._last: dict[str, str] = {}  # what was told of it
         self._result: Result | None = None
 
     def begin(self, goal: int) -> None:
@@ -45,6 +46,12 @@ class Following:
         with self._lock:
             self._told, self._heard = dict(told), time.monotonic()
             self._judge(self._told)
+
+    def number_of(self, client: int) -> int | None:
+        """The number of the goal of a request's number, as the status tells; None where that is of another one."""
+        with self._lock:
+            same = self._told.get("client") == str(client)
+            return int(number(self._told.get("goal", "")) or 0) if same else None
 
     @property
     def goal(self) -> int | None:
@@ -89,7 +96,7 @@ class Following:
             return
         came = int(number(told.get("goal", "")) or 0)
         if came == self._goal:
-            self._seen, self._of_goal = True, time.monotonic()
+            self._seen, self._of_goal, self._last = True, time.monotonic(), dict(told)
             if told.get("state") in ENDS:
                 self._end(told["state"], told.get("why", ""))
         elif came > self._goal:
@@ -98,6 +105,5 @@ class Following:
             self._end(HELD, f"{self._policy} was started anew and knows nothing of goal {self._goal}")
 
     def _end(self, state: str, why: str) -> None:
-        mine = self._told.get("goal") == str(self._goal)
-        told = Feedback.of(self._told, 0.0) if mine else Feedback()
+        told = Feedback.of(self._last, 0.0) if self._seen else Feedback()
         self._result = Result(state, why, told.elapsed, told.ticks)

@@ -80,6 +80,11 @@ def _own_context(domain: int | None) -> Context:
     return context
 
 
+def _type_of(kind: type) -> str:
+    """The name of a service's type, as the graph tells it."""
+    return f"{kind.__module__.split('.')[0]}/srv/{kind.__name__}"
+
+
 def _make_node(name: str, namespace: str, context: Context | None) -> Node:
     try:
         if context is None:
@@ -157,19 +162,32 @@ class Link:
         return True
 
     def prepare(self, kind: type, service: str) -> Any:
-        """A client of a service, found by the time it is needed."""
-        key = kind, self.path(service)
+        """A client of a service, found by the time it is needed; ClientError where the service is of another type."""
+        if not isinstance(service, str):
+            raise ClientError(f"{service!r} is no name of a service")
+        key, expected = (kind, self.path(service)), _type_of(kind)
         if key not in self._clients:
+            types = dict(self.node.get_service_names_and_types()).get(key[1], [expected])
+            if expected not in types:
+                raise ClientError(f"{key[1]} is of {types[0]}, which can't be asked as {expected}")
+            for other in [
+                one for one in self._clients if one[1] == key[1] and not self._clients[one].service_is_ready()
+            ]:
+                self.node.destroy_client(self._clients.pop(other))  # rcl takes one type for a name
             try:
                 self._clients[key] = self.node.create_client(*key)
-            except InvalidServiceNameException as error:
+            except (InvalidServiceNameException, RuntimeError) as error:  # RCLError is one
                 raise ClientError(one_line(error)) from None
         return self._clients[key]
 
-    def call(self, kind: type, service: str, request: Any, patience: float, again: float = float("inf")) -> Any:
+    def call(
+        self, kind: type, service: str, request: Any, patience: float, again: float = float("inf"),
+        other: Callable[[], Any] = lambda: None,
+    ) -> Any:  # fmt: skip
         """The answer of a service; ClientError where none comes within `patience` [s].
 
-        again: seconds after which it is asked once more, as a server that was killed seems to be there for a while.
+        again: seconds after which it is asked once more, as a server that was killed seems to be there for a while;
+        other: the answer, where it is known otherwise.
         """
         self.check_open()
         client, answers = self.prepare(kind, service), []
@@ -180,6 +198,8 @@ class Link:
             if client.service_is_ready() and (asked is None or time.monotonic() - asked > again):
                 asked = time.monotonic()
                 client.call_async(request).add_done_callback(lambda future: answers.append(future.result()))
+            if asked is not None and (known := other()) is not None:
+                answers.append(known)
             return bool(answers)
 
         if not self.wait(answered, patience):

@@ -227,6 +227,7 @@ class Goals:
             "until": request.until.text,
             "timeout": request.timeout,
             "heartbeat": request.heartbeat,
+            "client": request.client,
             "elapsed": round(until - goal.begun, 3),
             "ticks": max(after - goal.before, 0),
             "action_age": round(scene.now - scene.last_tick, 3) if acted else None,

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ LATE, PATIENCE = 1.0, 20.0  # seconds
 class Robot:
     """A camera, a policy and a command node as far as a recorder sees them, speaking 20 times a second."""
 
-    def __init__(self, space: str = "") -> None:
+    def __init__(self, space: str = "", k2: int = 24) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.context import Context
         from rclpy.executors import SingleThreadedExecutor
@@ -42,7 +43,7 @@ class Robot:
         self._executor = SingleThreadedExecutor(context=self._context)
         for node in (self.policy, self.command):
             self._executor.add_node(node)
-        self.policy.declare_parameter("k2", 24)
+        self.policy.declare_parameter("k2", k2)
         for kind, topic in ((CompressedImage, "image/compressed"), (Image, "image"), (String, "instruction")):
             self.policy.create_subscription(kind, topic, lambda _: None, 1)
         self.camera = self.policy.create_publisher(CompressedImage, "image/compressed", 1)
@@ -133,6 +134,39 @@ def test_all_that_the_page_needs_is_recorded_also_of_a_policy_that_comes_later(t
     }  # fmt: skip
     assert "drawn" in {moment["picture"] for moment in figures["moments"]}
     assert [line for line in figures["missing"] if "selection" in line or "image" in line] == []
+
+
+def test_a_policy_that_is_started_anew_is_asked_anew(tmp_path: Path) -> None:
+    from rclpy.parameter import Parameter
+
+    from vla_entropy_ros.bags.record_run import record_run
+
+    said: list[str] = []
+
+    def begun(times: int) -> bool:
+        return sum("/left/policy begins with" in line for line in said) == times
+
+    def come_twice() -> None:
+        for times, k2 in enumerate((24, 30), start=1):
+            robot = Robot("/left", k2)
+            wait(partial(begun, times))
+            robot.policy.set_parameters([Parameter("k2", value=2 * k2)])
+            time.sleep(LATE)
+            robot.close()
+            time.sleep(LATE)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    robots = threading.Thread(target=come_twice)
+    robots.start()
+    try:
+        record_run(tmp_path / "bag", 4 * PATIENCE, said.append)
+    finally:
+        robots.join()
+    changes = write_page(tmp_path / "bag", tmp_path / "page.html")["changes"]
+    assert [(change["old"], change["new"]) for change in changes if change["name"] == "k2"] == [
+        ("24", "48"),
+        ("30", "60"),
+    ]
 
 
 def test_nothing_is_written_where_no_policy_comes(tmp_path: Path) -> None:

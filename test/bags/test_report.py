@@ -248,7 +248,7 @@ def test_a_policy_that_is_started_anew_counts_from_1_again(tmp_path: Path) -> No
     goals = [(goal["number"], round(goal["begin"], 1), round(goal["end"], 1)) for goal in figures["goals"]]
     assert goals == [(1, 1.0, 2.9), (1, 11.0, 12.9)]
     assert figures["episodes"] == 2
-    assert "the policy was started anew once: " in text
+    assert "the policy began anew once: " in text
 
 
 def test_a_goal_that_is_given_again_after_its_end_is_another_one(tmp_path: Path) -> None:
@@ -268,3 +268,12 @@ def test_nobody_holds_an_arm_whose_command_node_is_gone(tmp_path: Path) -> None:
         for time in range(30, 40):
             bag.diagnostics(time + 0.2, ("command: safety", 0, "tracking"))
     assert spans(page(tmp_path / "run")[0], "holds") == [(0.0, 4.2, "command node", "chunks are stale")]
+
+
+def test_starts_without_a_tick_show_in_what_the_policy_says_of_itself(tmp_path: Path) -> None:
+    with RunBag(tmp_path / "run") as bag:
+        for start in (0.0, 5.0, 15.0):  # the second one is ended before it is configured
+            for time in steps(start, 20):
+                state = "unconfigured" if time < start + 1.0 or start == 5.0 else "active"
+                bag.goal(time, 0, "idle", policy=state)
+    assert "the policy began anew 2 times: " in page(tmp_path / "run")[1]

@@ -62,6 +62,7 @@ def test_every_command_explains_itself_and_offers_json(command: list[str]) -> No
         (["evaluate", "--suite", "long5"], "'long5': valid are pick, put, push, long, all, long3, long4"),
         (["demo", "--mode", "quick"], "valid are plain, full, place_entropy"),
         (["demo", "--client", __file__, "--episodes", "3"], "'--episodes': does nothing with --client"),
+        (["demo", "--client", "README.md"], "README.md is no Python program: "),
         (["demo", "--client", __file__, "--json"], "'--json': does nothing with --client"),
         (["train", "--device", "abacus"], "device 'abacus' is not available: available are auto, cpu"),
         (["inspect", "checkpoint", "nowhere"], "no checkpoint folder nowhere here: expected its path, or org/name"),

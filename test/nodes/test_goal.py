@@ -231,6 +231,10 @@ def test_facts_tell_this_goals_ticks_and_stay_when_it_has_ended() -> None:
         ({"instruction": "a", "until": "still 0"}, "0 seconds are over at once: valid are more"),
         ({"instruction": "a", "until": "time soon"}, "until 'time soon'"),
         ({"instruction": "a", "until": "topic a b"}, "until 'topic a b'"),
+        ({"instruction": "pick\0the red"}, "holds a sign that can't be sent"),
+        ({"instruction": "pick \ud800"}, "holds a sign that can't be sent"),
+        ({"instruction": "a", "until": "topic a\0b"}, "until 'topic a\\x00b' holds a sign"),
+        ({"instruction": "a", "until": "time 1_0"}, "until 'time 1_0': '1_0' is no time"),
         ({"instruction": "a", "speed": 1.0}, "a goal has no 'speed': valid are instruction"),
     ],
 )

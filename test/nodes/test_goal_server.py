@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
+from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.context import Context
 from rclpy.node import Node
@@ -167,6 +168,16 @@ def test_a_client_is_heard_also_while_it_waits_for_the_answer(
     assert client.run(INSTRUCTION, heartbeat=0.5)
     assert client.feedback.state == RUNNING, client.feedback.why
     assert acting.inference.instruction == INSTRUCTION
+
+
+def test_a_request_that_can_not_be_read_is_answered_in_words(acting: Robot, client: VlaClient) -> None:
+    for changes, words in (
+        (parameter_messages({"instruction": "push it"}, {}), "instruction is given twice"),
+        ([Parameter(name="until", value=ParameterValue(type=77))], "unexpected parameter type 77"),
+    ):
+        asked = SetParametersAtomically.Request(parameters=parameter_messages({"instruction": "a"}, {}) + changes)
+        answer = client.link.call(SetParametersAtomically, f"policy/{START}", asked, SOON).result
+        assert (answer.successful, answer.reason) == (False, words)
 
 
 def test_what_a_status_tells_counts_where_the_answer_is_lost(acting: Robot, client: VlaClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
@@ -61,6 +62,11 @@ def test_two_policies_of_one_name_take_no_goal(stage: Any, acting: Robot, client
 def test_a_name_that_no_node_can_have_is_refused_in_words() -> None:
     with pytest.raises(ClientError, match="namespace"):
         VlaClient("left arm")
+    with pytest.raises(ClientError, match="the namespace is text, not 5"):
+        VlaClient(5)  # type: ignore[arg-type]
+    for patience in (-1.0, math.nan, math.inf, "x"):
+        with pytest.raises(ClientError, match=f"patience is {patience!r}, expected seconds"):
+            VlaClient(patience=patience)  # type: ignore[arg-type]
 
 
 def test_a_second_policy_is_not_taken_for_the_first_that_was_started_anew(
@@ -134,7 +140,10 @@ def test_what_is_no_value_is_answered_in_words(acting: Robot, client: VlaClient)
         (client.run(INSTRUCTION, timeout=None), "timeout is None, expected a number"),  # type: ignore[arg-type]
         (client.run(INSTRUCTION, timeout="x"), "timeout is 'x', expected a number"),  # type: ignore[arg-type]
         (client.instruct(None), "an instruction is text, not None"),  # type: ignore[arg-type]
-        (client.set(row_budget=10**30), "is no value of a parameter"),
+        (client.instruct("pick\0up"), "holds a sign that can't be sent"),
+        (client.instruct("\ud800"), "holds a sign that can't be sent"),
+        (client.set(row_budget=10**30), "is no value of a parameter: it takes over 64 bits"),
+        (client.set({3: 4}), "3 is no name of a parameter"),  # type: ignore[dict-item]
         (client.set([1]), "expected values by name"),  # type: ignore[arg-type]
         (client.set({"k1": 1}, node="bad node"), "service name"),
     ):

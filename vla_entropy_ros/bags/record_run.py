@@ -14,7 +14,7 @@ from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.parameter_client import AsyncParameterClient
 from std_msgs.msg import String
 
-from ..nodes.common.listen import SafetyInput
+from ..nodes.common.listen import SafetyInput, endpoint
 from .bag import COMPRESSED, RAW, STRING, BagError, Recorder
 from .record_topics import listening, message_class, quality
 from .report.found import DIAGNOSTICS, EVENTS, GOAL, PARAMETER_EVENTS, SELECTION, STATE, STATUS, WHY, policies
@@ -71,6 +71,7 @@ class _Run:
         self._subscriptions: dict[str, Any] = {}
         self._clients: dict[str, AsyncParameterClient] = {}
         self._answered: set[str] = set()  # nodes whose parameters are known
+        self._voices: dict[str, set[bytes]] = {}  # who publishes, by topic
         self._cameras: dict[str, str] = {}  # the topic of each camera, of raw and compressed images one
         self.counts: dict[str, int] = {}
 
@@ -97,8 +98,17 @@ class _Run:
         new += [name for name in dict.fromkeys(wanted) if name in kinds and self._subscribe(name, kinds[name])]
         if new:
             self._say(f"recording {', '.join(new)}")
-        for name in (*found, *(state.removesuffix(STATE) for state in states)):
+        for topic in (*(policy + STATUS for policy in found), *states):
+            name = topic.removesuffix(STATUS).removesuffix(STATE)
+            if self._is_new(topic):
+                self._answered.discard(name)
             self._begin(name)
+
+    def _is_new(self, topic: str) -> bool:
+        """Whether somebody publishes that did not before: a node that was started anew begins anew."""
+        there = {endpoint(info) for info in self._node.get_publishers_info_by_topic(topic)}
+        before, self._voices[topic] = self._voices.get(topic, set()), there
+        return not there <= before
 
     def _heard_by(self, policy: str) -> dict[str, str]:
         """Types of the topics that a policy listens to."""

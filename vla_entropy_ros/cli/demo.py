@@ -51,6 +51,7 @@ def demo(
         beside.need_panel()
     if client is not None:
         _check_alone(context)
+        _check_program(client)
     from rich.console import Console
 
     from ..evaluation.bringup import free_domain
@@ -98,3 +99,13 @@ def _check_alone(context: click.Context) -> None:
     for parameter in context.command.params:
         if parameter.name not in BESIDE_CLIENT and context.get_parameter_source(parameter.name or "") == GIVEN:
             raise click.BadParameter("does nothing with --client, which runs no episodes", param=parameter)
+
+
+def _check_program(file: Path) -> None:
+    """click's error where a file is no Python program, before nodes are started for it."""
+    with options.one_line(OSError):
+        source = file.read_bytes()
+    try:
+        compile(source, str(file), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        raise click.BadParameter(f"{file} is no Python program: {error}", param_hint="--client") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -42,7 +43,7 @@ class VlaClient:
     namespace: of the robot's nodes. Without `node` it has a node and a thread of its own; a given one is spun by the
     caller, on another thread than calls from here. Every command returns an Answer within `patience` seconds, false
     and in words where a robot refuses or nobody is there; only `check`, which is asked meanwhile, may raise. A name
-    that no node can have is a ClientError.
+    that no node can have is a ClientError, and so is a patience that is no time.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class VlaClient:
         patience: float = PATIENCE,
         name: str = "vla_client",
     ) -> None:
+        if not isinstance(patience, (int, float)) or not 0.0 <= patience < math.inf:
+            raise ClientError(f"patience is {patience!r}, expected seconds")
         self.patience = patience
         self.link = Link(name, namespace, node, context, check)
         self.node, path = self.link.node, self.link.path
@@ -192,8 +195,11 @@ class VlaClient:
 
     def instruct(self, text: str) -> Answer:
         """Publish an instruction without a goal, once somebody listens; an empty one stops the actions."""
-        if self.link.closed or not isinstance(text, str):
-            return Answer(False, CLOSED if self.link.closed else f"an instruction is text, not {text!r}")
+        try:
+            self.link.check_open()
+            goals.sendable("an instruction", text)
+        except (ClientError, ValueError) as error:
+            return Answer(False, str(error))
         if not self.link.wait(self._instructions.get_subscription_count, self.patience):
             return Answer(False, f"{self.link.path('instruction')}: nobody listens{self.link.others()}")
         self._instructions.publish(String(data=text))

@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 
+from ..nodes.common import goals
 from ..nodes.common.goals import STATUS
 from ..nodes.common.listen import Speakers
 from ..nodes.common.process import one_line
@@ -51,6 +52,10 @@ def parameter_messages(values: Mapping[str, Any], more: Mapping[str, Any]) -> li
         raise ClientError(f"expected values by name, such as {{'k1': 8}}, not {values!r}")
     messages = []
     for name, value in {**values, **more}.items():
+        if not isinstance(name, str):
+            raise ClientError(f"{name!r} is no name of a parameter")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ClientError(f"{name}: {goals.short(repr(value))} is no value of a parameter: it takes over 64 bits")
         try:
             message = Parameter(name, value=value).to_parameter_msg()
             serialize_message(message)  # numbers that are too large show only there
@@ -86,6 +91,8 @@ def _type_of(kind: type) -> str:
 
 
 def _make_node(name: str, namespace: str, context: Context | None) -> Node:
+    if not isinstance(namespace, str):
+        raise ClientError(f"the namespace is text, not {namespace!r}")
     try:
         if context is None:
             return Node(name, namespace=namespace, context=shared_context(), start_parameter_services=False)

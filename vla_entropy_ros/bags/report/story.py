@@ -17,7 +17,8 @@ from .spans import Said, lasting
 HELD = ("holding: ", "no commands: ")  # what the command node says of an arm that it does not let move
 ASKED = "holding: disabled"  # but for this: somebody has asked for it
 TICKED, TOLD = 0.5, 1.0  # seconds that a tick and a message of /diagnostics hold for
-IDLE, RUNNING = "idle", "running"
+IDLE, RUNNING, UNCONFIGURED = "idle", "running", "unconfigured"
+GONE = 2 * 10**9  # nanoseconds without a word of its goals: the policy was not there
 
 
 def tell(material: Material) -> Run:
@@ -188,13 +189,19 @@ def _falls(counted: Iterable[Facts]) -> int:
     return sum(after < before for before, after in pairwise(places))
 
 
+def _ascents(told: Iterable[Facts]) -> int:
+    """How often a policy said again that it is not configured yet: after it was more than that, or after silence."""
+    states = [(one.recorded, one.values.get("policy") == UNCONFIGURED) for one in told]
+    return sum(now and (not before or recorded - heard > GONE) for (heard, before), (recorded, now) in pairwise(states))
+
+
 def _notes(material: Material, ticks: Iterable[Facts]) -> list[str]:
     """What else is to be known of the bag."""
     notes = [] if material.damage is None else [f"{material.damage}; what comes before it is shown"]
     notes += [f"{topic}: {count} messages can't be read" for topic, count in material.unread.items()]
-    if begins := max(_falls(ticks), _falls(material.goal)):
+    if begins := max(_falls(ticks), _falls(material.goal), _ascents(material.goal)):
         times = "once" if begins == 1 else f"{begins} times"
-        notes.append(f"the policy was started anew {times}: it counts goals and episodes from 1 again")
+        notes.append(f"the policy began anew {times}: it counts episodes from 1 again, and goals where it was started")
     if not material.status and material.numbers:
         notes.append("ticks are put together from topics of one number each, by when they were recorded")
     return [printable(note) for note in notes]

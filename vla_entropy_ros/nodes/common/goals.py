@@ -41,6 +41,7 @@ class Until:
     @classmethod
     def topic(cls, name: str) -> Until:
         """Done when true is heard on the std_msgs/Bool topic `name`, relative to the policy's namespace."""
+        sendable("the name of a topic", name)
         return cls.of(f"topic {name}")
 
     @classmethod
@@ -56,7 +57,7 @@ class Until:
     @classmethod
     def of(cls, text: str) -> Until:
         """Read what `text` says; ValueError in one line with what is valid."""
-        kind, _, rest = text.strip().partition(" ")
+        kind, _, rest = sendable("until", text).strip().partition(" ")
         rest = rest.strip()
         if kind == "topic" and rest and " " not in rest:
             return cls("topic", rest)
@@ -97,7 +98,7 @@ class Request:
             if isinstance(value, bool) or not isinstance(value, FIELDS[name]):
                 expected = EXPECTED.get(FIELDS[name], "a number of seconds")
                 raise ValueError(f"{name} is {short(repr(value))}, expected {expected}")
-        text = str(given.get("instruction", "")).strip()
+        text = sendable("the instruction", given.get("instruction", "")).strip()
         if not text:
             raise ValueError("a goal needs an instruction that is not empty, such as 'pick up the red cube'")
         timeout, heartbeat = (_seconds(name, given.get(name, 0.0)) for name in ("timeout", "heartbeat"))
@@ -126,6 +127,15 @@ def unheard(client: int, policy: str) -> str:
     return f"client {client} is not heard yet: say that number on {policy}/{BEAT}, and ask again"
 
 
+def sendable(what: str, text: object) -> str:
+    """A text that arrives as it was sent; ValueError in one line where it is none."""
+    if not isinstance(text, str):
+        raise ValueError(f"{what} is text, not {short(repr(text))}")
+    if "\0" in text or (not text.isascii() and text.encode(errors="replace").decode() != text):
+        raise ValueError(f"{what} {short(ascii(text))} holds a sign that can't be sent: valid is Unicode without NUL")
+    return text
+
+
 def short(text: str) -> str:
     """`text` in one line that fits beside other words."""
     line = " ".join(text.split())
@@ -135,7 +145,7 @@ def short(text: str) -> str:
 def _seconds(what: str, value: object) -> float:
     """The seconds that `value` tells; ValueError in one line."""
     try:
-        seconds = float(value)  # type: ignore[arg-type]
+        seconds = math.nan if "_" in str(value) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         seconds = math.nan
     if not 0.0 <= seconds <= MOST:

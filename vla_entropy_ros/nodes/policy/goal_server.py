@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -103,14 +104,17 @@ class GoalServer:
     def _on_start(self, request: Any, response: SetParametersAtomically.Response) -> Any:
         """Take a goal whose names and values are those of Request; its number, or why not."""
         try:
-            wanted = Request.of({one.name: parameter_value_to_python(one.value) for one in request.parameters})
+            given = [(one.name, parameter_value_to_python(one.value)) for one in request.parameters]
+            if twice := [name for name, count in Counter(name for name, _ in given).items() if count > 1]:
+                raise ValueError(f"{short(twice[0])} is given twice")
+            wanted = Request.of(dict(given))
             refusal = self._refusal(wanted)
             if refusal is None and self._goals.silence(wanted, time.monotonic()):
                 response.result.reason = goals.unheard(wanted.client, self._name)
                 return response  # no refusal yet: the way from a client is found a little later than the way to it
             if refusal is None:
                 self._listen(wanted)
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:  # the latter: a value of no known type
             refusal = one_line(error)
         response.result.successful = refusal is None
         if refusal is not None:

@@ -36,6 +36,8 @@ from .inputs import typed
 LOOK = 0.1  # seconds between two looks at the goal
 ARM = "command/state"
 BOOL = "std_msgs/msg/Bool"
+# A reliable reader waits for what was lost, and takes what came meanwhile all at once: up to 0.8 s late.
+FRESH = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 MEASURED = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears every publisher
 
 
@@ -69,7 +71,7 @@ class GoalServer:
         self._status = node.create_publisher(DiagnosticArray, f"~/{goals.STATUS}", LATCHED)
         node.create_service(SetParametersAtomically, f"~/{goals.START}", self._on_start)
         node.create_service(Trigger, f"~/{goals.CANCEL}", self._on_cancel)
-        node.create_subscription(Int32, f"~/{goals.BEAT}", self._on_beat, 10)
+        node.create_subscription(Int32, f"~/{goals.BEAT}", self._on_beat, FRESH)
         node.create_subscription(String, ARM, self._on_arm, LATCHED)
         node.create_timer(LOOK, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 

@@ -272,6 +272,7 @@ def test_nobody_holds_an_arm_whose_command_node_is_gone(tmp_path: Path) -> None:
 
 def test_starts_without_a_tick_show_in_what_the_policy_says_of_itself(tmp_path: Path) -> None:
     with RunBag(tmp_path / "run") as bag:
+        bag.state(0.0, "disabled")
         for start in (0.0, 5.0, 15.0):  # the second one is ended before it is configured
             for time in steps(start, 20):
                 state = "unconfigured" if time < start + 1.0 or start == 5.0 else "active"

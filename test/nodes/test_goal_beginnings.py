@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.qos import ReliabilityPolicy
 from rclpy.task import Future
 from std_msgs.msg import Int32
 
@@ -45,6 +46,13 @@ def test_a_goal_does_not_begin_before_its_client_is_heard(acting: Robot, client:
 
     until(taken, "a goal that is taken")
     assert acting.inference.instruction == "push it"
+
+
+def test_a_heartbeat_is_heard_at_once_or_not_at_all(acting: Robot, client: VlaClient) -> None:
+    topic = f"/policy/{BEAT}"
+    until(lambda: client.node.count_subscribers(topic) > 0, "the policy's ear")
+    (ear,) = client.node.get_subscriptions_info_by_topic(topic)
+    assert ear.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT  # what was lost does not hold up what follows
 
 
 def test_a_client_that_never_comes_through_is_told_so(acting: Robot, client: VlaClient) -> None:

@@ -24,7 +24,7 @@ from ..nodes.common.listen import LATCHED, Speakers, subscribe
 from .answers import Answer, Feedback, Result
 from .following import Following
 from .link import CLOSED, ClientError, Link, namesakes, parameter_messages
-from .starting import Starting
+from .starting import Starting, own_number
 
 PATIENCE = 5.0  # seconds that a node may take to answer
 LOADING = 180.0  # seconds: a large checkpoint from a slow disk
@@ -98,7 +98,7 @@ class VlaClient:
     def run(
         self, instruction: str, timeout: float = 60.0, until: Until | str | None = None, heartbeat: float = 0.5
     ) -> Answer:
-        """Have the policy follow `instruction` until it is done; returns at once whether it does.
+        """Have the policy follow `instruction` until it is done; returns as soon as that is known.
 
         timeout: seconds after which it ends, 0: never. until: when it is done (Until.topic, Until.still, Until.time);
         without it, it ends by its timeout or `cancel`. heartbeat: seconds of this client's silence after which the arm
@@ -107,7 +107,7 @@ class VlaClient:
         end = until.text if isinstance(until, Until) else "" if until is None else until
         try:
             given = {"instruction": instruction, "timeout": timeout, "until": end, "heartbeat": heartbeat}
-            request = Request.of({**given, "client": 1})
+            request = Request.of({**given, "client": own_number()})
             self.link.check_open()
             if self.several is not None:
                 raise ClientError(self.several)

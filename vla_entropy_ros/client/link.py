@@ -19,7 +19,7 @@ from rclpy.serialization import serialize_message
 
 from ..nodes.common import goals
 from ..nodes.common.goals import STATUS
-from ..nodes.common.listen import Speakers
+from ..nodes.common.listen import Speakers, type_name
 from ..nodes.common.process import one_line
 
 POLL = 0.005  # seconds
@@ -83,11 +83,6 @@ def _own_context(domain: int | None) -> Context:
     context.init(domain_id=domain)
     atexit.register(context.try_shutdown)
     return context
-
-
-def _type_of(kind: type) -> str:
-    """The name of a service's type, as the graph tells it."""
-    return f"{kind.__module__.split('.')[0]}/srv/{kind.__name__}"
 
 
 def _make_node(name: str, namespace: str, context: Context | None) -> Node:
@@ -172,7 +167,7 @@ class Link:
         """A client of a service, found by the time it is needed; ClientError where the service is of another type."""
         if not isinstance(service, str):
             raise ClientError(f"{service!r} is no name of a service")
-        key, expected = (kind, self.path(service)), _type_of(kind)
+        key, expected = (kind, self.path(service)), type_name(kind)
         if key not in self._clients:
             types = dict(self.node.get_service_names_and_types()).get(key[1], [expected])
             if expected not in types:

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -27,6 +26,11 @@ BEAT = 0.1  # seconds between two signs of life
 SOON = 0.02  # seconds between two requests for the same goal
 LATE = 0.5  # seconds after which a refusal is of what was, as the answers of DDS to a new client may be
 GIVEN_UP = 8  # requests without an answer that are remembered
+
+
+def own_number() -> int:
+    """A number for a request, told apart from those of others, also where `random` is seeded."""
+    return 1 + secrets.randbelow(goals.HIGHEST)
 
 
 class Starting:
@@ -51,8 +55,7 @@ class Starting:
         return bool(self._own) and self._following.goal is not None
 
     def start(self, request: Request, patience: float) -> Answer:
-        """Ask for a goal, whatever its `client`; ClientError where nobody answers within `patience` [s]."""
-        request = replace(request, client=1 + secrets.randbelow(goals.CLIENTS))  # also apart where `random` is seeded
+        """Ask for a goal, under a number of its own; ClientError where nobody answers within `patience` [s]."""
         due = time.monotonic() + patience
         if request.heartbeat and not self._link.wait(self._beats.get_subscription_count, patience):
             raise ClientError(f"{self._policy}/{goals.BEAT}: nobody listens{self._link.others()}")

@@ -93,6 +93,10 @@ class Material:
     unread: Counter[str] = field(default_factory=Counter)
     damage: str | None = None
 
+    def since(self, recorded: int) -> float:
+        """Seconds from when the bag began to a time [ns]."""
+        return (recorded - (self.began or 0)) * 1e-9
+
 
 def collect(storage: Storage, topics: Topics, progress: Progress) -> Material:
     """Read all that is told; of images the times alone. What is damaged is noted, and what comes before it kept."""

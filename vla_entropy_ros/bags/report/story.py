@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from ...engine.errors import printable
+from ...nodes.common.goals import IDLE, RUNNING, UNCONFIGURED
 from .found import ALL, GOAL, SELECTION, STATUS
 from .reading import Facts, Material
 from .run import CLIENT, COMMAND, POLICY, Change, Goal, Run, Span, Tick
@@ -17,17 +18,16 @@ from .spans import Said, lasting
 HELD = ("holding: ", "no commands: ")  # what the command node says of an arm that it does not let move
 ASKED = "holding: disabled"  # but for this: somebody has asked for it
 TICKED, TOLD = 0.5, 1.0  # seconds that a tick and a message of /diagnostics hold for
-IDLE, RUNNING, UNCONFIGURED = "idle", "running", "unconfigured"
 GONE = 2 * 10**9  # nanoseconds without a word of its goals: the policy was not there
 
 
 def tell(material: Material) -> Run:
     """The run that a bag tells of."""
-    topics, began = material.topics, material.began or 0
-    end = (material.ended - began) * 1e-9 if material.began is not None else 0.0
+    topics = material.topics
+    end = material.since(material.ended) if material.began is not None else 0.0
     told = [one for one in material.status if one.numbers]
-    ticks = [Tick((one.recorded - began) * 1e-9, one.recorded, one.stamp, one.numbers, one.words) for one in told]
-    ticks = ticks or ticks_of(material.numbers, began)
+    ticks = [Tick(material.since(one.recorded), one.recorded, one.stamp, one.numbers, one.words) for one in told]
+    ticks = ticks or ticks_of(material.numbers, material.began or 0)
     states = _there(lasting(_texts(material, topics.state), COMMAND, end), material, end)
     changes, begins = _parameters(material)
     return Run(
@@ -47,14 +47,13 @@ def tell(material: Material) -> Run:
 
 
 def _texts(material: Material, topic: str | None) -> list[Said]:
-    began = material.began or 0
-    return [Said((recorded - began) * 1e-9, text) for recorded, text in material.texts.get(topic or "", ())]
+    return [Said(material.since(recorded), text) for recorded, text in material.texts.get(topic or "", ())]
 
 
 def _there(states: Sequence[Span], material: Material, end: float) -> list[Span]:
     """What the command node said, as long as it was there, where /diagnostics tells that."""
-    began, name = material.began or 0, f"{(material.topics.command or '').lstrip('/')}: "
-    heard = [Said((one.recorded - began) * 1e-9, name) for one in material.diagnostics if one.name.startswith(name)]
+    name = f"{(material.topics.command or '').lstrip('/')}: "
+    heard = [Said(material.since(one.recorded), name) for one in material.diagnostics if one.name.startswith(name)]
     lives = lasting(heard, COMMAND, end, TOLD)
     if not lives:
         return list(states)
@@ -66,14 +65,13 @@ def _there(states: Sequence[Span], material: Material, end: float) -> list[Span]
 
 def _holds(material: Material, ticks: Iterable[Tick], states: Sequence[Span], end: float) -> list[Span]:
     """Holds by who holds; what a goal's status tells of them counts where the arm says nothing itself."""
-    began = material.began or 0
     held = lasting([Said(tick.time, tick.says("hold")) for tick in ticks], POLICY, end, TICKED)
     for span in states:
         if span.words.startswith(HELD) and span.words != ASKED:
             words = span.words.removeprefix(HELD[0])
             held.append(Span(span.begin, span.end, span.who, words))
     if not states:
-        told = [Said((one.recorded - began) * 1e-9, _held(one)) for one in material.goal]
+        told = [Said(material.since(one.recorded), _held(one)) for one in material.goal]
         held += lasting(told, CLIENT, end, TOLD)
     return sorted(held, key=lambda span: (span.begin, span.who))
 
@@ -93,7 +91,6 @@ def _instructions(material: Material, ticks: Iterable[Tick], end: float) -> list
 
 def _goals(material: Material) -> list[Goal]:
     """Goals in order."""
-    began = material.began or 0
     runs: list[list[Facts]] = []
     for one in material.goal:
         if not (one.number("goal") or 0) > 0:
@@ -105,11 +102,11 @@ def _goals(material: Material) -> list[Goal]:
     for told in runs:
         number, instruction = told[0].number("goal"), told[0].values.get("instruction")
         last = next((one for one in told if one.values.get("state") not in (RUNNING, IDLE)), told[-1])
-        begin = (told[0].recorded - began) * 1e-9
+        begin = material.since(told[0].recorded)
         ticks = last.number("ticks")
         words = {key: last.values.get(key, "") for key in ("state", "why", "until")}
         spent = None if ticks is None else int(ticks)
-        ended = (last.recorded - began) * 1e-9
+        ended = material.since(last.recorded)
         goals.append(Goal(int(number or 0), begin, ended, instruction or "", ticks=spent, **words))
     return goals
 
@@ -123,12 +120,12 @@ def _goes_on(before: Facts, one: Facts) -> bool:
 
 def _parameters(material: Material) -> tuple[list[Change], dict[str, dict[str, str]]]:
     """What was set while the bag was recorded, and what the nodes began with; of policy and command node alone."""
-    began, ours = material.began or 0, (material.topics.policy, material.topics.command)
+    ours = (material.topics.policy, material.topics.command)
     known: dict[str, dict[str, str]] = defaultdict(dict)
     begins: dict[str, dict[str, str]] = {}
     changes = []
     for event in (event for event in material.events if event.node in ours):
-        now, time = known[event.node], (event.recorded - began) * 1e-9
+        now, time = known[event.node], material.since(event.recorded)
         for name, value in event.new.items():
             begins.setdefault(event.node, {}).setdefault(name, value)
         now.update(event.new)
@@ -142,11 +139,11 @@ def _parameters(material: Material) -> tuple[list[Change], dict[str, dict[str, s
 
 def _warnings(material: Material, end: float) -> list[Span]:
     """What /diagnostics did not find in order, by task, ours first; without it, why little was reused."""
-    began, topics = material.began or 0, material.topics
+    topics = material.topics
     by_name: Mapping[str, list[Said]] = defaultdict(list)
     for one in material.diagnostics:
         words = (one.line or "no word") if one.level else ""
-        by_name[one.name].append(Said((one.recorded - began) * 1e-9, words, one.level))
+        by_name[one.name].append(Said(material.since(one.recorded), words, one.level))
     spans = [span for name, said in by_name.items() for span in lasting(said, name, end, TOLD)]
     if not material.diagnostics:
         cache = f"{topics.policy.lstrip('/')}: cache"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError, ObservationError
+from ..files import shown
 from .reading import ORDINARY
 from .tokenizer import FolderTokenizer, check_ids
 
-SHOWN = 60  # characters of an instruction that is refused
 MAX_TEXT = 128  # text slots: OpenVLA's prompt takes 13 tokens, LIBERO's longest instruction about 25
 
 Encoder = Callable[[str], Sequence[int]]
@@ -61,8 +61,7 @@ class Prompter:
         if ids and ids[0] == self._template.bos_id:
             ids = ids[1:]
         if not known:
-            said = instruction if len(instruction) <= SHOWN else f"{instruction[:SHOWN]} ..."
-            raise ObservationError(f"this policy knows no word of the instruction {said!r}")
+            raise ObservationError(f"this policy knows no word of the instruction {shown(instruction)}")
         if len(ids) > MAX_TEXT:
             raise ObservationError(f"the instruction takes {len(ids)} tokens: at most {MAX_TEXT} are possible")
         if outside := [i for i in ids if not 0 <= i < self._template.vocabulary]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +17,8 @@ ENDS = (DONE, TIMED_OUT, CANCELLED, HELD)
 SHOWN = 60  # characters of an instruction in a line
 MOST = 86400.0  # seconds that a goal may ask for
 BRIEF = 0.2  # seconds: the shortest silence of a client that tells anything
-CLIENTS = 2**31 - 1  # the highest number of a client, as a std_msgs/Int32 carries it
+HIGHEST = 2**31 - 1  # number of a client, as a std_msgs/Int32 carries it
+UNSENDABLE = re.compile("[\0\ud800-\udfff]")  # NUL cuts a text, half a pair of surrogates is no sign
 EXAMPLES = "'topic <name>' of a std_msgs/Bool, 'still <seconds>', 'time <seconds>', or nothing"
 FIELDS: dict[str, tuple[type, ...]] = {
     "instruction": (str,), "timeout": (float, int), "until": (str,), "heartbeat": (float, int), "client": (int,),
@@ -105,9 +107,9 @@ class Request:
         if 0.0 < heartbeat < BRIEF:
             raise ValueError(f"heartbeat: {heartbeat:g} s is too short: valid are 0 for none, or {BRIEF:g} and more")
         client = int(given.get("client", 0))
-        if not int(heartbeat > 0.0) <= client <= CLIENTS:
+        if not int(heartbeat > 0.0) <= client <= HIGHEST:
             what = "a heartbeat needs the number of the client that sends it" if heartbeat and not client else "client"
-            raise ValueError(f"{what}: {client} came, valid are 1 to {CLIENTS}, of its own")
+            raise ValueError(f"{what}: {client} came, valid are 1 to {HIGHEST}, of its own")
         return cls(text, timeout, Until.of(str(given.get("until", ""))), heartbeat, client)
 
     @property
@@ -131,7 +133,7 @@ def sendable(what: str, text: object) -> str:
     """A text that arrives as it was sent; ValueError in one line where it is none."""
     if not isinstance(text, str):
         raise ValueError(f"{what} is text, not {short(repr(text))}")
-    if "\0" in text or (not text.isascii() and text.encode(errors="replace").decode() != text):
+    if UNSENDABLE.search(text):
         raise ValueError(f"{what} {short(ascii(text))} holds a sign that can't be sent: valid is Unicode without NUL")
     return text
 

@@ -61,8 +61,8 @@ def endpoint(info: TopicEndpointInfo) -> bytes:
 
 
 def type_name(kind: type) -> str:
-    """A message type as `ros2 topic info` writes it."""
-    return "/".join((kind.__module__.split(".")[0], "msg", kind.__name__))
+    """The type of a message or a service as the graph tells it."""
+    return "/".join((*kind.__module__.split(".")[:2], kind.__name__))
 
 
 def publisher_name(info: TopicEndpointInfo) -> str:

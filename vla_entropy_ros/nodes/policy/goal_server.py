@@ -26,7 +26,7 @@ from ..common import goals
 from ..common.diagnostics import OK, WARN
 from ..common.facts import facts_message
 from ..common.goals import EMERGENCY, Request, short
-from ..common.listen import LATCHED, SafetyInput
+from ..common.listen import LATCHED, SafetyInput, type_name
 from ..common.messages import positions_by_name
 from ..common.process import one_line
 from .goal import Goals, Scene
@@ -35,7 +35,7 @@ from .inputs import typed
 
 LOOK = 0.1  # seconds between two looks at the goal
 ARM = "command/state"
-BOOL = "std_msgs/msg/Bool"
+BOOL = type_name(Bool)
 # A reliable reader waits for what was lost, and takes what came meanwhile all at once: up to 0.8 s late.
 FRESH = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 MEASURED = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears every publisher

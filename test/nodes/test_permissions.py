@@ -86,10 +86,14 @@ def test_who_drives_a_policy_needs_no_more_than_the_terminal_is_allowed(
     assert denied(node._client.node, "/", ("publisher", "subscriber", "client")) == []
     node.close()
     feed = Feed()
-    feed.show()
-    until(lambda: feed.look().namespace == "/", "the policy that the panel hears")
-    assert denied(feed.node, "/", ("publisher", "subscriber")) == []
-    feed.close()
+    try:
+        feed.show()
+        heard = feed.node.get_subscriber_names_and_types_by_node
+        until(lambda: feed.look().namespace == "/", "the policy that the panel hears")
+        until(lambda: heard(feed.node.get_name(), "/"), "what it hears of it")
+        assert denied(feed.node, "/", ("publisher", "subscriber")) == []
+    finally:
+        feed.close()
 
 
 def test_what_is_not_allowed_is_found(stage: Any) -> None:

@@ -260,8 +260,7 @@ class VlaClient:
         self._speakers.note(info)
         told = facts(message)
         self._starting.hear(told)
-        if self._speakers.several is None:  # else this may be of another policy
-            self._following.hear(told)
+        self._following.hear(told, alone=self._speakers.several is None)
 
     def _on_arm(self, message: String) -> None:
         self.arm = str(message.data)

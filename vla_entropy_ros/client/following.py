@@ -41,9 +41,11 @@ class Following:
             if self._result is not None:
                 self._goal = self._result = None
 
-    def hear(self, told: Mapping[str, str]) -> None:
-        """Take in what the status tells."""
+    def hear(self, told: Mapping[str, str], alone: bool = True) -> None:
+        """Take in what the status tells; alone: no second policy speaks, whose goals these may be."""
         with self._lock:
+            if not alone and self._goal is not None and told.get("goal") != str(self._goal):
+                return
             self._told, self._heard = dict(told), time.monotonic()
             self._judge(self._told)
 

@@ -15,6 +15,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from vla_entropy_ros.evaluation.bringup import environment
+from vla_entropy_ros.evaluation.processes import Processes
+
 DEMO = [sys.executable, "-c", "from vla_entropy_ros.cli import main; main()", "demo"]
 ROOT = Path(__file__).parents[2]
 MARK = "VLA_ENTROPY_TEST_RUN"
@@ -100,7 +103,21 @@ def test_a_demo_beside_another_one_in_its_domain_says_so(tmp_path: Path) -> None
     first.terminate()
     first.communicate(timeout=30)
     assert second.returncode == 1
-    assert errors.strip() == (f"Error: DDS domain {domain} has a /policy already: end it, or take another domain")
+    said = f"Error: DDS domain {domain} has a {{}} already: end it, or take another domain"
+    assert errors.strip() in (said.format("/policy"), said.format("/command"))  # whichever is heard first
+
+
+def test_a_demo_beside_another_arm_s_node_says_so_too(tmp_path: Path) -> None:
+    domain = str(int(os.environ["ROS_DOMAIN_ID"]) + 1)
+    with Processes(tmp_path / "elder", environment(int(domain))) as others:
+        elder = others.start("command", {})
+        time.sleep(3.0)  # it is the elder once it has said a word; the demo's nodes take longer than this to start
+        run = start(tmp_path / "demo", "--episodes", "5", "--domain-id", domain)
+        _, errors = run.communicate(timeout=120)
+        assert elder.process.poll() is None
+    assert run.returncode == 1
+    assert errors.strip() == f"Error: DDS domain {domain} has a /command already: end it, or take another domain"
+    assert survivors(tmp_path / "demo") == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

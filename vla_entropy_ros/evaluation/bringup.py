@@ -13,6 +13,7 @@ from rclpy.context import Context
 
 from ..client import VlaClient
 from ..nodes.common.goals import ACTIVE
+from ..nodes.common.twins import TWO
 from .errors import RunError
 from .interruption import deferred
 from .processes import Processes
@@ -72,9 +73,17 @@ def brought_up(
     with under(settings), deferred() as interruption, Processes(folder, settings) as processes:
         running = {name: processes.start(name, parameters) for name, parameters in nodes.items()}
 
+        def taken(node: str) -> RunError:
+            return RunError(f"DDS domain {domain} has a {node} already: end it, or take another domain")
+
         def check() -> None:
             interruption.check()
-            processes.check()
+            try:
+                processes.check()
+            except RunError as error:  # a node may hear its elder before we do
+                if elder := next((f"/{name}" for name in running if f"{TWO} /{name}:" in str(error)), None):
+                    raise taken(elder) from None
+                raise
 
         with (
             _context() as context,
@@ -84,8 +93,7 @@ def brought_up(
             witness.wait_for_graph(nodes)
             witness.wait(lambda: client.silent < math.inf, PATIENCE, "the policy's word of itself")
             if client.feedback.policy == ACTIVE:  # one that has just been started is not
-                policy = client.link.path("policy")
-                raise RunError(f"DDS domain {domain} has a {policy} already: end it, or take another domain")
+                raise taken(client.link.path("policy"))
             if not (answer := client.bring_up()):
                 raise RunError(f"{answer.words}: {running['policy'].last_words()}")
             yield witness

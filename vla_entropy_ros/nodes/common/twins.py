@@ -10,6 +10,7 @@ from rclpy.node import Node
 
 HEARD = 2.5  # seconds for which a twin that was heard counts as alive; it speaks once a second
 YOUNG = 10.0  # seconds after its start in which a node makes way for an older one of its name
+TWO = "two nodes are called"  # what every report of a twin begins with
 STARTED = "started [s since 1970]"  # the value of each status that tells which of two nodes is the younger
 
 
@@ -39,7 +40,7 @@ class Twins:
         """What to say while another node of this name is alive; None when there is none."""
         if time.monotonic() - self._heard > HEARD:
             return None
-        return f"two nodes are called {self._name}: end one, or start it with another name or namespace (__ns:=...)"
+        return f"{TWO} {self._name}: end one, or start it with another name or namespace (__ns:=...)"
 
     @property
     def gives_way(self) -> bool:

@@ -10,13 +10,11 @@ import hypothesis
 import pytest
 import transformers  # noqa: F401 - so that folders are read in this process: there are hundreds
 
+from .domains import OWN
+
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"  # off by default, and then wrong types turn into garbage on the wire
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-# A domain of its own for each of pytest's processes, and the next one for nodes that a test starts apart from it; other
-# runs have other process ids, and demos take higher domains.
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1, ...
-NUMBER = os.getppid() + int(WORKER.removeprefix("gw")) if WORKER else os.getpid()
-os.environ["ROS_DOMAIN_ID"] = str(1 + 2 * (NUMBER % 20))
+os.environ["ROS_DOMAIN_ID"] = str(OWN)
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="vla_entropy_ros_log_"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch loads; two cores shared by several processes
 hypothesis.settings.register_profile("busy machine", deadline=None)  # what takes long once is no fault

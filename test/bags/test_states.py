@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from vla_entropy_ros.control.pose import POSE_FIELDS
 from vla_entropy_ros.engine import Policy
 from vla_entropy_ros.resources import SMALL_POLICY, default_checkpoint
 
+from ..domains import APART
 from .written import write_bag
 
 
@@ -119,9 +119,8 @@ def test_a_node_hears_the_joint_states_and_the_pose_of_the_bag(tmp_path: Path) -
 
     from vla_entropy_ros.bags.replay_node import replay_through_node
 
-    domain = int(os.environ["ROS_DOMAIN_ID"]) % 100 + 1
     context = Context()
-    context.init(domain_id=domain)
+    context.init(domain_id=APART)
     listener: Any = Node("listener", context=context)
     heard: list[Any] = []
     posed: list[Any] = []
@@ -136,7 +135,7 @@ def test_a_node_hears_the_joint_states_and_the_pose_of_the_bag(tmp_path: Path) -
     try:
         with Bag(write_bag(tmp_path / "bag", stamps, at, poses=at)) as bag:
             done = replay_through_node(
-                bag, tmp_path / "logs", domain, {"checkpoint": SMALL_POLICY}, "pick up the red cube"
+                bag, tmp_path / "logs", APART, {"checkpoint": SMALL_POLICY}, "pick up the red cube"
             )
     finally:
         executor.shutdown()

@@ -18,6 +18,8 @@ pytest.importorskip("rclpy")
 from vla_entropy_ros.evaluation.bringup import environment
 from vla_entropy_ros.evaluation.processes import Processes
 
+from ..domains import APART
+
 DEMO = [sys.executable, "-c", "from vla_entropy_ros.cli import main; main()", "demo"]
 ROOT = Path(__file__).parents[2]
 MARK = "VLA_ENTROPY_TEST_RUN"
@@ -94,7 +96,7 @@ def test_a_program_that_fails_or_is_interrupted_leaves_no_process(tmp_path: Path
 def test_a_demo_beside_another_one_in_its_domain_says_so(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("import time\nprint('begun', flush=True)\ntime.sleep(120)\n")
-    domain = str(int(os.environ["ROS_DOMAIN_ID"]) + 1)
+    domain = str(APART)
     first = start(tmp_path / "first", "--client", str(program), "--domain-id", domain)
     assert first.stdout is not None
     assert "begun" in first.stdout.readline()
@@ -108,8 +110,8 @@ def test_a_demo_beside_another_one_in_its_domain_says_so(tmp_path: Path) -> None
 
 
 def test_a_demo_beside_another_arm_s_node_says_so_too(tmp_path: Path) -> None:
-    domain = str(int(os.environ["ROS_DOMAIN_ID"]) + 1)
-    with Processes(tmp_path / "elder", environment(int(domain))) as others:
+    domain = str(APART)
+    with Processes(tmp_path / "elder", environment(APART)) as others:
         elder = others.start("command", {})
         time.sleep(3.0)  # it is the elder once it has said a word; the demo's nodes take longer than this to start
         run = start(tmp_path / "demo", "--episodes", "5", "--domain-id", domain)

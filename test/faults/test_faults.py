@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ from tools.faults.soak import parameter_times, soak
 from tools.faults.suite import once
 from vla_entropy_ros.evaluation.bringup import environment, under
 
+from ..domains import APART
+
 LENIENT = 1.5  # seconds: a busy machine must not fail this; `make faults` measures
 NAMED = 4.0  # seconds, likewise
 SLOW: dict[str, Any] = {  # what a busy machine leaves out is never so long that a jump could be motion
@@ -25,38 +25,25 @@ SLOW: dict[str, Any] = {  # what a busy machine leaves out is never so long that
     "limits.max_speed": 0.2,
     "limits.max_joint_speed": 0.3,
 }
+KINDS = [pytest.param(stand, kind, id=kind.name) for stand in STANDS for kind in FAULTS if kind.stand == stand]
 
 
 def on(stand: str) -> pytest.MarkDecorator:
-    """Every fault that is tried on that stand."""
-    kinds = [kind for kind in FAULTS if kind.stand == stand]
-    return pytest.mark.parametrize("kind", kinds, ids=[kind.name for kind in kinds])
-
-
-@contextlib.contextmanager
-def running(folder: Path, checkpoint: Path, **options: Any) -> Iterator[Rig]:
-    """Both nodes as processes, in motion, apart from the nodes of other tests."""
-    settings = environment(int(os.environ["ROS_DOMAIN_ID"]) + 1)
-    with under(settings), Rig(folder, settings, str(checkpoint), **SLOW, **options) as rig:
-        yield rig
+    """A rig that stands so."""
+    return pytest.mark.parametrize("rig", [stand], indirect=True)
 
 
 @pytest.fixture(scope="module")
-def rig(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """The nodes that most faults are tried on, one after the other, without a restart."""
-    with running(tmp_path_factory.mktemp("rig"), checkpoint, **STANDS["poses"]) as one:
+def rig(request: Any, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """Both nodes as processes, in motion, apart from those of other tests: one rig ends before the next one stands."""
+    settings, stand = environment(APART), STANDS[request.param]
+    folder = tmp_path_factory.mktemp("rig")
+    with under(settings), Rig(folder, settings, str(checkpoint), **SLOW, **stand) as one:
         yield one
 
 
-@pytest.fixture(scope="module")
-def jointed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """The same with an arm of joints."""
-    with running(tmp_path_factory.mktemp("jointed"), checkpoint, **STANDS["joints"]) as one:
-        yield one
-
-
-def survives(kind: type[Fault], rig: Rig) -> None:
-    """The arm is safe soon, and moves again afterwards."""
+@pytest.mark.parametrize(("rig", "kind"), KINDS, indirect=["rig"])
+def test_the_arm_is_safe_and_recovers(rig: Rig, kind: type[Fault]) -> None:
     outcome = once(kind(), rig)
     assert outcome.safe < LENIENT
     assert outcome.named is None or outcome.named < NAMED
@@ -65,15 +52,12 @@ def survives(kind: type[Fault], rig: Rig) -> None:
 
 
 @on("poses")
-def test_the_arm_is_safe_and_recovers(rig: Rig, kind: type[Fault]) -> None:
-    survives(kind, rig)
-
-
 def test_nonsense_moves_nothing(rig: Rig) -> None:
     figures = fuzz(rig, {**POLICY, **COMMAND}, count=25)
     assert (figures["moves"], figures["violations"]) == (0, [])
 
 
+@on("poses")
 def test_goals_are_answered(rig: Rig) -> None:
     figures = goal_answers(rig, 3)
     assert {name: times is not None for name, times in figures.items()} == dict.fromkeys(
@@ -81,6 +65,7 @@ def test_goals_are_answered(rig: Rig) -> None:
     )
 
 
+@on("poses")
 def test_endurance_in_short(rig: Rig) -> None:
     assert parameter_times(rig, 10) is not None
     figures = soak(rig, 4.0)
@@ -90,17 +75,6 @@ def test_endurance_in_short(rig: Rig) -> None:
 
 
 @on("joints")
-def test_an_arm_with_joints_is_safe_and_recovers(jointed: Rig, kind: type[Fault]) -> None:
-    survives(kind, jointed)
-
-
-def test_nonsense_does_not_move_an_arm_with_joints(jointed: Rig) -> None:
-    figures = fuzz(jointed, JOINTED, count=25)
+def test_nonsense_does_not_move_an_arm_with_joints(rig: Rig) -> None:
+    figures = fuzz(rig, JOINTED, count=25)
     assert (figures["moves"], figures["violations"]) == (0, [])
-
-
-def test_time_that_jumps_is_survived(checkpoint: Path, tmp_path: Path) -> None:
-    with running(tmp_path, checkpoint, **STANDS["simulated time"]) as rig:
-        for kind in FAULTS:
-            if kind.stand == "simulated time":
-                survives(kind, rig)

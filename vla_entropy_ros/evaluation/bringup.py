@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .processes import Processes
 from .witness import Witness
 
 PATIENCE = 30.0  # seconds a service may take on a busy machine
+ELDER = 3.0  # seconds for which the policy of another run is listened for, where a node of it was met
 
 
 def free_domain() -> int:
@@ -60,6 +62,14 @@ def _context() -> Iterator[Context]:
         context.try_shutdown()
 
 
+def _acts(client: VlaClient) -> bool:
+    """Whether an active policy speaks from now on."""
+    began = time.monotonic()
+    return client.link.wait(
+        lambda: client.silent < time.monotonic() - began and client.feedback.policy == ACTIVE, ELDER
+    )
+
+
 @contextlib.contextmanager
 def brought_up(
     nodes: Mapping[str, Mapping[str, Any]], folder: Path, domain: int, keep_images: bool = False
@@ -81,9 +91,11 @@ def brought_up(
             try:
                 processes.check()
             except RunError as error:  # a node may hear its elder before we do
-                if elder := next((f"/{name}" for name in running if f"{TWO} /{name}:" in str(error)), None):
-                    raise taken(elder) from None
-                raise
+                twin = next((f"/{name}" for name in running if f"{TWO} /{name}:" in str(error)), None)
+                if twin is None:
+                    raise
+                processes.stop()  # what speaks from now on is the other run's
+                raise taken(client.link.path("policy") if _acts(client) else twin) from None
 
         with (
             _context() as context,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..nodes.common.facts import number
+from ..nodes.common.facts import count, number
 from ..nodes.common.goals import DONE, IDLE
 
 
@@ -50,7 +50,7 @@ class Feedback:
             told.get("why", ""),
             told.get("instruction", ""),
             number(told.get("elapsed", "")) or 0.0,
-            int(number(told.get("ticks", "")) or 0),
+            count(told, "ticks"),
             None if age is None else age + ago,
             number(told.get("entropy", "")),
             told.get("hold", ""),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..nodes.common.facts import number
+from ..nodes.common.facts import count
 from ..nodes.common.goals import CANCELLED, ENDS, HELD
 from .answers import Feedback, Result
 
@@ -53,7 +53,7 @@ class Following:
         """The number of the goal of a request's number, as the status tells; None where that is of another one."""
         with self._lock:
             same = self._told.get("client") == str(client)
-            return int(number(self._told.get("goal", "")) or 0) if same else None
+            return count(self._told, "goal") if same else None
 
     @property
     def goal(self) -> int | None:
@@ -96,7 +96,7 @@ class Following:
     def _judge(self, told: Mapping[str, str]) -> None:
         if self._goal is None or self._result is not None:
             return
-        came = int(number(told.get("goal", "")) or 0)
+        came = count(told, "goal")
         if came == self._goal:
             self._seen, self._of_goal, self._last = True, time.monotonic(), dict(told)
             if told.get("state") in ENDS:

@@ -172,9 +172,8 @@ class Link:
             types = dict(self.node.get_service_names_and_types()).get(key[1], [expected])
             if expected not in types:
                 raise ClientError(f"{key[1]} is of {types[0]}, which can't be asked as {expected}")
-            for other in [
-                one for one in self._clients if one[1] == key[1] and not self._clients[one].service_is_ready()
-            ]:
+            waiting = [one for one, client in self._clients.items() if not client.service_is_ready()]
+            for other in (one for one in waiting if one[1] == key[1]):
                 self.node.destroy_client(self._clients.pop(other))  # rcl takes one type for a name
             try:
                 self._clients[key] = self.node.create_client(*key)

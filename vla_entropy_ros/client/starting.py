@@ -16,7 +16,7 @@ from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
 from ..nodes.common import goals
-from ..nodes.common.facts import number
+from ..nodes.common.facts import count
 from ..nodes.common.goals import RUNNING, Request
 from .answers import Answer
 from .following import Following
@@ -76,7 +76,7 @@ class Starting:
 
     def hear(self, told: Mapping[str, str]) -> None:
         """Take in what the status tells of a goal: one that was given up ends."""
-        client = int(number(told.get("client", "")) or 0)
+        client = count(told, "client")
         if client not in self._given_up:
             return
         if told.get("state") == RUNNING:

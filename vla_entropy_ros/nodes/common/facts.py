@@ -37,6 +37,11 @@ def number(text: str) -> float | None:
         return None
 
 
+def count(told: Mapping[str, str], name: str) -> int:
+    """The whole number that a fact tells; 0 where it tells none."""
+    return int(number(told.get(name, "")) or 0)
+
+
 def _text(value: object) -> str:
     if value is None:
         return ""

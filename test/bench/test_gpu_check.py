@@ -61,6 +61,19 @@ def test_graphs_that_compute_nothing_are_found(stage: str, monkeypatch: pytest.M
         found(policy, states, drafts="off")
 
 
+@pytest.mark.parametrize("stage", ["rank", "_fill_plan"])
+def test_tokens_that_the_device_did_not_choose_are_found(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = Placement(CPU, torch.float32)
+    for dead in (False, True):
+        if dead:
+            monkeypatch.setattr(cuda_graphs.Graph, "__init__", dead_graphs(stage))
+        policy, states = made()
+        assert policy.runner.chooses
+        scene = list(moving(4))
+        figures = check.compare(policy, states, Twin(policy.model), scene, run.defaults(policy)).figures()
+        assert bool(check.wrong(figures, where)) is dead
+
+
 def test_the_command_fails_where_graphs_compute_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_graphs.Graph, "__init__", dead_graphs("_probe"))
     monkeypatch.setattr(run.Plan.__init__, "__defaults__", (rows.ROWS[:2],))
@@ -169,6 +182,9 @@ def test_what_launches_is_counted_and_views_are_not() -> None:
     assert counted.counts.total() == 3
     policy, _ = made()
     stages = launches.stages(policy, next(moving(1)))
+    selection = launches.selection(policy, next(moving(1)))
+    assert selection is not None
+    assert 0 < selection < 40
     assert list(stages) == ["vision", "prefill", "pass", "probe"]
     assert 0 < stages["pass"] <= stages["prefill"]
     assert stages["probe"] < stages["pass"]

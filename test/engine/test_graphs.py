@@ -168,7 +168,7 @@ def test_a_capture_runs_every_pass_over_padding_alone(small_folder: Path, monkey
     eager = Policy.load(small_folder, graphs=False)
     with torch.inference_mode():
         runner = CUDAGraphRunner(eager._ends, eager._eager, eager._selector.drift, capture=True)
-    assert len(runs) == 3 * (1 + len(runner._prefills) + len(runner._extensions) + 2 * len(runner._probes[0]))
+    assert len(runs) == 3 * (3 + len(runner._prefills) + len(runner._extensions) + 2 * len(runner._probes[0]))
     assert not torch.isnan(runner._table).any()
 
 

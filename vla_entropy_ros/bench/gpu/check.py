@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from ...engine import ActionError, Observation, Policy
 from ...engine.actions.speculative import Scored, greedy_decode
 from ...engine.actions.token_head import TokenHead
+from ...engine.decoding.choosing import Answering
 from ...engine.decoding.runner import EagerRunner, Embedded, Runner, Table
 from ...engine.decoding.sequence import NO_ANSWERS, RowPlan
 from ...engine.device import Placement
@@ -73,6 +74,7 @@ class Record:
     """What a policy's runner did since it was last emptied."""
 
     visual: Tensor | None = None
+    answer: Answering | None = None  # of the last tokens that were chosen on the device
     passes: list[Pass] = field(default_factory=list)
 
 
@@ -95,11 +97,19 @@ def recorded(policy: Policy, states: States) -> Iterator[Record]:
         if made.drift is not None:
             buffers["drift"] = made.drift
         record.visual = made.visual.clone()
-        return made
+        ask = made.choose
+        return made if ask is None else replace(made, choose=lambda question: noted(ask(question)))
+
+    def noted(answer: Answering) -> Answering:
+        record.answer = answer
+        return answer
 
     def run_rows(plan: RowPlan, embedded: Embedded | None = None) -> Table:
         states.kept.fill_(math.nan)
         table = run(plan, embedded)
+        if plan.open:
+            assert record.answer is not None
+            plan = plan.filled(np.flatnonzero(record.answer().fresh))
         out = min(plan.out, len(states.kept))
         record.passes.append(Pass(plan, embedded is not None, states.kept[-out:].clone(), table))
         return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from .shapes import find_shape
 
 SAID = (
     "Weights are random, drafts are held to be right by chance; latency depends on neither. Passes per tick are those "
-    "measured on the small policy (docs/bench.json, float32), and the second looks that it takes here in this dtype, "
-    "at draft_margin, over the shipped bag. The rows look at near ties again by the same rule; near_ties is the share "
-    "of their rows that random logits put within draft_margin."
+    "measured on the small policy (docs/bench.json, float32), and the second looks that it takes here with this dtype "
+    "and quantisation, at draft_margin, over the shipped bag. The rows look at near ties again by the same rule; "
+    "near_ties is the share of their rows that random logits put within draft_margin."
 )
-PARTS = ("rows", "failed", "one_pass_floor_ms", "memory_gb", "passes_ms")  # what comes bit by bit
+PARTS = ("rows", "failed", "one_pass_floor_ms", "memory_gb", "passes_ms", "drafts")  # what comes bit by bit
 FIGURES = ("one_pass_floor_ms", "memory_gb", "passes_ms", "ratios", "drafts")
 
 
@@ -85,13 +86,10 @@ def measure_device(
     where = find_device(device)
     kind = find_dtype(dtype or ("bfloat16" if where.type == "cuda" else "float32"), where)
     with active(where):  # streams, waits and kernels of what is measured name no device
-        drafts = _drafts(passes, where, kind)
-        share = drafts["share_that_holds"]
-        plan = run.Plan(find_shape(shape), where, kind, ticks, warm_up, share)
+        plan = run.Plan(find_shape(shape), where, kind, ticks, warm_up, partial(_drafts, passes, where, kind))
         report = Report(folder, {
             "about": about(where) | {"dtype": str(kind).removeprefix("torch."), "shape": shape},
             "ticks": ticks, "warm_up": warm_up, "note": SAID,
-            "drafts": drafts,
         })  # fmt: skip
         for found in run.Bench(plan).measure():
             for name, row in found.get("rows", {}).items():
@@ -103,11 +101,11 @@ def measure_device(
         return report.content
 
 
-def _drafts(passes: float | None, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+def _drafts(passes: float | None, device: torch.device, dtype: torch.dtype, quantisation: str) -> dict[str, Any]:
     """How often a draft holds so that a tick takes `passes`, and where they come from."""
     told: dict[str, Any] = {}
     if passes is None:
-        small = trained.second_looks(device, dtype)
+        small = trained.second_looks(device, dtype, quantisation)
         told = {"measured_passes": measured_passes(_measurement()), "small_policy": small}
         passes = told["measured_passes"] + small["passes"] - small["passes_without_second_looks"]
     share = share_of(passes)

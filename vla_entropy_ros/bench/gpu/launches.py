@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ...engine import Observation, Policy
+from ...engine.decoding.choosing import Question
 from ...engine.decoding.sequence import NO_ANSWERS, Answers
 from ...engine.observation import state_vector
 
@@ -58,8 +60,25 @@ def stages(policy: Policy, seen: Observation) -> dict[str, int]:
         "pass": lambda: runner.run(step),
         "probe": runner.text_information,
     }
-    count = _kernels if model.where.device.type == "cuda" else _operations
-    return {stage: count(each) for stage, each in work.items()}
+    return {stage: _counted(policy, each) for stage, each in work.items()}
+
+
+@torch.inference_mode()
+def selection(policy: Policy, seen: Observation) -> int | None:
+    """What launches, as in `stages`, where a runner chooses the tokens and puts them into the plan of a pass."""
+    model, runner, layout = policy.model, policy.runner, policy.model.layout
+    embedded = runner.embed_images(model.preprocess.frames(seen.images), state_vector(seen, model.state_names))
+    ask, nothing = embedded.choose, np.zeros(layout.visual)
+    if ask is None:
+        return None
+    question = Question(nothing, nothing, nothing, nothing > 0, most=0, count=layout.visual)
+    plan = layout.prefill(np.arange(layout.visual), model.prompt(seen.instruction).ids, NO_ANSWERS, False, {})
+    whole = _counted(policy, lambda: (ask(question), runner.run(replace(plan, open=True), embedded)))
+    return whole - _counted(policy, lambda: runner.run(plan, embedded))
+
+
+def _counted(policy: Policy, work: Callable[[], object]) -> int:
+    return (_kernels if policy.model.where.device.type == "cuda" else _operations)(work)
 
 
 def _operations(work: Callable[[], object]) -> int:

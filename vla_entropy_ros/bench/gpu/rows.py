@@ -18,7 +18,8 @@ class Row:
     """One line: weights, how its policy is made, and what its ticks run with.
 
     switches: keyword arguments of `Policy`; mode: None for the default's; drafts: of the tunables; held: MEASURED or
-    ALWAYS. peer: transformers' `generate` over the same weights, in place of ours.
+    ALWAYS. chooses: whether the device chooses the visual tokens, not the host. peer: transformers' `generate` over the
+    same weights, in place of ours.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Row:
     mode: str | None = None
     drafts: str = "exact"
     held: str = MEASURED
+    chooses: bool = True
     peer: bool = False
 
     def tunables(self, ours: Tunables) -> Tunables:
@@ -46,14 +48,15 @@ class Row:
 
 
 BASELINE, STATIC, ONE_PASS = "transformers generate", "static cache, graphs", "one pass"
-OURS = "+ fused kernels"
+OURS = "+ selection on the device"
 FP8, INT8 = "fp8: ", "int8: "
 PLAIN = {"kernels": False}
 ROWS = (
     Row(BASELINE, switches=PLAIN, peer=True),
     Row(STATIC, switches=PLAIN, mode="full", drafts="off"),
-    Row("+ partial prefill", switches=PLAIN, drafts="off"),
-    Row("+ drafts", switches=PLAIN),
+    Row("+ partial prefill", switches=PLAIN, drafts="off", chooses=False),
+    Row("+ drafts", switches=PLAIN, chooses=False),
+    Row("+ fused kernels", chooses=False),
     Row(OURS),
     Row(ONE_PASS, held=ALWAYS),
     Row(FP8 + "full, one token a pass", "fp8", mode="full", drafts="off"),

@@ -31,14 +31,17 @@ Tick = Callable[[Observation], TimedTick]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: shape, device, dtype, ticks timed after a warm-up, chance that a draft holds, table of rows."""
+    """What is measured: shape, device, dtype, ticks timed after a warm-up, table of rows.
+
+    drafts: for a quantisation, "share_that_holds" of drafts and where it comes from.
+    """
 
     shape: Shape
     device: torch.device
     dtype: torch.dtype
     ticks: int
     warm_up: int
-    share: float
+    drafts: Callable[[str], Found]
     rows: tuple[Row, ...] = ROWS
 
 
@@ -48,6 +51,7 @@ class Bench:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._scene = list(moving(plan.warm_up + max(plan.ticks, TICKS)))
+        self._share = 0.0  # chance that a draft holds, with the weights that are there
 
     def measure(self) -> Iterator[Found]:
         """Parts of gpu.json, to be merged.
@@ -59,6 +63,9 @@ class Bench:
         line = roofline.measure_roofline(plan.device, plan.dtype)
         yield {"bandwidth_tb_s": round(line.bandwidth / 1e12, 3), "product_tflop_s": round(line.rate / 1e12, 2)}
         for quantisation, rows in by_weights(plan.rows):
+            drafts = plan.drafts(quantisation)
+            yield {"drafts": drafts if quantisation == "none" else {quantisation: drafts}}
+            self._share = float(drafts["share_that_holds"])
             gc.collect()  # what is left of the weights before
             reset_peak(plan.device)
             model, network = random_model(plan.shape, Placement(plan.device, plan.dtype, quantisation))
@@ -74,11 +81,12 @@ class Bench:
 
     def _policy(self, policy: Policy, states: States, rows: list[Row]) -> Iterator[Found]:
         """Every row that this policy serves."""
-        device, first = self._plan.device, rows[0]
+        device, first, chooses = self._plan.device, rows[0], policy.runner.chooses
         memory = {"loading": peak(device), "reserved": reserved(device)}
         yield {"memory_gb": {" ".join([first.quantisation, *first.switches]): memory}}
         for row in rows:
             tunables = row.tunables(defaults(policy))
+            policy.runner.chooses = chooses and row.chooses
             try:
                 found = self._checked(row, policy, states, tunables)
             except BenchmarkError as error:
@@ -90,8 +98,9 @@ class Bench:
             ticks = self._timed(row, policy, tunables)
             found |= {"peak_memory_gb": peak(device)}
             if row.profiled:
-                prepare(policy, tunables, row.match(self._plan.share))
-                found |= {"launches": launches.stages(policy, self._scene[0])}
+                prepare(policy, tunables, row.match(self._share))
+                seen = self._scene[0]
+                found |= {"launches": launches.stages(policy, seen) | {"select": launches.selection(policy, seen)}}
                 yield {"profile": {row.name: launches.profile(policy, self._scene[:TICKS])}}
             yield {"rows": {row.name: row_figures(ticks) | found}}
 
@@ -110,7 +119,7 @@ class Bench:
         if row.peer:
             tick = _generated(Generate(policy))
         else:
-            prepare(policy, tunables, row.match(plan.share))
+            prepare(policy, tunables, row.match(self._share))
             tick = _ours(policy, plan.device)
         gc.collect()
         gc.freeze()  # the collector need not walk the network in the middle of a tick

@@ -22,12 +22,13 @@ from .shapes import INSTRUCTION
 BAG, COMPRESSED, PERIOD = "bags/pick_red", "sensor_msgs/msg/CompressedImage", 0.1
 
 
-def second_looks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """Passes of a tick with the second looks of this dtype and without any, and the share of tokens of plain decoding.
+def second_looks(device: torch.device, dtype: torch.dtype, quantisation: str = "none") -> dict[str, float]:
+    """Passes of a tick with the second looks of these types and without any, and the share of tokens of plain decoding.
 
     In float32 there are none.
     """
-    policy = Policy.load(default_checkpoint(), device=str(device), dtype=str(dtype).removeprefix("torch."))
+    kind = str(dtype).removeprefix("torch.")
+    policy = Policy.load(default_checkpoint(), device=str(device), dtype=kind, quantisation=quantisation)
     ours = policy.fitting(Tunables.default(policy.info.visual_tokens))
     scene = [Observation((image,), INSTRUCTION, PERIOD * tick) for tick, image in enumerate(images())]
     head = policy.model.head

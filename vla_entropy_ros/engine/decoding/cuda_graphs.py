@@ -1,8 +1,8 @@
 """A runner of fixed shapes: captured as CUDA graphs at configure, the same code without capture elsewhere.
 
 Rows are padded in front to a bucket; padding is written to a scratch slot that nothing sees. All slots are attended to,
-under a mask by what each row sees. A tick uploads from pinned memory and waits once for the selection and once per
-decoder pass, whose result decides what the next one computes.
+under a mask by what each row sees. A tick uploads from pinned memory and waits once per decoder pass, whose result
+decides what the next one computes; where the selection can't be left to the device, also once for that.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..device import Upload, kernels_available, name_of
 from ..files import one_line
+from .choosing import CHOSEN, Answering, Chooser, Question
 from .decoder import Decoder, Sight
 from .kv_cache import ALIGNMENT
 from .runner import EagerRunner, Embedded, Endpoints, Runner, Table
@@ -28,7 +29,7 @@ TILE, WORTHWHILE = 128, 8  # rows that products compute at once; drafts for whic
 PROBES = (32, 64)  # text rows of a captured attention probe; longer prompts are probed eagerly
 WARM_UP = 2  # runs before a capture: libraries choose kernels and allocate workspaces in them
 HALF, LEAST_HEAD = 2, 16  # bytes of a number, channels of a head that fused kernels can do with
-SOURCE, TOKEN, POSITION, SLOT, QUERY, SEEN, BRANCH, AREA = COLUMNS = range(8)  # of an uploaded plan
+SOURCE, TOKEN, POSITION, SLOT, SEEN, QUERY, BRANCH, AREA = COLUMNS = range(8)  # of an uploaded plan
 
 _log = logging.getLogger(__name__)
 
@@ -118,8 +119,8 @@ class CUDAGraphRunner:
         self._state = Upload((ends.state,), torch.float32, device)
         self._inputs = torch.zeros(layout.inputs, width, device=device, dtype=dtype)
         self._change = torch.zeros(layout.visual, device=device)
-        self._plan = Upload((len(COLUMNS) * sizes[-1],), torch.int64, device)  # column after column, of so many rows
-        padding = (EMBEDDED, 0, 0, cache.count, self._decoder.no_query, 1, 0, 0)
+        self._plan = Upload((len(COLUMNS), sizes[-1]), torch.int64, device)  # a pass has the last rows of each column
+        padding = (EMBEDDED, 0, 0, cache.count, 1, self._decoder.no_query, 0, 0)
         self._padding = np.array(padding)[:, None]  # of each column
         table = ends.readout(torch.zeros(ends.tail, width, device=device, dtype=dtype))
         self._table = torch.zeros_like(table, dtype=torch.float32)
@@ -128,6 +129,9 @@ class CUDAGraphRunner:
         self._information = torch.zeros_like(self._attention[0])
         pool = Captures() if capture else None
         self._embed = Graph(self._embed_all, pool)
+        self._chooser = Chooser(self._change)
+        self.chooses = layout.nothing_ahead
+        self._rank, self._fill = Graph(self._chooser.rank, pool), Graph(self._fill_plan, pool)
         # the largest first: the others fit into its memory
         self._prefills = {size: Graph(self._pass(size, True), pool) for size in reversed(sizes)}
         self._extensions = {size: Graph(self._pass(size, False), pool) for size in ends.extensions}
@@ -142,7 +146,14 @@ class CUDAGraphRunner:
         self._frames.send(len(frames))
         self._state.send(len(state))
         self._embed()
-        return Embedded(self._inputs[: self._decoder.layout.visual], self._inputs, self._change)
+        choose = self._choose if self.chooses else None
+        return Embedded(self._inputs[: self._decoder.layout.visual], self._inputs, self._change, choose)
+
+    def _choose(self, question: Question) -> Answering:
+        """See `Embedded`."""
+        self._chooser.send(question)
+        self._rank()
+        return self._chooser.fetch()
 
     def run(self, plan: RowPlan, embedded: Embedded | None = None) -> Table:
         """See `Runner`; a pass that leaves rows out has no fixed shape and runs eagerly."""
@@ -153,15 +164,20 @@ class CUDAGraphRunner:
         graphs = self._prefills if plan.words else self._extensions
         count = len(plan)
         size = min(size for size in graphs if size >= count)
-        host = self._plan.host[: len(COLUMNS) * size].reshape(len(COLUMNS), size)
+        host = self._plan.host
         self._clear(host)
-        rows = host[:, size - count :]
+        rows = host[:, host.shape[1] - count :]
         rows[SOURCE], rows[TOKEN], rows[POSITION], rows[SLOT] = plan.source, plan.token, plan.position, plan.slot
         rows[QUERY], rows[SEEN], rows[BRANCH] = plan.query(self._decoder.no_query), plan.seen, plan.branch
         host[AREA] = plan.area
+        if plan.open:
+            visual = (plan.source >= 0) & (plan.source < self._decoder.layout.visual)
+            rows[SOURCE][visual] = CHOSEN - plan.source[visual]
         if plan.words:
             self._eager.prompt = plan
-        self._plan.send(len(COLUMNS) * size)
+        self._plan.send(len(COLUMNS))
+        if plan.open:
+            self._fill()
         graphs[size]()
         self._host_table.copy_(self._table, non_blocking=True)
         if self._table.is_cuda:
@@ -207,11 +223,16 @@ class CUDAGraphRunner:
             self._inputs[layout.visual :].copy_(network.further_rows(self._state.device.to(visual.dtype)))
         self._change.copy_(self._drift(visual))
 
+    def _fill_plan(self) -> None:
+        """Put the tokens chosen into the plan."""
+        plan = self._plan.device
+        self._chooser.fill(plan[SOURCE], plan[POSITION : SEEN + 1])
+
     def _pass(self, size: int, keep: bool) -> Callable[[], None]:
         """One pass of `size` rows by the plan; what its last rows put out goes to the table."""
         decoder, out = self._decoder, min(size, self._ends.tail)
-        plan = self._plan.device[: len(COLUMNS) * size].view(len(COLUMNS), size)
-        source, token, position, slot, query, seen, branch, area = plan.unbind()
+        plan = self._plan.device[:, -size:]
+        source, token, position, slot, seen, query, branch, area = plan.unbind()
         empty = np.zeros(plan.shape, np.int64)
         self._clear(empty)
         plan.copy_(torch.from_numpy(empty))  # a capture runs it, before there is any other

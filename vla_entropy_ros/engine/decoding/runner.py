@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..model.llama import Llama
 from ..model.preprocess import Preprocessor
+from .choosing import Ask
 from .decoder import ROW_MULTIPLE, Decoder, Sight
 from .sequence import RowPlan, Tokens
 
@@ -73,23 +74,25 @@ class Embedded:
     """One observation as rows: `visual` tokens [N, D], and `inputs` [N + E, D] that begin with them.
 
     drift: squared relative change [N] of the visual tokens since their keys and values were computed, where the runner
-    measured it along the way.
+    measured it along the way. choose: where it can choose among them by that, for a pass whose plan is open.
     """
 
     visual: Tensor
     inputs: Tensor
     drift: Tensor | None = None
+    choose: Ask | None = None
 
 
 class Runner(Protocol):
     """Executes row plans. rows: those of each pass since it was last emptied, mean of the layers.
 
-    narrows: whether a pass may leave rows out from a layer on; captured: whether passes are replayed CUDA graphs; kind:
-    how passes run, in words.
+    narrows: whether a pass may leave rows out from a layer on; chooses: whether it offers to choose visual tokens;
+    captured: whether passes are replayed CUDA graphs; kind: how passes run, in words.
     """
 
     rows: list[int]
     narrows: bool
+    chooses: bool
     kind: str
     captured: bool
 
@@ -118,6 +121,7 @@ class EagerRunner:
     """Passes with as many rows as there are, on any device."""
 
     narrows = True
+    chooses = False
     kind = "eager"
     captured = False
 

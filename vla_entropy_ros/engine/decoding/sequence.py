@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ class RowPlan:
     the first `seen` slots, and slot `area + n` where bit n of its `branch` is set, n being at most BITS - 1; each of
     them holds something once the pass is done. first_text, words: position of the text rows whose queries are kept, and
     their number. out: how many of the last rows put something out. narrow: by layer, the rows that go on from there.
+    open: visual tokens 0, 1, 2, ... stand for those that the runner was asked to choose.
     """
 
     source: Tokens
@@ -37,6 +38,7 @@ class RowPlan:
     first_text: int = 0
     words: int = 0
     narrow: Mapping[int, Tokens] = field(default_factory=dict)
+    open: bool = False
 
     def __len__(self) -> int:
         return len(self.position)
@@ -61,6 +63,14 @@ class RowPlan:
         """Number of the text row as which each row's query is kept [R]; `none` for rows that are no text."""
         number = self.position - self.first_text
         return np.where((number >= 0) & (number < self.words), number, none)
+
+    def filled(self, tokens: Tokens) -> RowPlan:
+        """Return an open plan with the visual tokens [F] that were chosen, ascending."""
+        rows = np.flatnonzero((self.source >= 0) & (self.source < len(tokens)))
+        further = np.zeros_like(self.source)
+        further[rows] = tokens - self.source[rows]
+        parts = ("source", "position", "slot", "seen")
+        return replace(self, open=False, **{name: getattr(self, name) + further for name in parts})
 
     def mean_rows(self, layers: int) -> int:
         """Rows that a layer computes, mean of `layers`."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..decoding.choosing import Question
 from ..tunables import Tunables
 from .patches import Mask
 from .scores import Scores
@@ -55,6 +56,39 @@ def joint_information(attention: Scores, change: Scores, age: NDArray[np.int64])
     return attention * (AGEING * (age + 1) + np.sqrt(change))
 
 
+def needed(attention: Scores, age: NDArray[np.int64], k_attn: int, tunables: Tunables) -> tuple[Mask, Mask]:
+    """Tokens that are fresh however little they have changed: by attention information [N], and for their age [N]."""
+    return top(attention, k_attn), due(age, tunables.max_age)
+
+
+@dataclass(frozen=True)
+class Unchosen:
+    """A selection of which all is known but how far the tokens have changed; see `Information.select`."""
+
+    attention: Scores
+    age: NDArray[np.int64]
+    k_vis: int
+    by_attention: Mask
+    old: Mask
+    count: int  # of fresh tokens, the row budget
+
+    @classmethod
+    def of(
+        cls, attention: Scores, age: NDArray[np.int64], in_force: tuple[int, int], tunables: Tunables
+    ) -> Unchosen | None:
+        """None where the number of fresh tokens depends on the change, or the last layers compute fewer."""
+        (k_vis, k_attn), budget = in_force, min(tunables.row_budget, len(age))
+        by_attention, old = needed(attention, age, k_attn, tunables)
+        fits = k_vis + np.count_nonzero(by_attention | old) <= budget and not tunables.taper_rows
+        return cls(attention, age, k_vis, by_attention, old, budget) if fits else None
+
+    def question(self, image_entropy: Scores) -> Question:
+        """For what has the change; image_entropy [N]: see `visual_information`."""
+        weight: Scores = 0.5 * (1.0 + image_entropy)
+        ageing: Scores = AGEING * (self.age.astype(np.float64) + 1.0)
+        return Question(weight, self.attention, ageing, self.by_attention | self.old, self.k_vis, self.count)
+
+
 @dataclass(frozen=True)
 class Information:
     """What is known of the N tokens: visual information, squared change of the embedding, attention information.
@@ -74,10 +108,12 @@ class Information:
         in_force: (k_vis, k_attn) of the tick. static [N]: patches that hardly changed, for the record alone.
         """
         k_vis, k_attn = in_force
-        by_visual, by_attention = top(self.visual, k_vis), top(self.attention, k_attn)
-        old = due(self.age, tunables.max_age)
-        needed = by_visual | by_attention | old
-        fresh = fill(needed, joint_information(self.attention, self.change, self.age), tunables.row_budget)
+        by_visual, by_attention, old = top(self.visual, k_vis), *needed(self.attention, self.age, k_attn, tunables)
+        fresh = fill(
+            by_visual | by_attention | old,
+            joint_information(self.attention, self.change, self.age),
+            tunables.row_budget,
+        )
         deep = fresh
         if tunables.taper_rows:
             urgency = np.where(fresh, joint_information(self.attention, self.deep_change, self.age), -1.0)

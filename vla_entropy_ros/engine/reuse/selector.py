@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..decoding.choosing import Answering, Ask
 from ..decoding.runner import Embedded
-from ..decoding.sequence import Layout, LeftOut, Tokens
+from ..decoding.sequence import Answers, Layout, LeftOut, RowPlan, Tokens
 from ..observation import FAILED, MODE_FULL, NEW_EPISODE, NEW_INSTRUCTION, NEW_MODE, SCENE_CUT, Observation
 from ..tunables import FULL, JOINT, Tunables
 from .episode import Episode
-from .joint import Information, visual_information
+from .joint import Information, Unchosen, visual_information
 from .pixels import Pixels
 from .provenance import Provenance
 from .scene import Scene, Seen
@@ -30,7 +32,8 @@ class Choice:
     """What one tick computes: `fresh` visual tokens [F], those left out from a layer on, the start rows or not.
 
     selection and scores [N] behind it; reason: why all is fresh regardless of them, or None; seen: in the picture;
-    tick, t: ticks since the episode, and since the schedule began.
+    tick, t: ticks since the episode, and since the schedule began. answer: where the device chooses, what tells the
+    tokens in the end; until then `fresh` only has their number, and what follows from them is missing.
     """
 
     fresh: Tokens
@@ -43,6 +46,21 @@ class Choice:
     seen: Seen
     tick: int
     t: int
+    answer: Answering | None = None
+
+    def plan(self, layout: Layout, ids: Sequence[int], draft: Answers) -> RowPlan:
+        """The pass of the prompt with text `ids`, a draft behind it."""
+        plan = layout.prefill(self.fresh, ids, draft, self.start, self.left_out)
+        return plan if self.answer is None else replace(plan, open=True)
+
+    def answered(self) -> Choice:
+        """Return the choice with all that belongs to it, once that pass was run."""
+        if self.answer is None:
+            return self
+        answer = self.answer()
+        chosen = replace(self.selection, fresh=answer.fresh, deep=answer.fresh, by_visual=answer.by_visual)
+        fresh = np.flatnonzero(answer.fresh)
+        return replace(self, fresh=fresh, selection=chosen, visual_score=answer.visual, answer=None)
 
 
 class Looking(Protocol):
@@ -185,11 +203,31 @@ class Selector:
         """The default's rule; without attention to go by, as after a change of mode, every token got the same."""
         even = np.full(self._layout.visual, 1.0 / self._layout.visual)
         attention = even if self._information is None else self._information
+        if embedded.choose is not None and (unchosen := Unchosen.of(attention, self.age, in_force, tunables)):
+            return self._leave(unchosen, embedded.choose, seen, in_force, tunables)
         change = _on_host(self.drift(embedded.visual) if embedded.drift is None else embedded.drift)
         deep = _on_host(self._provenance.deep_drift(embedded.visual)) if tunables.taper_rows else change
         visual = visual_information(change, self._scene.image_entropy, in_force[0])
         selection = Information(visual, change, deep, attention, self.age).select(tunables, in_force, seen.static)
         return self._choice(selection, visual, attention, None, seen, tunables)
+
+    def _leave(self, unchosen: Unchosen, ask: Ask, seen: Seen, in_force: tuple[int, int], tunables: Tunables) -> Choice:
+        """Leave the choice to what has the embeddings."""
+        every = np.arange(self._layout.visual)
+        answer = ask(unchosen.question(self._scene.image_entropy(every)))
+        count = every < unchosen.count
+        selection = Selection(
+            count,
+            count,
+            seen.static,
+            np.zeros_like(count),
+            unchosen.by_attention,
+            unchosen.old,
+            *in_force,
+            forced=False,
+        )
+        choice = self._choice(selection, np.zeros(len(every)), unchosen.attention, None, seen, tunables)
+        return replace(choice, answer=answer)
 
     def _forget_text(self) -> None:
         self._attention = self._information = self._layer_entropy = None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 import transformers  # noqa: F401 - so that folders are read in this process: there are hundreds
 
 from .domains import OWN
@@ -16,7 +17,9 @@ os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"  # off by default, and then wrong ty
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(OWN)
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="vla_entropy_ros_log_"))
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch loads; two cores shared by several processes
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what tests start; two cores shared by several processes
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before a test imports Triton: kernels run in Python
 hypothesis.settings.register_profile("busy machine", deadline=None)  # what takes long once is no fault
 hypothesis.settings.load_profile("busy machine")
 

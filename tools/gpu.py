@@ -29,6 +29,7 @@ LIMIT = 580.0  # seconds for everything
 CHECK_LIMIT, TESTS_LIMIT = 90.0, 200.0  # of it; the benchmark takes the rest
 TESTS = ("test/engine/test_graphs.py", "test/kernels/test_fused_kernels.py")
 CHOSEN = "cuda or kernel or device_memory"
+ON_CUDA = "VLA_ENTROPY_ROS_TESTS_ON_CUDA"  # set: tests of kernels run there or not at all
 COMMAND = "from vla_entropy_ros.cli import main; main()"
 CHECK = "vla_entropy_ros.bench.gpu.across"
 RUN = ROOT / "output" / "train-gpu"  # of --train: demonstrations stay here
@@ -39,7 +40,8 @@ def run_step(title: str, command: list[str], limit: float) -> int:
     """Run one step from the root of the checkout; returns its exit status, 124 where it took too long."""
     began = time.monotonic()
     print(f"== {title}", flush=True)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": paths, ON_CUDA: "1"}
     step = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     try:
         status = step.wait(max(limit, 0.0))

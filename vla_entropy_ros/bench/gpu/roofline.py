@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ...engine.actions.tokens import ACTION_NAMES
 from ...engine.cost import decoder_flops, vision_flops
+from ...engine.tunables import Tunables
 from .shapes import Shape
 
 REPEATS, WARM_UP = 20, 3
+RATES = {"none": 1.0, "int8": 1.0, "fp8": 2.0}  # of the decoder's products against bfloat16; int8 is widened to it
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,22 @@ def _bandwidth(size: int, device: torch.device) -> float:
     return 2 * size / _median(lambda: target.copy_(source), device)
 
 
-def one_pass(roofline: Roofline, shape: Shape, rows: int, vision_bytes: int, decoder_bytes: int) -> dict[str, float]:
-    """Least time [ms] of a tick with one decoder pass of `rows`, whose weights take so many bytes, by part."""
+def rows_of_one(shape: Shape) -> int:
+    """Rows of the prompt's pass in our defaults: budget, text, and the drafts that a tick needs."""
+    budget = min(Tunables.default(shape.visual).row_budget, shape.visual)
+    return budget + shape.prompt + len(ACTION_NAMES) - 1
+
+
+def one_pass(
+    roofline: Roofline, shape: Shape, rows: int, vision_bytes: int, decoder_bytes: int, rate: float = 1.0
+) -> dict[str, float]:
+    """Least time [ms] of a tick with one decoder pass of `rows`, whose weights take so many bytes, by part.
+
+    rate: of the decoder's products, times the roofline's.
+    """
     visible = 1 + shape.visual + shape.prompt
     vision = roofline.time(vision_bytes, vision_flops(shape.towers, shape.llama.hidden_size))
-    decoder = roofline.time(decoder_bytes, decoder_flops(shape.llama, rows, visible))
+    decoder = roofline.time(decoder_bytes, decoder_flops(shape.llama, rows, visible) / rate)
     parts = {"vision": vision, "decoder": decoder, "total": vision + decoder}
     return {name: round(1e3 * seconds, 4) for name, seconds in parts.items()}
 

@@ -74,7 +74,8 @@ class Bench:
                 policy = captured_policy(model, served[0].name, **switches)
                 yield from self._policy(policy, states, served)
                 del policy
-            floor = roofline.one_pass(line, plan.shape, self._prefill_rows(model), *weights(network))
+            rows_of_one, rate = roofline.rows_of_one(plan.shape), roofline.RATES[quantisation]
+            floor = roofline.one_pass(line, plan.shape, rows_of_one, *weights(network), rate)
             yield {"one_pass_floor_ms": {quantisation: floor}}
             yield {"passes_ms": {quantisation: passes.costs(model, states, self._scene[0])}}
             del model, network, states
@@ -127,11 +128,6 @@ class Bench:
             return [tick(seen) for seen in self._scene[: plan.warm_up + plan.ticks]][plan.warm_up :]
         finally:
             gc.unfreeze()
-
-    def _prefill_rows(self, model: Model) -> int:
-        """Rows of a prefill in our defaults: budget, text and drafts."""
-        budget = min(Tunables.default(model.layout.visual).row_budget, model.layout.visual)
-        return budget + self._plan.shape.prompt + model.tokens - 1  # those that a tick needs; spare ones hold drafts
 
 
 def captured_policy(model: Model, name: str, **switches: bool) -> Policy:

@@ -98,13 +98,15 @@ class Rules:
     """When a draft counts, the least difference of the best two logits that needs no second look, time limit [s].
 
     rows: most rows of a pass behind the prompt's, that of the known token among them. deadline: on `time.perf_counter`,
-    infinite for none; after it, what is not certified is published as guessed.
+    infinite for none; after it, what is not certified is published as guessed. together: whether a second look gives
+    the same in one pass as row by row.
     """
 
     match: Match
     margin: float = 0.0
     rows: int = 8
     deadline: float = math.inf
+    together: bool = False
 
 
 def greedy_decode(extend: Extend, first: Scored, count: int) -> Decoded:
@@ -126,14 +128,14 @@ def speculative_decode(
     A row puts out the token behind its own, given that those above it in the tree are right. Its keys and values stay
     where they are if it is right itself. Where the best two logits are closer than `rules.margin`, the order may depend
     on how many rows a pass has: the row, and those that it rests on, are then run again one by one, as plain decoding
-    runs them.
+    runs them, or in one pass where that makes no difference.
     """
     return _Decoding(extend, drafter, rules).run(first, prompt, draft)
 
 
 @dataclass
 class _Decoding:
-    """One tick: tokens and logits so far, the rows they came from (of which `settled` ran alone), what was tried."""
+    """One tick: tokens and logits so far, the rows they came from (of which `settled` ran as alone), what was tried."""
 
     extend: Extend
     drafter: Drafter
@@ -184,7 +186,7 @@ class _Decoding:
                 if self._late():
                     return None
                 alone = self._again()
-                token, logits = alone.ids[0], alone.logits[0]
+                token, logits = alone.ids[-1], alone.logits[-1]
             self.tokens.append(token)
             self.logits.append(logits)
             options = draft.children[row]
@@ -198,9 +200,12 @@ class _Decoding:
             self.path.append((rows, row))
 
     def _again(self) -> Scored:
-        """Run the last row alone, and before it those that it rests on, each alone: as plain decoding runs them."""
-        for rows, row in self.path[self.settled :]:
-            now = self._run(rows.part(row, row + 1))
+        """Run the last row, and before it those that it rests on, as plain decoding runs them: each alone."""
+        parts = [rows.part(row, row + 1) for rows, row in self.path[self.settled :]]
+        if self.rules.together and len(parts) <= self.rules.rows:
+            parts = [Answers.joined(parts)]
+        for rows in parts:
+            now = self._run(rows)
         self.settled = len(self.path)
         return now
 

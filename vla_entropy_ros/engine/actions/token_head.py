@@ -16,6 +16,7 @@ from .speculative import Extend, Prefill, Rules, Scored, greedy_decode, moved, s
 from .tokens import ActionSpace
 
 CHAINS = 3  # of random tokens, by which it is measured how far logits depend on the number of rows
+SAME = 1e-6  # of a logit: what the last bits of a sum in float32 are, over states that are the same
 
 
 class TokenHead:
@@ -36,6 +37,7 @@ class TokenHead:
         self.rows = 1 + drafted  # the prompt's last row and a draft
         self.extensions: tuple[int, ...] = (1, drafted)  # plain decoding, verification
         self.margin = 0.0  # of the best two logits, below which their order may depend on the number of rows
+        self.together = False  # whether a row is the same beside a few others as alone
         self.match: Match | None = None  # a rule of when a draft counts, in place of the tunables': for benchmarks
 
     def outputs(self, states: Tensor) -> Tensor:
@@ -50,9 +52,9 @@ class TokenHead:
         """Measure how far the best logits move when they are computed in few or many rows instead of alone.
 
         That is `margin`: at least half a step where they move at all, since what is measured is a sample; 0 where rows
-        are the same to the last bit.
+        are the same to the last bit. `together`: whether a few rows move nothing but the last bits of the head's sums.
         """
-        random, step = np.random.default_rng(0), 0.0
+        random, step, apart = np.random.default_rng(0), 0.0, 0.0
         for _ in range(CHAINS):
             ids = random.integers(self.space.first_id, self.space.last_id + 1, self.rows - 1).tolist()
             chain = Draft.chain(ids[: self._count - 1])
@@ -65,9 +67,11 @@ class TokenHead:
             many = Scored.of(prefill(Draft((*ids[len(chain) :], *chain.ids), parents, (PREVIOUS,) * len(ids))))
             rows = [0, *range(1 + first, 1 + len(ids))]
             by_itself = np.concatenate(alone)
-            step = max(step, self._rounding / 2 * float(np.abs(by_itself.max(1)).max()))
-            self.margin = max(self.margin, moved(by_itself, few.logits), moved(by_itself, many.logits[rows]))
+            largest, by_few = float(np.abs(by_itself.max(1)).max()), moved(by_itself, few.logits)
+            step, apart = max(step, self._rounding / 2 * largest), max(apart, by_few / largest)
+            self.margin = max(self.margin, by_few, moved(by_itself, many.logits[rows]))
         self.margin = max(self.margin, step) if self.margin else 0.0
+        self.together = apart < SAME
 
     def propose(self, tunables: Tunables) -> Draft:
         """What to try in the next pass."""
@@ -86,6 +90,7 @@ class TokenHead:
                 margin=0.0 if self.match else self.margin,
                 rows=self.extensions[-1],
                 deadline=began + tunables.deadline if tunables.drafts == "anytime" else math.inf,
+                together=self.together,
             )
             decoded = speculative_decode(extend, first, prompt[-1], self._drafter, draft, rules)
         return Acted(self.space.decode(decoded.tokens), decoded)

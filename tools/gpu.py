@@ -124,6 +124,8 @@ def main(arguments: Any = None) -> int:
     parser.add_argument("--train", action="store_true", help="train the small policy, and nothing else")
     chosen, began = parser.parse_args(arguments), time.monotonic()
     folder = chosen.output.resolve()
+    if folder.exists() and not folder.is_dir():
+        parser.error(f"--output {folder}: a file is there, expected a folder or nothing")
     folder.mkdir(parents=True, exist_ok=True)
     return train(chosen.device, folder) if chosen.train else measure(chosen, folder, began)
 

@@ -38,6 +38,14 @@ def test_the_benchmark_alone_runs_anywhere(tmp_path: Path) -> None:
     assert (content["about"]["shape"], content["complete"]) == ("tiny", True)
 
 
+def test_an_output_that_is_a_file_is_refused_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "there").write_text("kept")
+    with pytest.raises(SystemExit):
+        gpu.main(["--output", str(tmp_path / "there")])
+    assert "there: a file is there, expected a folder or nothing" in capsys.readouterr().err
+    assert (tmp_path / "there").read_text() == "kept"
+
+
 @pytest.mark.usefixtures("no_cuda")
 def test_tests_that_skip_for_want_of_cuda_are_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu.run_tests(tmp_path) == 1

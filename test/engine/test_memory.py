@@ -125,7 +125,8 @@ def test_the_memory_needed_is_what_openvlas_shape_holds(
     runner, layout = policy._runner, policy.model.layout
     assert isinstance(runner, CUDAGraphRunner)
     with passing, torch.inference_mode():
-        for graphs in (runner._prefills, runner._extensions, *runner._probes, {0: runner._embed}):
+        alone = ({0: graph} for graph in (runner._embed, runner._rank, runner._fill))
+        for graphs in (runner._prefills, runner._extensions, *runner._probes, *alone):
             graphs[max(graphs)]()
     assert passing.now == 0
     needed = memory_needed(shapes, shape.llama, layout, 2, eight, widened=eight) - WORKSPACES

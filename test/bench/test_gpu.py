@@ -59,6 +59,16 @@ def test_the_command_runs_every_row_and_writes_json_and_picture(tmp_path: Path) 
     assert content["ratios"]["one pass / roofline"] > 0
     assert content["ratios"]["fp8: one pass / roofline"] > 0
     assert content["about"]["nvidia_smi"] is None
+    for quantisation in ("none", "fp8", "int8"):
+        assert list(content["parts_us"][quantisation]) == ["qkv", "out", "gate_up", "down", "attention"]
+        for by_rows in content["parts_us"][quantisation].values():
+            assert list(by_rows) == ["1", "16", "64", "128"]
+            assert all(value > 0 for figures in by_rows.values() for value in figures.values())
+            assert all("modules_us" in figures for figures in by_rows.values())
+    made = content["parts_us"]["none"]["out"]["128"]
+    operations, read = 2 * 128 * TINY.llama.hidden_size**2, 4 * TINY.llama.hidden_size**2
+    assert made["modules_tflop_s"] == pytest.approx(operations / made["modules_us"] / 1e6, rel=0.01)
+    assert made["modules_gb_s"] == pytest.approx(read / made["modules_us"] / 1e3, rel=0.01)
 
 
 def test_the_command_refuses_what_it_cannot_run_in_one_line(tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ from torch.nn import functional as F
 
 pytest.importorskip("triton", reason="needs Triton: make kernels")
 
+from vla_entropy_ros.bench.gpu import parts, roofline
+from vla_entropy_ros.bench.gpu.shapes import TINY, random_model
 from vla_entropy_ros.engine.decoding.fused import FusedDecoder
+from vla_entropy_ros.engine.device import Placement
 from vla_entropy_ros.engine.model.fused_tower import run_tower
 from vla_entropy_ros.engine.model.kernels import FP8
 from vla_entropy_ros.engine.model.products import Weight, add_norm, rows_for
@@ -131,3 +134,15 @@ def test_a_fused_tower_gives_the_features_of_its_modules() -> None:
         tower.fold()
         torch.testing.assert_close(tower(pixels), expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(run_tower(tower, pixels), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("quantisation", ["none", "int8", "fp8"])
+def test_the_benchmark_times_kernels_beside_modules(quantisation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "REPEATS", 1)
+    monkeypatch.setattr(parts, "ROWS", (1, 16))
+    monkeypatch.setattr(parts, "TIMES", 1)
+    monkeypatch.setattr(parts, "kernels_available", lambda device: None)
+    model, _ = random_model(TINY, Placement(DEVICE, HALVES[-1], quantisation))
+    for part, by_rows in parts.parts(model).items():
+        for rows, figures in by_rows.items():
+            assert figures["ours_us"] > 0, (part, rows)

@@ -25,7 +25,7 @@ SAID = (
     "and quantisation, at draft_margin, over the shipped bag. The rows look at near ties again by the same rule; "
     "near_ties is the share of their rows that random logits put within draft_margin."
 )
-PARTS = ("rows", "failed", "one_pass_floor_ms", "memory_gb", "passes_ms", "drafts")  # what comes bit by bit
+PARTS = ("rows", "failed", "one_pass_floor_ms", "memory_gb", "passes_ms", "drafts", "parts_us")  # what comes bit by bit
 FIGURES = ("one_pass_floor_ms", "memory_gb", "passes_ms", "ratios", "drafts")
 
 

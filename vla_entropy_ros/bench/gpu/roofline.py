@@ -36,13 +36,13 @@ def measure_roofline(device: torch.device, dtype: torch.dtype) -> Roofline:
     bandwidth = _bandwidth(2**30 if large else 2**25, device)
     side = 8192 if large else 512
     one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    return Roofline(bandwidth, 2 * side**3 / _median(lambda: one @ other, device))
+    return Roofline(bandwidth, 2 * side**3 / median(lambda: one @ other, device))
 
 
 def _bandwidth(size: int, device: torch.device) -> float:
     source = torch.randint(0, 100, (size,), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return 2 * size / _median(lambda: target.copy_(source), device)
+    return 2 * size / median(lambda: target.copy_(source), device)
 
 
 def rows_of_one(shape: Shape) -> int:
@@ -65,7 +65,8 @@ def one_pass(
     return {name: round(1e3 * seconds, 4) for name, seconds in parts.items()}
 
 
-def _median(work: Callable[[], object], device: torch.device) -> float:
+def median(work: Callable[[], object], device: torch.device) -> float:
+    """Median seconds of `work`, each time until the device has done it."""
     times = []
     for number in range(WARM_UP + REPEATS):
         if device.type == "cuda":

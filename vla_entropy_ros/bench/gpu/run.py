@@ -19,7 +19,7 @@ from ...engine.device import GB, Placement
 from ...engine.families import Model
 from ...engine.tunables import Tunables
 from ..generate import Generate
-from . import launches, passes, roofline
+from . import launches, parts, passes, roofline
 from .check import TICKS, BenchmarkError, States, Twin, compare, wrong
 from .figures import TimedTick, row_figures
 from .rows import ROWS, Row, by_policy, by_weights
@@ -78,6 +78,7 @@ class Bench:
             floor = roofline.one_pass(line, plan.shape, rows_of_one, *weights(network), rate)
             yield {"one_pass_floor_ms": {quantisation: floor}}
             yield {"passes_ms": {quantisation: passes.costs(model, states, self._scene[0])}}
+            yield {"parts_us": {quantisation: parts.parts(model)}}
             del model, network, states
 
     def _policy(self, policy: Policy, states: States, rows: list[Row]) -> Iterator[Found]:

@@ -119,7 +119,7 @@ def main(arguments: Any = None) -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "output" / "gpu", help="folder (default: output/gpu)")
     parser.add_argument("--device", default="cuda", help="device of the benchmark (default: cuda)")
     parser.add_argument("--shape", default="7b", help="shape of the policy (default: 7b)")
-    parser.add_argument("--ticks", default="200", help="timed ticks of each row (default: 200)")
+    parser.add_argument("--ticks", default="100", help="timed ticks of each row (default: 100)")
     parser.add_argument("--no-tests", action="store_true", help="the benchmark only")
     parser.add_argument("--train", action="store_true", help="train the small policy, and nothing else")
     chosen, began = parser.parse_args(arguments), time.monotonic()

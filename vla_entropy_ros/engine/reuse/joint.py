@@ -109,11 +109,8 @@ class Information:
         """
         k_vis, k_attn = in_force
         by_visual, by_attention, old = top(self.visual, k_vis), *needed(self.attention, self.age, k_attn, tunables)
-        fresh = fill(
-            by_visual | by_attention | old,
-            joint_information(self.attention, self.change, self.age),
-            tunables.row_budget,
-        )
+        urgency = joint_information(self.attention, self.change, self.age)
+        fresh = fill(by_visual | by_attention | old, urgency, tunables.row_budget)
         deep = fresh
         if tunables.taper_rows:
             urgency = np.where(fresh, joint_information(self.attention, self.deep_change, self.age), -1.0)

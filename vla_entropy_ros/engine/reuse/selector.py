@@ -215,17 +215,9 @@ class Selector:
         """Leave the choice to what has the embeddings."""
         every = np.arange(self._layout.visual)
         answer = ask(unchosen.question(self._scene.image_entropy(every)))
-        count = every < unchosen.count
-        selection = Selection(
-            count,
-            count,
-            seen.static,
-            np.zeros_like(count),
-            unchosen.by_attention,
-            unchosen.old,
-            *in_force,
-            forced=False,
-        )
+        some, none = every < unchosen.count, np.zeros_like(seen.static)
+        by_attention, old = unchosen.by_attention, unchosen.old
+        selection = Selection(some, some, seen.static, none, by_attention, old, *in_force, forced=False)
         choice = self._choice(selection, np.zeros(len(every)), unchosen.attention, None, seen, tunables)
         return replace(choice, answer=answer)
 

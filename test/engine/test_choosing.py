@@ -20,6 +20,7 @@ from vla_entropy_ros.engine.reuse.joint import Information, Unchosen, visual_inf
 from vla_entropy_ros.engine.reuse.selection import Selection
 from vla_entropy_ros.engine.tunables import JOINT, Tunables
 
+from .test_cameras import two_cameras
 from .test_graphs import TUNABLES, moving, run, same
 
 N = 64
@@ -132,6 +133,25 @@ def test_a_policy_gives_the_same_whoever_chooses(small_folder: Path, monkeypatch
         for one, other in zip(results, expected, strict=True):
             np.testing.assert_array_equal(one.reuse.codes, other.reuse.codes)
             assert one.reuse.fresh == int(one.reuse.fresh_mask.sum())
+
+
+def test_several_cameras_share_the_tokens_that_the_device_chooses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, folder = counted(monkeypatch), two_cameras(tmp_path / "checkpoint")
+    tunables = replace(BEGIN, k1=3, k2=5, row_budget=12)
+    results = []
+    for chooses in (True, False):
+        policy = Policy.load(folder, graphs=True)
+        policy.runner.chooses = chooses
+        policy.set_tunables(tunables)
+        still = moving(1, 1)[0].images[0]
+        for seen in moving(0, 12):
+            results.append(policy.infer(replace(seen, images=(seen.images[0], still))))
+            policy.settle()
+    same(results[:12], results[12:], 0.0)
+    assert len(asked) > 3
+    assert results[11].reuse.fresh == 12
 
 
 def test_the_host_chooses_where_the_number_of_tokens_is_not_known(

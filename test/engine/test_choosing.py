@@ -168,6 +168,32 @@ def test_the_host_chooses_where_the_number_of_tokens_is_not_known(
         assert not asked
 
 
+@pytest.mark.parametrize("spoilt", [torch.nan, torch.inf])
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("chooses", [False, True])
+def test_a_token_that_is_no_number_is_computed_and_shows(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, spoilt: float, graphs: bool, chooses: bool
+) -> None:
+    policy = Policy.load(small_folder, graphs=graphs)
+    policy.runner.chooses = chooses and graphs
+    policy.set_tunables(replace(BEGIN, k1=0, k2=0))
+    *before, last = moving(0, 4)
+    for seen in before:
+        policy.infer(seen)
+        policy.settle()
+    network = policy.model.network
+    embed = network.visual_tokens
+
+    def visual_tokens(pixels: torch.Tensor) -> torch.Tensor:
+        tokens = embed(pixels).clone()
+        tokens[0, 9] = spoilt
+        return tokens
+
+    monkeypatch.setattr(network, "visual_tokens", visual_tokens)
+    with pytest.raises(ActionError, match="not finite"):
+        policy.infer(last)
+
+
 def test_after_a_tick_that_failed_everything_is_computed(small_folder: Path) -> None:
     policy = Policy.load(small_folder, graphs=True)
     expected = run(policy, BEGIN)

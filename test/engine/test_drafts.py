@@ -211,36 +211,6 @@ def test_a_close_row_is_run_again_alone_and_the_rest_of_its_pass_still_counts() 
     assert bench.extended == looked
 
 
-@MANY
-@given(seed=st.integers(0, 2**31), share=st.floats(0, 1))
-def test_close_rows_are_run_again_in_one_pass_where_that_makes_no_difference(seed: int, share: float) -> None:
-    bench, random = Bench(seed), np.random.default_rng(seed)
-    expected = bench.plain().tokens.tolist()
-    draft, passes = some_tree(expected, share, random), {}
-    for together in (False, True):
-        drafter = taught(expected, 2, share, np.random.default_rng(seed))
-        found = bench.verified(drafter, draft, replace(rules(margin=0.5), together=together))
-        assert found.tokens.tolist() == expected
-        assert all(len(rows) <= ROWS for rows in bench.extended)
-        passes[together] = found.passes
-    assert passes[True] <= passes[False]
-
-
-def test_what_moves_beside_a_few_rows_is_looked_at_again_alone() -> None:
-    head = TokenHead(SPACE, COUNT, lambda x: x, 0.01, ROWS)
-    table = np.random.default_rng(0).normal(0, 1, (ROWS + 1, 2 + BINS))
-    table[:, 2:] = table[0, 2:]
-    for change, together in ((0.0, True), (1e-7, True), (1e-3, False)):
-        few = table.copy()
-        few[1:, 2 + int(table[0, 2:].argmax())] += change
-
-        def extended(rows: Answers, few: Table = few) -> Table:
-            return (few if len(rows) > 1 else table)[: len(rows)]
-
-        head.calibrate(lambda draft: table[: len(draft) + 1], extended, LAST_WORD)
-        assert head.together is together
-
-
 def test_what_is_calibrated_is_how_far_the_best_logits_move() -> None:
     head = TokenHead(SPACE, COUNT, lambda x: x, 0.01, ROWS)
     table = np.random.default_rng(0).normal(0, 1, (ROWS + 1, 2 + BINS))

@@ -179,7 +179,7 @@ class _Decoding:
 
     def _verify(self, now: Scored, rows: Answers, draft: Draft) -> int | None:
         """Take the tokens that a pass is right about; the row that put out the last one, None at the deadline."""
-        row = 0
+        row, written = 0, 0
         while True:
             token, logits = now.ids[row], now.logits[row]
             if now.margin[row] < self.rules.margin and self.settled < len(self.path):
@@ -187,9 +187,10 @@ class _Decoding:
                     return None
                 alone = self._again()
                 token, logits = alone.ids[-1], alone.logits[-1]
+                written = len(self.path) - 1  # slots, from the first on
             self.tokens.append(token)
             self.logits.append(logits)
-            options = draft.children[row]
+            options = [option for option in draft.children[row] if rows.slot[option] >= written]
             if len(self.tokens) == self.drafter.count or not options:
                 return row
             number = self.rules.match(token, [draft.ids[option - 1] for option in options])
@@ -200,12 +201,17 @@ class _Decoding:
             self.path.append((rows, row))
 
     def _again(self) -> Scored:
-        """Run the last row, and before it those that it rests on, as plain decoding runs them: each alone."""
-        parts = [rows.part(row, row + 1) for rows, row in self.path[self.settled :]]
-        if self.rules.together and len(parts) <= self.rules.rows:
-            parts = [Answers.joined(parts)]
+        """Run the last row, and before it those that it rests on, as plain decoding does: each alone, in its slot."""
+        first = self.settled
+        tokens = [rows.token[row] for rows, row in self.path[first:]]
+        again = Answers.following(tokens[not first :], max(first - 1, 0))
+        again = again if first else again.behind(tokens[0])
+        parts = [again.part(row, row + 1) for row in range(len(again))]
+        if self.rules.together and len(again) <= self.rules.rows:
+            parts = [again]
         for rows in parts:
             now = self._run(rows)
+        self.path[first:] = [(again, row) for row in range(len(again))]
         self.settled = len(self.path)
         return now
 

@@ -16,6 +16,7 @@ from .speculative import Extend, Prefill, Rules, Scored, greedy_decode, moved, s
 from .tokens import ActionSpace
 
 CHAINS = 3  # of random tokens, by which it is measured how far logits depend on the number of rows
+SAFETY = 1.25  # times what was measured, since it is a sample: rows that move by more are looked at again
 SAME = 1e-6  # of a logit: what the last bits of a sum in float32 are, over states that are the same
 
 
@@ -87,7 +88,7 @@ class TokenHead:
         else:
             rules = Rules(
                 match=self.match or (within(tunables.draft_tolerance) if tunables.drafts == "bounded" else exact),
-                margin=0.0 if self.match else self.margin,
+                margin=0.0 if self.match else SAFETY * self.margin,
                 rows=self.extensions[-1],
                 deadline=began + tunables.deadline if tunables.drafts == "anytime" else math.inf,
                 together=self.together,

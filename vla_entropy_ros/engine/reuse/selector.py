@@ -206,6 +206,7 @@ class Selector:
         if embedded.choose is not None and (unchosen := Unchosen.of(attention, self.age, in_force, tunables)):
             return self._leave(unchosen, embedded.choose, seen, in_force, tunables)
         change = _on_host(self.drift(embedded.visual) if embedded.drift is None else embedded.drift)
+        change[np.isnan(change)] = np.inf  # it is computed, as anything that changes most, and then shows
         deep = _on_host(self._provenance.deep_drift(embedded.visual)) if tunables.taper_rows else change
         visual = visual_information(change, self._scene.image_entropy, in_force[0])
         selection = Information(visual, change, deep, attention, self.age).select(tunables, in_force, seen.static)

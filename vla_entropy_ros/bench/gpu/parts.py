@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...engine.decoding.cuda_graphs import Captures
+from ...engine.decoding.probe import HIDDEN
 from ...engine.device import kernels_available
 from ...engine.families import Model
 from ...engine.model.llama import LlamaLayer
@@ -76,7 +77,7 @@ def _attention(model: Model, rows: int) -> dict[str, float]:
     keys, values = (torch.randn(kv_heads, SLOTS, width, device=device, dtype=dtype) for _ in range(2))
     qkv = torch.randn(rows, heads + 2 * kv_heads, width, device=device, dtype=dtype)
     seen = torch.full((rows,), round(SHARE * SLOTS), device=device)
-    mask = torch.where(torch.arange(SLOTS, device=device) < seen[:, None], 0.0, -30000.0).to(dtype)
+    mask = torch.where(torch.arange(SLOTS, device=device) < seen[:, None], 0.0, HIDDEN).to(dtype)
     q = qkv[:, :heads].transpose(0, 1)[None]
 
     def library() -> Tensor:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...bags.storage import Storage
 from ...engine import Observation, Policy, Result
 from ...engine.actions.token_head import TokenHead
+from ...engine.device import name_of
 from ...engine.tunables import Tunables
 from ...images import decode
 from ...resources import default_checkpoint, share_path
@@ -27,8 +28,7 @@ def second_looks(device: torch.device, dtype: torch.dtype, quantisation: str = "
 
     In float32 there are none.
     """
-    kind = str(dtype).removeprefix("torch.")
-    policy = Policy.load(default_checkpoint(), device=str(device), dtype=kind, quantisation=quantisation)
+    policy = Policy.load(default_checkpoint(), device=str(device), dtype=name_of(dtype), quantisation=quantisation)
     ours = policy.fitting(Tunables.default(policy.info.visual_tokens))
     scene = [Observation((image,), INSTRUCTION, PERIOD * tick) for tick, image in enumerate(images())]
     head = policy.model.head

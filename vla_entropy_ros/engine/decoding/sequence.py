@@ -107,12 +107,6 @@ class Answers:
         parts = (self.token, self.position, self.slot, self.branch)
         return Answers(*(part[first:end] for part in parts))
 
-    @classmethod
-    def joined(cls, parts: Sequence[Answers]) -> Answers:
-        """The rows of all parts, one after the other."""
-        names = ("token", "position", "slot", "branch")
-        return cls(*(tuple(value for part in parts for value in getattr(part, name)) for name in names))
-
     def behind(self, prompt: int) -> Answers:
         """These rows behind the text's last one, whose id is `prompt`."""
         return Answers((prompt, *self.token), (-1, *self.position), (-1, *self.slot), (0, *self.branch))

@@ -1,14 +1,21 @@
 """Build of the ament_python package; pip and colcon both come through here."""
 
 import re
+import tempfile
 from glob import glob
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.develop import develop
 
 NAME = "vla_entropy_ros"
 ROOT = Path(__file__).resolve().parent
+COMPILED = f"{NAME}/engine/model/compiled"
+_spec = spec_from_file_location("build_of_the_stack", ROOT / COMPILED / "build.py")
+stack = module_from_spec(_spec)
+_spec.loader.exec_module(stack)
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / NAME / "__init__.py").read_text())[1]
 
 
@@ -22,9 +29,50 @@ class Develop(develop):
         super().write_script(name, contents, *options)
 
 
+class BuildStack(build_ext):
+    """Builds the compiled stack: a file per processor family, each with flags of its own, and one that chooses.
+
+    Where it fails, that is a line, and the package does without: see `Extension`'s `optional`.
+    """
+
+    def build_extension(self, ext):
+        """Compile and link; CompileError and LinkError are caught for what is optional."""
+        flags, threads = [*stack.FLAGS], [stack.THREADS] if self._has(stack.THREADS) else []
+        objects = []
+        for source in ext.sources:
+            own = stack.variants().get(Path(source).stem, [f'-DSOURCES="{stack.digest()}"'])
+            told = {"output_dir": self.build_temp, "extra_postargs": [*flags, *threads, *own], "depends": ext.depends}
+            objects += self.compiler.compile([source], **told)
+        self.compiler.link_shared_object(
+            objects, self.get_ext_fullpath(ext.name), libraries=["m"], extra_postargs=threads
+        )
+
+    def _has(self, flag):
+        """Whether the compiler takes a flag; one that can't be run says so when it is used."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "empty.c"
+            source.write_text("int main(void) { return 0; }\n")
+            try:
+                made = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=[flag])
+                self.compiler.link_executable(made, "empty", output_dir=folder, extra_postargs=[flag])
+            except Exception:  # noqa: BLE001 - of setuptools, whose errors have moved between its versions
+                return False
+        return True
+
+
+SOURCES = [f"{COMPILED}/{name}.c" for name in (*stack.variants(), "dispatch")]
+
 setup(
     name=NAME,
-    cmdclass={"develop": Develop},
+    cmdclass={"build_ext": BuildStack, "develop": Develop},
+    ext_modules=[
+        Extension(
+            f"{NAME}.engine.model.compiled.{stack.NAME}",
+            SOURCES,
+            depends=sorted(glob(f"{COMPILED}/*.h")),
+            optional=True,
+        )
+    ],
     version=VERSION,
     description="Entropy-accelerated vision-language-action policies for ROS 2",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
@@ -35,7 +83,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["models/*/*", "sim/*.xml", "bags/report/page/*", "py.typed"]},
+    package_data={NAME: ["models/*/*", "sim/*.xml", "bags/report/page/*", "engine/model/compiled/*.[ch]", "py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml", "plugin.xml"]),

@@ -137,7 +137,8 @@ def ros_source() -> str:
 def fingerprint(ros: str, gpu: bool) -> str:
     """Hash what decides whether the environment has to be made anew or updated; gpu: whether torch is to suit one."""
     digest = hashlib.sha256(f"{sys.version} {ROOT} {ros} {os.environ.get('ROS_DISTRO')} {gpu}".encode())
-    for path in sorted([*REQUIREMENTS.glob("*.txt"), ROOT / "setup.py", Path(__file__)]):
+    compiled = (ROOT / "vla_entropy_ros" / "engine" / "model" / "compiled").glob("*.[ch]")
+    for path in sorted([*REQUIREMENTS.glob("*.txt"), *compiled, ROOT / "setup.py", Path(__file__)]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

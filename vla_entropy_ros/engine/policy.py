@@ -19,9 +19,8 @@ from .actions.check import Agreement, Recomputation
 from .actions.drafts import Draft
 from .actions.head import Acted
 from .actions.speculative import NO_TOKENS, Extend
-from .decoding.cuda_graphs import make_runner
+from .decoding.backend import find_backend
 from .decoding.decoder import Decoder
-from .decoding.kv_cache import KVCache
 from .decoding.runner import EagerRunner, Embedded, Endpoints, Runner, Table
 from .decoding.sequence import NO_ANSWERS
 from .device import Placement, Stopwatch, active, check_quantisation, find_device, find_dtype, guarded
@@ -43,26 +42,28 @@ class Policy:
     """A vision-language-action policy whose visual keys and values live on between ticks. Not thread-safe."""
 
     def __init__(
-        self, model: Model, tunables: Tunables | None = None, graphs: bool | None = None, kernels: bool | None = None
-    ) -> None:
+        self, model: Model, tunables: Tunables | None = None, graphs: bool | None = None, kernels: bool | None = None,
+        backend: str | None = None,
+    ) -> None:  # fmt: skip
         """tunables: None for those of config/policy.yaml, as far as it can run them; the others: see `load`."""
-        self.model, self.info = model, PolicyInfo.of(model)
+        self.model = model
         network, layout, where = model.network, model.layout, model.where
-        llama = network.language_model.config
-        self._cache = KVCache(llama, layout.slots, where.device, where.dtype)
+        llama, found = network.language_model.config, find_backend(backend, network.language_model, where, graphs)
+        self._cache = found.cache(network.language_model, layout, where)
         self._selector = Selector(
             layout, model.cameras, llama.num_hidden_layers, model.patch, llama.hidden_size, where.device, where.dtype
         )
         size = model.preprocess.size
         self._ends = ends = Endpoints(
             network, model.preprocess, model.head.readout, (model.cameras, size, size, 3), len(model.state_names),
-            model.head.rows, model.head.extensions,
+            model.head.rows, model.head.extensions, getattr(model.head, "scored", None),
         )  # fmt: skip
         with active(where.device), torch.inference_mode():
             self._eager = EagerRunner(ends, Decoder(network.language_model, self._cache, layout))
-            self._runner = make_runner(ends, self._eager, self._selector.drift, graphs, kernels)
+            self._runner = found.runner(ends, self._eager, self._selector.drift, graphs, kernels)
             if where.dtype != torch.float32:  # there, rows differ by too little to change a token
                 self._calibrate()
+        self.info = PolicyInfo.of(model, self._runner.kind, found.remark)
         self._asked: tuple[str, Prompt] | None = None
         self._last: Callable[[], None] | None = None  # what is left to do of the last tick
         self._plain: Recomputation | None = None  # made when it is asked for
@@ -81,6 +82,7 @@ class Policy:
         encoder: Encoder | None = None,
         graphs: bool | None = None,
         kernels: bool | None = None,
+        backend: str | None = None,
         quantisation: str = "none",
         allow_download: bool = False,
         progress: Progress = no_progress,
@@ -92,7 +94,8 @@ class Policy:
         that begin with BOS, in place of the folder's tokenizer.json. tunables: None for those of config/policy.yaml,
         budgets in proportion to the number of visual tokens. graphs: fixed shapes, on CUDA as graphs captured here;
         None: only on CUDA. kernels: fused ones in these, None: where they can be had. quantisation: the decoder's
-        weights in 8 bits, "int8" or "fp8". progress: told bytes done and due.
+        weights in 8 bits, "int8" or "fp8". backend: of passes on a CPU, one of BACKENDS, None: the fastest there is.
+        progress: told bytes done and due.
         """
         where = find_device(device)
         kind = find_dtype(dtype, where)
@@ -102,7 +105,7 @@ class Policy:
         options = LoadOptions(Placement(where, kind, quantisation), unnorm_key or "", preprocess, encoder, progress)
         path = find_folder(folder, allow_download)
         with guarded(where):
-            return cls(find_family(path).load(path, options), tunables, graphs, kernels)
+            return cls(find_family(path).load(path, options), tunables, graphs, kernels, backend)
 
     @property
     def tunables(self) -> Tunables:

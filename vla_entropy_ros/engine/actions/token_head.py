@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..decoding.runner import Table
@@ -13,7 +14,7 @@ from ..tunables import Tunables
 from .drafts import NO_DRAFT, PREVIOUS, ROOT, Draft, Drafter, Match, exact, within
 from .head import Acted
 from .speculative import Extend, Prefill, Rules, Scored, greedy_decode, moved, score, speculative_decode
-from .tokens import ActionSpace
+from .tokens import BINS, ActionSpace
 
 CHAINS = 3  # of random tokens, by which it is measured how far logits depend on the number of rows
 SAFETY = 1.25  # times what was measured, since it is a sample: rows that move by more are looked at again
@@ -48,6 +49,13 @@ class TokenHead:
     def readout(self, states: Tensor) -> Tensor:
         """Greedy id, margin and logits of the action ids [R, 2 + bins]."""
         return score(self._logits(states), self.space.first_id, self._rounding > 0)
+
+    def scored(self, logits: NDArray[np.float32]) -> Table:
+        """`readout` of the states behind logits [R, V], which are those of a row alone: margins are infinite."""
+        actions = logits[:, self.space.first_id : self.space.first_id + BINS]
+        table = np.empty((len(logits), 2 + actions.shape[1]))
+        table[:, 0], table[:, 1], table[:, 2:] = logits.argmax(1), math.inf, actions
+        return table
 
     def calibrate(self, prefill: Prefill, extend: Extend, prompt: int) -> None:
         """Measure how far the best logits move when they are computed in few or many rows instead of alone.

@@ -24,6 +24,7 @@ from .decoder import ROW_MULTIPLE, Decoder, Sight
 from .sequence import RowPlan, Tokens
 
 Table = NDArray[np.float64]  # [T, W]: what the head's readout gave for the last rows of a pass
+Scored = Callable[[NDArray[np.float32]], Table]  # logits [R, V] -> what the readout gives for their states
 Readout = Callable[[Tensor], Tensor]  # states [R, D] -> table [T, W] of at most a row per row, float32
 
 # Not cuDNN, torch's first choice on Hopper: it would make a plan for each new shape, and shapes vary from pass to pass.
@@ -57,7 +58,8 @@ class Endpoints:
 
     frames: shape [C, S, S, 3] of what `preprocess` makes of the cameras' images; state: numbers in the robot's state;
     tail: most rows whose states `readout` reads in one pass; extensions: rows of the passes behind the prompt's, none
-    where one pass is all.
+    where one pass is all. scored: what `readout` makes of logits, where it begins with the product by the decoder's
+    own head.
     """
 
     network: Network
@@ -67,6 +69,7 @@ class Endpoints:
     state: int
     tail: int
     extensions: tuple[int, ...]
+    scored: Scored | None = None
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,11 @@ class PolicyInfo:
     parameters: int
     device: str
     dtype: str
+    backend: str  # what runs its passes
 
     @classmethod
-    def of(cls, model: Model) -> PolicyInfo:
-        """The facts of a model."""
+    def of(cls, model: Model, backend: str = "eager", remark: str | None = None) -> PolicyInfo:
+        """The facts of a model whose passes a backend runs; remark: a line about that."""
         same = (
             "family", "grid", "cameras", "action_names", "chunk", "tokens", "state_names", "unnorm_key", "unnorm_keys",
             "action_range",
@@ -45,6 +46,7 @@ class PolicyInfo:
             parameters=model.parameters,
             device=str(model.where.device),
             dtype=name_of(model.where.dtype),
-            remarks=(*model.remarks, *([line] if (line := widened(model.where)) else [])),
+            backend=backend,
+            remarks=(*model.remarks, *(line for line in (widened(model.where), remark) if line)),
             **{name: getattr(model, name) for name in same},
         )

@@ -26,6 +26,7 @@ class Preprocessor:
         self.size = size
         self._crop = kind == "centre_crop"
         self._device, self._dtype = device, dtype
+        self.normalisation = [(np.array(kind.mean, np.float32), np.array(kind.std, np.float32)) for kind in towers]
         values = [[kind.mean for kind in towers], [kind.std for kind in towers]]
         self._mean, self._std = torch.tensor(values, device=device).view(2, -1, 1, 1)  # [3 * towers, 1, 1]
         self._towers = len(towers)

@@ -1,0 +1,136 @@
+"""Decoder passes in compiled code, on a CPU in float32: what `Decoder.run` computes, without dispatch.
+
+Sums run in one order whatever rows are beside a row, and over what a row sees in the order of positions: drafts are
+exact by construction, and no row is padded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..model.compiled.library import (
+    DecoderC,
+    Floats,
+    LayerC,
+    Library,
+    PassC,
+    ProductC,
+    Products,
+    empty,
+    numbers,
+    pointer,
+)
+from ..model.compiled.vision import CompiledVision
+from ..model.llama import LlamaLayer
+from ..model.quantise import Linear
+from .decoder import Decoder
+from .runner import EagerRunner, Embedded, Endpoints, Table
+from .sequence import RowPlan
+
+
+class CompiledDecoder:
+    """Runs row plans over the K/V cache of a `Decoder`, whose keys are stored transposed, into its kept queries.
+
+    Buffers are allocated here, once. The weights are copied: packed as the products read them.
+    """
+
+    def __init__(self, library: Library, decoder: Decoder, out: int) -> None:
+        """out: most rows of a pass that put something out."""
+        llama, cache, config = decoder.llama, decoder.cache, decoder.llama.config
+        self._library, self._made, self._decoder = library, Products(library), decoder
+        keep = self._made.keep
+        layers = [self._layer(layer) for layer in llama.model.layers if isinstance(layer, LlamaLayer)]
+        self._layers = (LayerC * len(layers))(*layers)
+        width, heads, kv_heads = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
+        rows, hidden, head_dim = cache.count, config.intermediate_size, config.head_dim
+        self.threads = torch.get_num_threads()
+        cosine, sine = (numbers(table[:, 0]) for table in decoder.tables)
+        self.states, self.logits = empty((out, width)), empty((out, config.vocab_size))
+        self._c = DecoderC(
+            layers=config.num_hidden_layers, width=width, heads=heads, kv_heads=kv_heads, head_dim=head_dim,
+            intermediate=hidden, length=cache.length, kept=decoder.queries.shape[2], capacity=rows,
+            epsilon=config.rms_norm_eps, layer=self._layers, norm=keep(numbers(llama.model.norm.weight)),
+            embedding=keep(numbers(llama.model.embed_tokens.weight)), cosine=keep(cosine), sine=keep(sine),
+            head=self._made.of(numbers(llama.lm_head.weight)), keys=cache.keys.data_ptr(),
+            values=cache.values.data_ptr(), queries=decoder.queries.data_ptr(), x=keep(empty((rows, width))),
+            normed=keep(empty((rows, width))), qkv=keep(empty((rows, (heads + 2 * kv_heads) * head_dim))),
+            mixed=keep(empty((rows, heads * head_dim))), gate_up=keep(empty((rows, 2 * hidden))),
+            scores=keep(empty((self.threads * library.tile_rows, cache.length))),
+            numbers=keep(empty((5, rows), np.int64)), slot_position=keep(np.arange(cache.length)),
+        )  # fmt: skip
+
+    def run(self, plan: RowPlan, inputs: Floats | None, logits: bool) -> Floats:
+        """States [out, D] of the plan's last rows, or their logits [out, V]; until the next call.
+
+        inputs: rows [N + E, D] that are no embedded tokens, needed where the plan has any of them.
+        """
+        narrow = sorted(plan.narrow.items())
+        numbers = np.array([layer for layer, _ in narrow], np.int64)
+        counts = np.array([len(rows) for _, rows in narrow], np.int64)
+        pointers = (ctypes.c_void_p * max(len(narrow), 1))(*(pointer(rows) for _, rows in narrow))
+        asked = PassC(
+            len(plan), plan.area, plan.out, plan.first_text, plan.words, len(narrow),
+            *(pointer(part) for part in (plan.source, plan.token, plan.position, plan.slot, plan.seen, plan.branch)),
+            pointer(numbers), pointer(counts), ctypes.addressof(pointers), pointer(inputs), pointer(self.states),
+            pointer(self.logits) if logits else None,
+        )  # fmt: skip
+        threads = min(self.threads, torch.get_num_threads())
+        self._library.decode(ctypes.byref(self._c), ctypes.byref(asked), threads)
+        return (self.logits if logits else self.states)[: plan.out]
+
+    def _layer(self, layer: LlamaLayer) -> LayerC:
+        attention, mlp, keep = layer.self_attn, layer.mlp, self._made.keep
+        norms = layer.input_layernorm, layer.post_attention_layernorm
+        weights = attention._fused[0], attention.o_proj, mlp._fused[0], mlp.down_proj
+        return LayerC(*(keep(numbers(norm.weight)) for norm in norms), *map(self._product, weights))
+
+    def _product(self, of: Linear) -> ProductC:
+        return self._made.of(numbers(of.weight))
+
+
+class CompiledRunner(EagerRunner):
+    """Passes in compiled code, towers among them where they are the engine's own."""
+
+    def __init__(self, library: Library, ends: Endpoints, decoder: Decoder) -> None:
+        super().__init__(ends, decoder)
+        self.kind = f"compiled ({library.variant})"
+        self._compiled = CompiledDecoder(library, decoder, max(ends.tail, *ends.extensions, 1))
+        self._vision = CompiledVision.of(library, ends.network, ends.preprocess)
+        layout, width = decoder.layout, decoder.llama.config.hidden_size
+        self._inputs: Floats = empty((layout.inputs, width))
+        self._rows = torch.from_numpy(self._inputs)
+        self._embedded = Embedded(self._rows[: layout.visual], self._rows)
+
+    def embed_images(self, frames: NDArray[np.uint8], state: NDArray[np.float64]) -> Embedded:
+        """See `Runner`."""
+        visual, layout = self._embedded.visual, self.decoder.layout
+        if self._vision is None:
+            visual.copy_(super().embed_images(frames, state).visual)
+        else:
+            self._vision.look(frames, self._inputs)
+        if layout.inputs > layout.visual:
+            further = self._ends.network.further_rows(torch.from_numpy(state).to(visual.dtype))
+            self._rows[layout.visual :] = further
+        return self._embedded
+
+    def run(self, plan: RowPlan, embedded: Embedded | None = None) -> Table:
+        """See `Runner`."""
+        if self._ends.scored is None:
+            return super().run(plan, embedded)
+        return self._ends.scored(self._pass(plan, embedded, logits=True))
+
+    def states(self, plan: RowPlan, embedded: Embedded | None = None) -> Tensor:
+        """See `EagerRunner`; until the next pass."""
+        return torch.from_numpy(self._pass(plan, embedded, logits=False))
+
+    def _pass(self, plan: RowPlan, embedded: Embedded | None, logits: bool) -> Floats:
+        if plan.words:
+            self.prompt = plan
+        self.rows.append(plan.mean_rows(self.decoder.cache.layers))
+        inputs = None if embedded is None else embedded.inputs.numpy()
+        return self._compiled.run(plan, inputs, logits)

@@ -1,0 +1,1 @@
+"""Decoder passes and vision towers compiled from C, for CPUs."""

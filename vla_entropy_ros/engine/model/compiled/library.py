@@ -1,0 +1,190 @@
+"""The compiled library: found and checked before anything of it runs; its structures as ctypes has them.
+
+A library may be missing, of other sources, of another machine, or have nothing that this processor can run: each is a
+LibraryError of one line, and whoever asked does without.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sysconfig
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .build import FOLDER, NAME, digest
+
+Floats = NDArray[np.float32]
+CACHE_LINE = 64  # bytes
+MOST_PANEL = 32  # columns of the widest variant: what may be read behind a buffer's last number
+PRODUCT_AXES = 2
+
+_INT, _POINTER, _DOUBLE = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
+
+
+class LibraryError(Exception):
+    """Why there is no compiled library here, in one line with what helps."""
+
+
+def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
+    return [(name, kind) for name in names.split()]
+
+
+class ProductC(ctypes.Structure):
+    """`Product` of compiled.h."""
+
+    _fields_ = (*_fields(_INT, "rows columns"), *_fields(_POINTER, "packed bias"))
+
+
+class LayerC(ctypes.Structure):
+    """`Layer` of compiled.h."""
+
+    _fields_ = (*_fields(_POINTER, "attention_norm mlp_norm"), *_fields(ProductC, "qkv out gate_up down"))
+
+
+class DecoderC(ctypes.Structure):
+    """`Decoder` of compiled.h."""
+
+    _fields_ = (
+        *_fields(_INT, "layers width heads kv_heads head_dim intermediate length kept capacity"),
+        ("epsilon", _DOUBLE),
+        ("layer", ctypes.POINTER(LayerC)),
+        *_fields(_POINTER, "norm embedding cosine sine"),
+        ("head", ProductC),
+        *_fields(_POINTER, "keys values queries x normed qkv mixed gate_up scores numbers slot_position"),
+    )
+
+
+class PassC(ctypes.Structure):
+    """`Pass` of compiled.h."""
+
+    _fields_ = (
+        *_fields(_INT, "rows area out first_text words narrowings"),
+        *_fields(_POINTER, "source token position slot seen branch narrow_layer narrow_count narrow_rows"),
+        *_fields(_POINTER, "inputs states logits"),
+    )
+
+
+class BlockC(ctypes.Structure):
+    """`Block` of compiled.h."""
+
+    _fields_ = (*_fields(_POINTER, "norm1 norm1_bias norm2 norm2_bias"), *_fields(ProductC, "qkv proj fc1 fc2"))
+
+
+class TowerC(ctypes.Structure):
+    """`Tower` of compiled.h."""
+
+    _fields_ = (
+        *_fields(_INT, "image grid patch width depth heads hidden prefixes length"),
+        ("epsilon", _DOUBLE),
+        ("pad", ctypes.c_float * 3),
+        *_fields(ProductC, "stem embed"),
+        *_fields(_POINTER, "positions prefix"),
+        ("block", ctypes.POINTER(BlockC)),
+        *_fields(_POINTER, "picture line cells x normed qkv mixed keys values hidden_rows scores seen none"),
+    )
+
+
+class ProjectorC(ctypes.Structure):
+    """`Projector` of compiled.h."""
+
+    _fields_ = (*_fields(_INT, "count features"), ("product", ProductC * 3), ("between", _POINTER * 2))
+
+
+class Library:
+    """One variant of the library, e.g. "avx512": it computes in float32."""
+
+    def __init__(self, handle: ctypes.CDLL, variant: str) -> None:
+        self.variant = variant
+        self.panel, self.tile_rows = (int(getattr(handle, f"{name}_{variant}")()) for name in ("panel", "tile_rows"))
+        kinds = {
+            "pack": (_POINTER, _INT, _INT, _POINTER),
+            "decode": (_POINTER, _POINTER, ctypes.c_int),
+            "look": (_POINTER, _POINTER, _POINTER, _INT, ctypes.c_int),
+            "project": (_POINTER, _INT, _POINTER, _POINTER, ctypes.c_int),
+        }
+        for name, kind in kinds.items():
+            function = getattr(handle, f"{name}_{variant}")
+            function.argtypes, function.restype = kind, None
+            setattr(self, f"_{name}", function)
+        self._pack: Any
+        self.decode, self.look, self.project = self._decode, self._look, self._project  # type: ignore[attr-defined]
+
+    def packed(self, weight: Floats) -> Floats:
+        """Panels of a weight [N, K]."""
+        rows, columns = weight.shape
+        made = empty((-(-rows // self.panel) * columns * self.panel,))
+        self._pack(pointer(np.ascontiguousarray(weight)), rows, columns, pointer(made))
+        return made
+
+
+def empty(shape: Sequence[int], dtype: Any = np.float32) -> NDArray[Any]:
+    """Zeros that begin at a cache line, with room behind them for a panel that is read beyond the end."""
+    count, size = int(np.prod(shape)), np.dtype(dtype).itemsize
+    raw = np.zeros(count * size + MOST_PANEL * 4 + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start : start + count * size].view(dtype).reshape(shape)
+
+
+def pointer(array: NDArray[Any] | None) -> int | None:
+    """Address of an array's first number, NULL for None."""
+    return None if array is None else array.ctypes.data
+
+
+def numbers(tensor: Tensor) -> Floats:
+    """A weight as float32 numbers, as they are where it has that type."""
+    return np.ascontiguousarray(tensor.detach().float().numpy())
+
+
+class Products:
+    """Makes products of a library, and keeps what they point to."""
+
+    def __init__(self, library: Library) -> None:
+        self._library, self._held = library, []  # type: ignore[var-annotated]
+
+    def of(self, weight: Floats, bias: Floats | None = None) -> ProductC:
+        """The product by a weight [N, K], + bias [N]."""
+        rows, columns = weight.shape
+        wide = None if bias is None else np.pad(bias, (0, MOST_PANEL)).astype(np.float32)
+        return ProductC(rows, columns, self.keep(self._library.packed(weight)), self.keep(wide))
+
+    def keep(self, array: NDArray[Any] | None) -> int | None:
+        """Address of an array, which lives as long as this object does."""
+        self._held.append(array)
+        return pointer(array)
+
+
+def find() -> Library:
+    """The fastest variant that this processor can run; raises LibraryError."""
+    found = _found()
+    if isinstance(found, str):
+        raise LibraryError(found)
+    return found[0]
+
+
+def find_all() -> list[Library]:
+    """Every variant that this processor can run, the fastest first; none where there is no library."""
+    found = _found()
+    return [] if isinstance(found, str) else found
+
+
+@functools.cache
+def _found() -> list[Library] | str:
+    path = FOLDER / f"{NAME}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    if not path.exists():
+        return "the compiled stack was not built (it needs gcc or clang when the package is installed)"
+    try:
+        handle = ctypes.CDLL(str(path))
+        handle.built_from.restype = handle.supported.restype = ctypes.c_char_p
+        sources, supported = handle.built_from().decode(), handle.supported().decode().split()
+        if sources != digest():
+            return "the compiled stack was built from other sources: install the package again"
+        if not supported:
+            return "this processor is too old for the compiled stack (it needs AVX2 with FMA, or NEON)"
+        return [Library(handle, name) for name in supported if hasattr(handle, f"decode_{name}")] or "it is empty"
+    except (OSError, AttributeError) as error:
+        return f"the compiled stack does not load here: {' '.join(str(error).split())}; install the package again"

@@ -1,0 +1,132 @@
+/* Products with packed weights. Every sum runs over the columns in ascending order, one accumulator for each number:
+ * what a row gives does not depend, bit for bit, on the rows beside it. */
+#ifndef PRODUCTS_H
+#define PRODUCTS_H
+
+#include "compiled.h"
+#include "vectors.h"
+
+#define DEPTH 512 /* columns of a panel that stay in the first cache */
+
+/* How accumulators begin. */
+enum { ZERO, BIAS, ADD };
+
+/* Up to TILE_ROWS rows of A [m, segments * depth] times B: `vectors` vectors a row, of panels `panel_step` apart, whose
+ * rows are `b_step` apart. Segments of A are `jump` apart. */
+INLINE void tile(const int m, const int vectors, const float *A, int64_t a_step, int64_t segments, int64_t depth,
+                 int64_t jump, const float *B, int64_t b_step, int64_t panel_step, float *C, int64_t c_step, int begin,
+                 const float *bias) {
+    vec sums[TILE_ROWS][8];
+    if (begin == ZERO) {
+        UNROLL for (int i = 0; i < m; i++) UNROLL for (int j = 0; j < vectors; j++) sums[i][j] = (vec){0};
+    } else {
+        const float *from = begin == BIAS ? bias : C;
+        const int64_t step = begin == BIAS ? 0 : c_step;
+        UNROLL for (int i = 0; i < m; i++)
+            UNROLL for (int j = 0; j < vectors; j++) sums[i][j] = load(from + i * step + j * LANES);
+    }
+    for (int64_t segment = 0; segment < segments; segment++) {
+        const float *a = A + segment * jump;
+        for (int64_t k = 0; k < depth; k++, B += b_step) {
+            vec b[8];
+            UNROLL for (int j = 0; j < vectors; j++) b[j] = load(B + (j / 2) * panel_step + (j % 2) * LANES);
+            UNROLL for (int i = 0; i < m; i++) {
+                const float number = a[i * a_step + k];
+                UNROLL for (int j = 0; j < vectors; j++) sums[i][j] += number * b[j];
+            }
+        }
+    }
+    UNROLL for (int i = 0; i < m; i++)
+        UNROLL for (int j = 0; j < vectors; j++) store(C + i * c_step + j * LANES, sums[i][j]);
+}
+
+/* `tile` for any number of rows up to TILE_ROWS, of one panel; not inlined, for its size. */
+static __attribute__((noinline)) void full_panel(int64_t m, int vectors, const float *A, int64_t a_step,
+                                                 int64_t segments, int64_t depth, int64_t jump, const float *B,
+                                                 int64_t b_step, float *C, int64_t c_step, int begin,
+                                                 const float *bias) {
+#define ROWS(n)                                                                                                       \
+    case n:                                                                                                           \
+        if (vectors == 1) tile(n, 1, A, a_step, segments, depth, jump, B, b_step, 0, C, c_step, begin, bias);         \
+        else tile(n, 2, A, a_step, segments, depth, jump, B, b_step, 0, C, c_step, begin, bias);                      \
+        break;
+    switch (m) {
+        ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6)
+#if TILE_ROWS > 6
+        ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
+#endif
+    }
+#undef ROWS
+}
+
+/* The first `columns` of a panel: only those are read from C and written. */
+static void one_panel(int64_t m, const float *A, int64_t a_step, int64_t segments, int64_t depth, int64_t jump,
+                      const float *B, int64_t b_step, float *C, int64_t c_step, int64_t columns, int begin,
+                      const float *bias) {
+    const int vectors = columns <= LANES ? 1 : 2;
+    if (columns == vectors * LANES) {
+        full_panel(m, vectors, A, a_step, segments, depth, jump, B, b_step, C, c_step, begin, bias);
+        return;
+    }
+    float whole[TILE_ROWS * PANEL];
+    const size_t size = (size_t)columns * sizeof(float);
+    for (int64_t i = 0; begin == ADD && i < m; i++) memcpy(whole + i * PANEL, C + i * c_step, size);
+    full_panel(m, vectors, A, a_step, segments, depth, jump, B, b_step, whole, PANEL, begin, bias);
+    for (int64_t i = 0; i < m; i++) memcpy(C + i * c_step, whole + i * PANEL, size);
+}
+
+/* First of `count` things in part number `part` of `parts`. */
+INLINE int64_t first_of(int64_t part, int64_t parts, int64_t count) { return part * count / parts; }
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* C [m, rows of the product] = or, with ADD, += A [m, columns] times its weight; shared by the threads of a team.
+ * Few rows would wait for each other's sums: then several panels are computed at once. */
+static void multiply(int64_t m, const float *A, int64_t a_step, const Product *by, float *C, int64_t c_step, int add) {
+    const int64_t K = by->columns, N = by->rows, step = K * PANEL, panels = (N + PANEL - 1) / PANEL;
+    const int64_t side = m == 1 ? 4 : m <= 3 ? 2 : 1, groups = (panels + side - 1) / side;
+    const int64_t blocks = (m + TILE_ROWS - 1) / TILE_ROWS;
+#pragma omp for collapse(2) schedule(static)
+    for (int64_t group = 0; group < groups; group++) {
+        for (int64_t block = 0; block < blocks; block++) {
+            const int64_t row = first_of(block, blocks, m), count = first_of(block + 1, blocks, m) - row;
+            const int64_t last = least((group + 1) * side, panels);
+            for (int64_t k = 0; k < K; k += DEPTH) {
+                const int64_t depth = least(DEPTH, K - k);
+                const int begin = k || add ? ADD : by->bias ? BIAS : ZERO;
+                const float *a = A + row * a_step + k;
+                for (int64_t panel = group * side; panel < last;) {
+                    const float *B = by->packed + panel * step + k * PANEL;
+                    const float *bias = by->bias ? by->bias + panel * PANEL : 0;
+                    float *c = C + row * c_step + panel * PANEL;
+                    const int64_t columns = N - panel * PANEL;
+                    if (count == 1 && last - panel == 4 && columns >= 4 * PANEL) {
+                        tile(1, 8, a, a_step, 1, depth, 0, B, PANEL, step, c, c_step, begin, bias);
+                        panel += 4;
+                    } else if (count == 2 && last - panel == 2 && columns >= 2 * PANEL) {
+                        tile(2, 4, a, a_step, 1, depth, 0, B, PANEL, step, c, c_step, begin, bias);
+                        panel += 2;
+                    } else if (count == 3 && last - panel == 2 && columns >= 2 * PANEL) {
+                        tile(3, 4, a, a_step, 1, depth, 0, B, PANEL, step, c, c_step, begin, bias);
+                        panel += 2;
+                    } else {
+                        one_panel(count, a, a_step, 1, depth, 0, B, PANEL, c, c_step, least(columns, PANEL), begin,
+                                  bias);
+                        panel += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* Weight [rows, columns] -> panels [rows / PANEL, columns, PANEL], zeros behind the last row. */
+static void pack_weight(const float *weight, int64_t rows, int64_t columns, float *packed) {
+    for (int64_t panel = 0; panel * PANEL < rows; panel++)
+        for (int64_t k = 0; k < columns; k++)
+            for (int64_t j = 0; j < PANEL; j++) {
+                const int64_t row = panel * PANEL + j;
+                *packed++ = row < rows ? weight[row * columns + k] : 0.0f;
+            }
+}
+
+#endif

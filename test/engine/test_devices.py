@@ -113,7 +113,7 @@ def test_eager_passes_on_a_gpu_choose_their_attention_once(
     monkeypatch.setattr(Decoder, "run", noting)
     model = load_small().model
     if not on_gpu:
-        plain = Policy(model).infer(SEEN)
+        plain = Policy(model, backend="torch").infer(SEEN)
         assert chosen == []
         assert inside == [False] * plain.decoder_passes
         return

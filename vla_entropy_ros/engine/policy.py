@@ -20,8 +20,8 @@ from .actions.drafts import Draft
 from .actions.head import Acted
 from .actions.speculative import NO_TOKENS, Extend
 from .decoding.backend import find_backend
-from .decoding.decoder import Decoder
-from .decoding.runner import EagerRunner, Embedded, Endpoints, Runner, Table
+from .decoding.cuda_graphs import make_runner
+from .decoding.runner import Embedded, Endpoints, Runner, Table
 from .decoding.sequence import NO_ANSWERS
 from .device import Placement, Stopwatch, active, check_quantisation, find_device, find_dtype, guarded
 from .errors import ActionError, CheckpointError
@@ -48,8 +48,8 @@ class Policy:
         """tunables: None for those of config/policy.yaml, as far as it can run them; the others: see `load`."""
         self.model = model
         network, layout, where = model.network, model.layout, model.where
-        llama, found = network.language_model.config, find_backend(backend, network.language_model, where, graphs)
-        self._cache = found.cache(network.language_model, layout, where)
+        llama = network.language_model.config
+        self._backend = find_backend(backend, network.language_model, where, graphs)
         self._selector = Selector(
             layout, model.cameras, llama.num_hidden_layers, model.patch, llama.hidden_size, where.device, where.dtype
         )
@@ -59,11 +59,12 @@ class Policy:
             model.head.rows, model.head.extensions, getattr(model.head, "scored", None),
         )  # fmt: skip
         with active(where.device), torch.inference_mode():
-            self._eager = EagerRunner(ends, Decoder(network.language_model, self._cache, layout))
-            self._runner = found.runner(ends, self._eager, self._selector.drift, graphs, kernels)
+            self._eager = self._backend.runner(ends, layout)
+            self._cache = self._eager.decoder.cache
+            self._runner = make_runner(ends, self._eager, self._selector.drift, graphs, kernels)
             if where.dtype != torch.float32:  # there, rows differ by too little to change a token
                 self._calibrate()
-        self.info = PolicyInfo.of(model, self._runner.kind, found.remark)
+        self.info = PolicyInfo.of(model, self._runner.kind, self._backend.remark)
         self._asked: tuple[str, Prompt] | None = None
         self._last: Callable[[], None] | None = None  # what is left to do of the last tick
         self._plain: Recomputation | None = None  # made when it is asked for
@@ -233,8 +234,9 @@ class Policy:
         answer = Acted(result.actions, replace(NO_TOKENS, tokens=result.tokens))
         with guarded(model.where.device):
             if self._plain is None:
+                runner = self._backend.runner(self._ends, model.layout)
                 columns = model.action_names, model.state_names
-                self._plain = Recomputation(self._ends, model.layout, model.head, model.where, *columns)
+                self._plain = Recomputation(runner, model.preprocess, model.layout, model.head, *columns)
             return self._plain.agreement(answer, observation, ids, self._tunables)
 
     def end_comparing(self) -> None:

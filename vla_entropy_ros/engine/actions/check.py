@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..decoding.decoder import Decoder
-from ..decoding.kv_cache import KVCache
-from ..decoding.runner import EagerRunner, Endpoints, Table
+from ..decoding.runner import EagerRunner, Table
 from ..decoding.sequence import NO_ANSWERS, Answers, Layout
-from ..device import Placement
 from ..errors import ActionError
+from ..model.preprocess import Preprocessor
 from ..observation import Observation, state_vector
 from ..tunables import Tunables
 from .drafts import NO_DRAFT
@@ -57,31 +55,29 @@ DISAGREEMENT = Agreement(0.0, math.inf, math.inf, math.inf, False)
 
 
 class Recomputation:
-    """Computes every row of a prompt and one action token per pass, over a K/V cache and a runner of its own.
+    """Computes every row of a prompt and one action token per pass, by a runner with a K/V cache of its own.
 
     The network, its tower among it, is the one that the ticks run; a head that is told not to draft remembers nothing.
     """
 
     def __init__(
         self,
-        ends: Endpoints,
+        runner: EagerRunner,
+        preprocess: Preprocessor,
         layout: Layout,
         head: Head,
-        where: Placement,
         action_names: tuple[str, ...],
         state_names: tuple[str, ...],
     ) -> None:
-        """action_names: of each column of an action; state_names: of the robot's state, in order."""
-        llama, self._ends, self._layout, self._head = ends.network.language_model, ends, layout, head
-        cache = KVCache(llama.config, layout.slots, where.device, where.dtype)
-        self._runner = EagerRunner(ends, Decoder(llama, cache, layout))
+        """runner: as ticks have it; action_names: of each column of an action; state_names: of the robot's state."""
+        self._runner, self._preprocess, self._layout, self._head = runner, preprocess, layout, head
         self._action_names, self._state_names = action_names, state_names
 
     def act(self, observation: Observation, ids: Sequence[int], tunables: Tunables) -> Acted:
         """Actions for an observation and the text `ids`; ActionError if there are none."""
         layout, runner, began = self._layout, self._runner, time.perf_counter()
         runner.rows.clear()
-        frames = self._ends.preprocess.frames(observation.images)
+        frames = self._preprocess.frames(observation.images)
         embedded = runner.embed_images(frames, state_vector(observation, self._state_names))
         plan = layout.prefill(np.arange(layout.visual), ids, NO_ANSWERS, start=True, left_out={})
         table, area = runner.run(plan, embedded), layout.first_text + len(ids)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from ..device import Placement
 from ..errors import DeviceError
-from ..model.compiled.library import Library, LibraryError, find
+from ..model.compiled.library import LibraryError, find
 from ..model.llama import Llama
-from .compiled import CompiledRunner
-from .cuda_graphs import Drift, make_runner
+from .compiled import CompiledRunner, PackedWeights
+from .decoder import Decoder
 from .kv_cache import KVCache
 from .numpy_decoder import NumpyDecoder, NumpyRunner
-from .runner import EagerRunner, Endpoints, Runner
+from .runner import EagerRunner, Endpoints
 from .sequence import Layout
 
 COMPILED, NUMPY, TORCH = "compiled", "numpy", "torch"
@@ -22,28 +20,24 @@ BACKENDS = (COMPILED, NUMPY, TORCH)
 MOST_COPIED = 2 * 10**9  # bytes of a decoder's weights: both backends keep a copy, which a large policy has no room for
 
 
-@dataclass(frozen=True)
 class Backend:
-    """One of BACKENDS, with what it needs; remark: a line that says why it is not a faster one, where one was lost."""
+    """One of BACKENDS for a decoder; remark: a line that says why it is not a faster one, where one was lost."""
 
-    name: str
-    library: Library | None = None
-    remark: str | None = None
+    def __init__(self, name: str, llama: Llama, where: Placement, remark: str | None = None) -> None:
+        """Raises LibraryError where the compiled stack can't be had."""
+        self.name, self.remark, self._llama, self._where = name, remark, llama, where
+        self._weights = PackedWeights(find(), llama) if name == COMPILED else None
 
-    def cache(self, llama: Llama, layout: Layout, where: Placement) -> KVCache:
-        """A K/V cache as its passes read it."""
-        return KVCache(llama.config, layout.slots, where.device, where.dtype, transposed=self.library is not None)
-
-    def runner(
-        self, ends: Endpoints, eager: EagerRunner, drift: Drift, graphs: bool | None, kernels: bool | None
-    ) -> Runner:
-        """What executes passes over the cache of `eager`; graphs, kernels: see `make_runner`."""
-        decoder = eager.decoder
-        if self.library is not None:
-            return CompiledRunner(self.library, ends, decoder)
+    def runner(self, ends: Endpoints, layout: Layout) -> EagerRunner:
+        """What executes passes of any shape, over a K/V cache of its own."""
+        llama, where, transposed = self._llama, self._where, self._weights is not None
+        with torch.inference_mode(False):  # others may write to it, too
+            cache = KVCache(llama.config, layout.slots, where.device, where.dtype, transposed)
+        if self._weights is not None:
+            return CompiledRunner(self._weights, ends, Decoder(llama, cache, layout))
         if self.name == NUMPY:
-            return NumpyRunner(ends, NumpyDecoder(decoder.llama, decoder.cache, decoder.layout))
-        return make_runner(ends, eager, drift, graphs, kernels)
+            return NumpyRunner(ends, NumpyDecoder(llama, cache, layout))
+        return EagerRunner(ends, Decoder(llama, cache, layout))
 
 
 def find_backend(asked: str | None, llama: Llama, where: Placement, graphs: bool | None) -> Backend:
@@ -52,17 +46,17 @@ def find_backend(asked: str | None, llama: Llama, where: Placement, graphs: bool
         raise DeviceError(f"backend {asked!r} is not valid: valid are {', '.join(BACKENDS)}")
     reason = "fixed shapes are PyTorch's" if graphs else _reason(llama, where)
     if asked == TORCH or (reason and asked is None):
-        return Backend(TORCH)
+        return Backend(TORCH, llama, where)
     if reason:
         raise DeviceError(f"backend {asked!r} can't be had: {reason}: valid is torch")
     if asked == NUMPY:
-        return Backend(NUMPY)
+        return Backend(NUMPY, llama, where)
     try:
-        return Backend(COMPILED, find())
+        return Backend(COMPILED, llama, where)
     except LibraryError as error:
         if asked == COMPILED:
             raise DeviceError(f"backend 'compiled' can't be had: {error}: valid are numpy, torch") from None
-        return Backend(NUMPY, remark=f"{error}: NumPy runs small passes")
+        return Backend(NUMPY, llama, where, f"{error}: NumPy runs small passes")
 
 
 def _reason(llama: Llama, where: Placement) -> str | None:

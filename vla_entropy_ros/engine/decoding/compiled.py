@@ -14,54 +14,71 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..model.compiled.library import (
+    Buffers,
+    Copies,
     DecoderC,
     Floats,
     LayerC,
     Library,
     PassC,
-    ProductC,
-    Products,
     empty,
-    numbers,
     pointer,
 )
 from ..model.compiled.vision import CompiledVision
-from ..model.llama import LlamaLayer
-from ..model.quantise import Linear
+from ..model.llama import Llama, LlamaLayer
 from .decoder import Decoder
 from .runner import EagerRunner, Embedded, Endpoints, Table
 from .sequence import RowPlan
 
 
+class PackedWeights:
+    """A decoder's weights as the products of a library read them: copies, which follow weights that are changed."""
+
+    def __init__(self, library: Library, llama: Llama) -> None:
+        self.library, self._made = library, Copies(library)
+        body, made = llama.model, self._made
+        layers = [self._layer(layer) for layer in body.layers if isinstance(layer, LlamaLayer)]
+        self.layers = (LayerC * len(layers))(*layers)
+        self.norm, self.embedding = made.tensor(body.norm.weight), made.tensor(body.embed_tokens.weight)
+        self.head = made.linear(llama.lm_head.weight)
+
+    def renew(self) -> None:
+        """Copy again what was changed in place since."""
+        self._made.renew()
+
+    def _layer(self, layer: LlamaLayer) -> LayerC:
+        attention, mlp = layer.self_attn, layer.mlp
+        norms = layer.input_layernorm, layer.post_attention_layernorm
+        weights = attention._fused[0], attention.o_proj, mlp._fused[0], mlp.down_proj
+        kept = (self._made.tensor(norm.weight) for norm in norms)
+        return LayerC(*kept, *(self._made.linear(layer.weight) for layer in weights))
+
+
 class CompiledDecoder:
     """Runs row plans over the K/V cache of a `Decoder`, whose keys are stored transposed, into its kept queries.
 
-    Buffers are allocated here, once. The weights are copied: packed as the products read them.
+    Buffers are allocated here, once.
     """
 
-    def __init__(self, library: Library, decoder: Decoder, out: int) -> None:
+    def __init__(self, weights: PackedWeights, decoder: Decoder, out: int) -> None:
         """out: most rows of a pass that put something out."""
-        llama, cache, config = decoder.llama, decoder.cache, decoder.llama.config
-        self._library, self._made, self._decoder = library, Products(library), decoder
-        keep = self._made.keep
-        layers = [self._layer(layer) for layer in llama.model.layers if isinstance(layer, LlamaLayer)]
-        self._layers = (LayerC * len(layers))(*layers)
+        cache, config = decoder.cache, decoder.llama.config
+        self.weights, self._decoder, self._buffers = weights, decoder, (buffers := Buffers())
         width, heads, kv_heads = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
         rows, hidden, head_dim = cache.count, config.intermediate_size, config.head_dim
-        self.threads = torch.get_num_threads()
-        cosine, sine = (numbers(table[:, 0]) for table in decoder.tables)
+        self.threads, self.most = torch.get_num_threads(), out
+        cosine, sine = (buffers.copy(table[:, 0].numpy()) for table in decoder.tables)
         self.states, self.logits = empty((out, width)), empty((out, config.vocab_size))
         self._c = DecoderC(
             layers=config.num_hidden_layers, width=width, heads=heads, kv_heads=kv_heads, head_dim=head_dim,
             intermediate=hidden, length=cache.length, kept=decoder.queries.shape[2], capacity=rows,
-            epsilon=config.rms_norm_eps, layer=self._layers, norm=keep(numbers(llama.model.norm.weight)),
-            embedding=keep(numbers(llama.model.embed_tokens.weight)), cosine=keep(cosine), sine=keep(sine),
-            head=self._made.of(numbers(llama.lm_head.weight)), keys=cache.keys.data_ptr(),
-            values=cache.values.data_ptr(), queries=decoder.queries.data_ptr(), x=keep(empty((rows, width))),
-            normed=keep(empty((rows, width))), qkv=keep(empty((rows, (heads + 2 * kv_heads) * head_dim))),
-            mixed=keep(empty((rows, heads * head_dim))), gate_up=keep(empty((rows, 2 * hidden))),
-            scores=keep(empty((self.threads * library.tile_rows, cache.length))),
-            numbers=keep(empty((5, rows), np.int64)), slot_position=keep(np.arange(cache.length)),
+            epsilon=config.rms_norm_eps, layer=weights.layers, norm=weights.norm, embedding=weights.embedding,
+            cosine=cosine, sine=sine, head=weights.head, keys=cache.keys.data_ptr(), values=cache.values.data_ptr(),
+            queries=decoder.queries.data_ptr(), x=buffers.of(rows, width), normed=buffers.of(rows, width),
+            qkv=buffers.of(rows, (heads + 2 * kv_heads) * head_dim), mixed=buffers.of(rows, heads * head_dim),
+            gate_up=buffers.of(rows, 2 * hidden),
+            scores=buffers.of(self.threads * weights.library.tile_rows, cache.length),
+            numbers=buffers.copy(np.zeros((5, rows), np.int64)), slot_position=buffers.copy(np.arange(cache.length)),
         )  # fmt: skip
 
     def run(self, plan: RowPlan, inputs: Floats | None, logits: bool) -> Floats:
@@ -69,6 +86,10 @@ class CompiledDecoder:
 
         inputs: rows [N + E, D] that are no embedded tokens, needed where the plan has any of them.
         """
+        if not 0 < plan.out <= min(self.most, len(plan)) or len(plan) > self._c.capacity:
+            raise ValueError(f"{plan.out} of {len(plan)} rows: expected {self.most} of {self._c.capacity} at most")
+        if plan.words:
+            self.weights.renew()
         narrow = sorted(plan.narrow.items())
         numbers = np.array([layer for layer, _ in narrow], np.int64)
         counts = np.array([len(rows) for _, rows in narrow], np.int64)
@@ -80,27 +101,19 @@ class CompiledDecoder:
             pointer(self.logits) if logits else None,
         )  # fmt: skip
         threads = min(self.threads, torch.get_num_threads())
-        self._library.decode(ctypes.byref(self._c), ctypes.byref(asked), threads)
+        self.weights.library.decode(ctypes.byref(self._c), ctypes.byref(asked), threads)
         return (self.logits if logits else self.states)[: plan.out]
-
-    def _layer(self, layer: LlamaLayer) -> LayerC:
-        attention, mlp, keep = layer.self_attn, layer.mlp, self._made.keep
-        norms = layer.input_layernorm, layer.post_attention_layernorm
-        weights = attention._fused[0], attention.o_proj, mlp._fused[0], mlp.down_proj
-        return LayerC(*(keep(numbers(norm.weight)) for norm in norms), *map(self._product, weights))
-
-    def _product(self, of: Linear) -> ProductC:
-        return self._made.of(numbers(of.weight))
 
 
 class CompiledRunner(EagerRunner):
     """Passes in compiled code, towers among them where they are the engine's own."""
 
-    def __init__(self, library: Library, ends: Endpoints, decoder: Decoder) -> None:
+    def __init__(self, weights: PackedWeights, ends: Endpoints, decoder: Decoder) -> None:
         super().__init__(ends, decoder)
-        self.kind = f"compiled ({library.variant})"
-        self._compiled = CompiledDecoder(library, decoder, max(ends.tail, *ends.extensions, 1))
-        self._vision = CompiledVision.of(library, ends.network, ends.preprocess)
+        self.kind = f"compiled ({weights.library.variant})"
+        self._compiled = CompiledDecoder(weights, decoder, max(ends.tail, *ends.extensions, 1))
+        self._vision = CompiledVision.of(weights.library, ends.network, ends.preprocess)
+        self._visual_tokens = ends.network.visual_tokens
         layout, width = decoder.layout, decoder.llama.config.hidden_size
         self._inputs: Floats = empty((layout.inputs, width))
         self._rows = torch.from_numpy(self._inputs)
@@ -109,7 +122,7 @@ class CompiledRunner(EagerRunner):
     def embed_images(self, frames: NDArray[np.uint8], state: NDArray[np.float64]) -> Embedded:
         """See `Runner`."""
         visual, layout = self._embedded.visual, self.decoder.layout
-        if self._vision is None:
+        if self._vision is None or self._ends.network.visual_tokens != self._visual_tokens:  # another one since
             visual.copy_(super().embed_images(frames, state).visual)
         else:
             self._vision.look(frames, self._inputs)

@@ -12,13 +12,22 @@ typedef struct {
     int64_t area;
 } Sight;
 
-/* Slots from seen[row] on that a row sees, in the order of their positions, in which plain decoding has them. */
-static int64_t beyond(const Sight *sight, int64_t row, int64_t *slots) {
+/* How many of the leading slots that a row sees stand in the order of their positions. */
+static int64_t in_order(const Sight *sight, int64_t row) {
+    const int64_t seen = sight->seen[row];
+    for (int64_t slot = sight->area; sight->slot_position && slot < seen; slot++)
+        if (sight->slot_position[slot] != slot) return sight->area;
+    return seen;
+}
+
+/* Slots from `from` on that a row sees, in the order of their positions, in which plain decoding has them. */
+static int64_t beyond(const Sight *sight, int64_t row, int64_t from, int64_t *slots) {
     int64_t found = 0;
     const uint64_t branch = (uint64_t)sight->branch[row];
-    for (int64_t bit = 0; bit < BITS && branch >> bit; bit++) {
+    for (int64_t bit = 0; bit < BITS; bit++) {
         const int64_t slot = sight->area + bit;
-        if (!(branch >> bit & 1) || slot < sight->seen[row]) continue;
+        if (slot >= sight->seen[row] && !(branch >> bit)) break;
+        if (slot < from || (slot >= sight->seen[row] && !(branch >> bit & 1))) continue;
         int64_t at = found++;
         for (; at && sight->slot_position[slots[at - 1]] > sight->slot_position[slot]; at--) slots[at] = slots[at - 1];
         slots[at] = slot;
@@ -47,7 +56,7 @@ INLINE float soften(float *scores, int64_t n, float scale) {
 INLINE void weigh(int64_t m, const float *weights, int64_t step, int64_t depth, const float *values, int64_t width,
                   float *out, int64_t out_step) {
     for (int64_t at = 0; at < width && depth > 0; at += PANEL)
-        one_panel(m, weights, step, 1, depth, 0, values + at, width, out + at, out_step, least(PANEL, width - at), ADD,
+        one_panel(m, weights, step, 1, depth, 0, values + at, width, out + at, out_step, least(PANEL, width - at), GO_ON,
                   0);
 }
 
@@ -55,21 +64,23 @@ INLINE void weigh(int64_t m, const float *weights, int64_t step, int64_t depth, 
 static void attend_block(int64_t m, int64_t row, const float *q, int64_t q_step, const float *keys, const float *values,
                          int64_t length, int64_t width, const Sight *sight, float scale, float *out, int64_t out_step,
                          float *scores) {
-    int64_t reach = 0, common = length, ascending = 1, far[TILE_ROWS], slots[TILE_ROWS][BITS];
+    int64_t reach = 0, common = length, ascending = 1, leading[TILE_ROWS], far[TILE_ROWS], slots[TILE_ROWS][BITS];
     float whole[TILE_ROWS];
     for (int64_t i = 0; i < m; i++) {
-        const int64_t seen = sight->seen[row + i];
-        far[i] = sight->branch[row + i] ? beyond(sight, row + i, slots[i]) : 0;
-        const int64_t end = far[i] ? sight->area + 64 - __builtin_clzll((uint64_t)sight->branch[row + i]) : seen;
+        const int64_t seen = sight->seen[row + i], branch = sight->branch[row + i];
+        leading[i] = in_order(sight, row + i);
+        far[i] = branch || leading[i] < seen ? beyond(sight, row + i, leading[i], slots[i]) : 0;
+        const int64_t end = branch ? sight->area + 64 - __builtin_clzll((uint64_t)branch) : seen;
         reach = end > reach ? end : reach;
-        common = least(common, seen);
-        ascending &= !i || seen >= sight->seen[row + i - 1];
+        reach = seen > reach ? seen : reach;
+        common = least(common, leading[i]);
+        ascending &= !i || leading[i] >= leading[i - 1];
     }
     for (int64_t at = 0; at < reach; at += PANEL)
         one_panel(m, q, q_step, 1, width, 0, keys + at, length, scores + at, length, least(PANEL, length - at), ZERO, 0);
     for (int64_t i = 0; i < m; i++) {
         float *mine = scores + i * length, apart[BITS];
-        const int64_t seen = sight->seen[row + i];
+        const int64_t seen = leading[i];
         for (int64_t n = 0; n < far[i]; n++) apart[n] = mine[slots[i][n]];
         memcpy(mine + seen, apart, (size_t)far[i] * sizeof(float));
         whole[i] = soften(mine, seen + far[i], scale);
@@ -77,7 +88,7 @@ static void attend_block(int64_t m, int64_t row, const float *q, int64_t q_step,
     }
     weigh(m, scores, length, common, values, width, out, out_step);
     for (int64_t i = 0, from = common; i < m; i++) {
-        const int64_t seen = sight->seen[row + i];
+        const int64_t seen = leading[i];
         if (ascending) { /* what this row sees, those behind it see, too */
             weigh(m - i, scores + i * length + from, length, seen - from, values + from * width, width,
                   out + i * out_step, out_step);

@@ -49,13 +49,13 @@ typedef struct {
 } Block;
 
 /* A vision transformer. stem: rows 0 where there is none; embed: of patches, or of the stem's channels; positions
- * [patches, width], bias included; prefix [prefixes, width]; pad: value of a pixel outside, as the normalisation that
- * is folded into the weights has it at zero. Working memory: picture, cells, x and normed [rows, width], qkv, mixed,
- * keys, values, hidden [rows, hidden width], scores. */
+ * [patches, width]; prefix [prefixes, width]; centre: what is taken off the bytes, by channel; what else
+ * normalises them is folded into the first weights. Working memory: picture, a line of the stem for each thread, cells,
+ * x and normed [rows, width], qkv, mixed, keys, values, hidden_rows, scores; seen, none [rows]: all rows, and zeros. */
 typedef struct {
     int64_t image, grid, patch, width, depth, heads, hidden, prefixes, length;
     double epsilon;
-    float pad[3];
+    float centre[3];
     Product stem, embed;
     const float *positions, *prefix;
     const Block *block;

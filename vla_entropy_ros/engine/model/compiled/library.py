@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from .build import FOLDER, NAME, digest
 Floats = NDArray[np.float32]
 CACHE_LINE = 64  # bytes
 MOST_PANEL = 32  # columns of the widest variant: what may be read behind a buffer's last number
-PRODUCT_AXES = 2
 
 _INT, _POINTER, _DOUBLE = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
 
@@ -81,7 +80,7 @@ class TowerC(ctypes.Structure):
     _fields_ = (
         *_fields(_INT, "image grid patch width depth heads hidden prefixes length"),
         ("epsilon", _DOUBLE),
-        ("pad", ctypes.c_float * 3),
+        ("centre", ctypes.c_float * 3),
         *_fields(ProductC, "stem embed"),
         *_fields(_POINTER, "positions prefix"),
         ("block", ctypes.POINTER(BlockC)),
@@ -135,27 +134,71 @@ def pointer(array: NDArray[Any] | None) -> int | None:
     return None if array is None else array.ctypes.data
 
 
+class Buffers:
+    """Working memory, which lives as long as this object does."""
+
+    def __init__(self) -> None:
+        self._held: list[NDArray[Any]] = []
+
+    def of(self, *shape: int) -> int | None:
+        """Address of float32 numbers of that shape."""
+        return self.copy(empty(shape))
+
+    def copy(self, array: NDArray[Any]) -> int | None:
+        """Address of a copy of an array, with room behind it for what is read beyond its end."""
+        made = empty(array.shape, array.dtype)
+        made[...] = array
+        self._held.append(made)
+        return pointer(made)
+
+
+class Copies:
+    """What a library reads of tensors, float32; follows those that are changed in place."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._made: list[tuple[Floats, Callable[[], Floats], tuple[Tensor, ...]]] = []
+        self._versions: list[int] = []
+
+    def keep(self, make: Callable[[], Floats], *of: Tensor) -> int | None:
+        """Address of a copy of what is made of tensors."""
+        content = make()
+        held = empty(content.shape)
+        held[...] = content
+        self._made.append((held, make, of))
+        self._versions += map(_version, of)
+        return pointer(held)
+
+    def tensor(self, tensor: Tensor) -> int | None:
+        """Address of a copy of a tensor."""
+        return self.keep(lambda: numbers(tensor), tensor)
+
+    def linear(self, weight: Tensor, bias: Tensor | None = None) -> ProductC:
+        """The product by a weight [N, K], + bias [N]."""
+        return self.product(lambda: numbers(weight), weight, bias=None if bias is None else self.tensor(bias))
+
+    def product(self, weight: Callable[[], Floats], *of: Tensor, bias: int | None = None) -> ProductC:
+        """The product by a weight [N, K] that is made of tensors, + what is kept as `bias` [N]."""
+        rows, columns = weight().shape
+        return ProductC(rows, columns, self.keep(lambda: self._library.packed(weight()), *of), bias)
+
+    def renew(self) -> None:
+        """Make again what comes of tensors that were changed since."""
+        now = [_version(tensor) for _, _, of in self._made for tensor in of]
+        if now == self._versions:
+            return
+        self._versions = now
+        for held, make, _ in self._made:
+            held[...] = make()
+
+
 def numbers(tensor: Tensor) -> Floats:
-    """A weight as float32 numbers, as they are where it has that type."""
+    """A tensor as float32 numbers."""
     return np.ascontiguousarray(tensor.detach().float().numpy())
 
 
-class Products:
-    """Makes products of a library, and keeps what they point to."""
-
-    def __init__(self, library: Library) -> None:
-        self._library, self._held = library, []  # type: ignore[var-annotated]
-
-    def of(self, weight: Floats, bias: Floats | None = None) -> ProductC:
-        """The product by a weight [N, K], + bias [N]."""
-        rows, columns = weight.shape
-        wide = None if bias is None else np.pad(bias, (0, MOST_PANEL)).astype(np.float32)
-        return ProductC(rows, columns, self.keep(self._library.packed(weight)), self.keep(wide))
-
-    def keep(self, array: NDArray[Any] | None) -> int | None:
-        """Address of an array, which lives as long as this object does."""
-        self._held.append(array)
-        return pointer(array)
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def find() -> Library:

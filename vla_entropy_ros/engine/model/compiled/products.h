@@ -6,10 +6,9 @@
 #include "compiled.h"
 #include "vectors.h"
 
-#define DEPTH 512 /* columns of a panel that stay in the first cache */
-
-/* How accumulators begin. */
-enum { ZERO, BIAS, ADD };
+/* How accumulators begin: at zero, at a bias, or at what is there. ONTO: from zero, and at the end added to what is
+ * there, which is larger: begun there, every term would be rounded to its last bit. */
+enum { ZERO, BIAS, GO_ON, ONTO, BIAS_ONTO };
 
 /* Up to TILE_ROWS rows of A [m, segments * depth] times B: `vectors` vectors a row, of panels `panel_step` apart, whose
  * rows are `b_step` apart. Segments of A are `jump` apart. */
@@ -17,11 +16,11 @@ INLINE void tile(const int m, const int vectors, const float *A, int64_t a_step,
                  int64_t jump, const float *B, int64_t b_step, int64_t panel_step, float *C, int64_t c_step, int begin,
                  const float *bias) {
     vec sums[TILE_ROWS][8];
-    if (begin == ZERO) {
+    if (begin == ZERO || begin == ONTO) {
         UNROLL for (int i = 0; i < m; i++) UNROLL for (int j = 0; j < vectors; j++) sums[i][j] = (vec){0};
     } else {
-        const float *from = begin == BIAS ? bias : C;
-        const int64_t step = begin == BIAS ? 0 : c_step;
+        const float *from = begin == GO_ON ? C : bias;
+        const int64_t step = begin == GO_ON ? c_step : 0;
         UNROLL for (int i = 0; i < m; i++)
             UNROLL for (int j = 0; j < vectors; j++) sums[i][j] = load(from + i * step + j * LANES);
     }
@@ -36,6 +35,9 @@ INLINE void tile(const int m, const int vectors, const float *A, int64_t a_step,
             }
         }
     }
+    if (begin >= ONTO)
+        UNROLL for (int i = 0; i < m; i++)
+            UNROLL for (int j = 0; j < vectors; j++) sums[i][j] += load(C + i * c_step + j * LANES);
     UNROLL for (int i = 0; i < m; i++)
         UNROLL for (int j = 0; j < vectors; j++) store(C + i * c_step + j * LANES, sums[i][j]);
 }
@@ -70,7 +72,7 @@ static void one_panel(int64_t m, const float *A, int64_t a_step, int64_t segment
     }
     float whole[TILE_ROWS * PANEL];
     const size_t size = (size_t)columns * sizeof(float);
-    for (int64_t i = 0; begin == ADD && i < m; i++) memcpy(whole + i * PANEL, C + i * c_step, size);
+    for (int64_t i = 0; begin >= GO_ON && i < m; i++) memcpy(whole + i * PANEL, C + i * c_step, size);
     full_panel(m, vectors, A, a_step, segments, depth, jump, B, b_step, whole, PANEL, begin, bias);
     for (int64_t i = 0; i < m; i++) memcpy(C + i * c_step, whole + i * PANEL, size);
 }
@@ -79,41 +81,29 @@ static void one_panel(int64_t m, const float *A, int64_t a_step, int64_t segment
 INLINE int64_t first_of(int64_t part, int64_t parts, int64_t count) { return part * count / parts; }
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* C [m, rows of the product] = or, with ADD, += A [m, columns] times its weight; shared by the threads of a team.
- * Few rows would wait for each other's sums: then several panels are computed at once. */
-static void multiply(int64_t m, const float *A, int64_t a_step, const Product *by, float *C, int64_t c_step, int add) {
+/* C [m, rows of the product] = or, with `onto`, += A [m, columns] times its weight, + its bias; shared by the threads of
+ * a team. Few rows would wait for each other's sums: then several panels are computed at once. */
+static void multiply(int64_t m, const float *A, int64_t a_step, const Product *by, float *C, int64_t c_step, int onto) {
     const int64_t K = by->columns, N = by->rows, step = K * PANEL, panels = (N + PANEL - 1) / PANEL;
     const int64_t side = m == 1 ? 4 : m <= 3 ? 2 : 1, groups = (panels + side - 1) / side;
     const int64_t blocks = (m + TILE_ROWS - 1) / TILE_ROWS;
+    const int begin = onto ? by->bias ? BIAS_ONTO : ONTO : by->bias ? BIAS : ZERO;
 #pragma omp for collapse(2) schedule(static)
     for (int64_t group = 0; group < groups; group++) {
         for (int64_t block = 0; block < blocks; block++) {
             const int64_t row = first_of(block, blocks, m), count = first_of(block + 1, blocks, m) - row;
-            const int64_t last = least((group + 1) * side, panels);
-            for (int64_t k = 0; k < K; k += DEPTH) {
-                const int64_t depth = least(DEPTH, K - k);
-                const int begin = k || add ? ADD : by->bias ? BIAS : ZERO;
-                const float *a = A + row * a_step + k;
-                for (int64_t panel = group * side; panel < last;) {
-                    const float *B = by->packed + panel * step + k * PANEL;
-                    const float *bias = by->bias ? by->bias + panel * PANEL : 0;
-                    float *c = C + row * c_step + panel * PANEL;
-                    const int64_t columns = N - panel * PANEL;
-                    if (count == 1 && last - panel == 4 && columns >= 4 * PANEL) {
-                        tile(1, 8, a, a_step, 1, depth, 0, B, PANEL, step, c, c_step, begin, bias);
-                        panel += 4;
-                    } else if (count == 2 && last - panel == 2 && columns >= 2 * PANEL) {
-                        tile(2, 4, a, a_step, 1, depth, 0, B, PANEL, step, c, c_step, begin, bias);
-                        panel += 2;
-                    } else if (count == 3 && last - panel == 2 && columns >= 2 * PANEL) {
-                        tile(3, 4, a, a_step, 1, depth, 0, B, PANEL, step, c, c_step, begin, bias);
-                        panel += 2;
-                    } else {
-                        one_panel(count, a, a_step, 1, depth, 0, B, PANEL, c, c_step, least(columns, PANEL), begin,
-                                  bias);
-                        panel += 1;
-                    }
-                }
+            const float *a = A + row * a_step;
+            for (int64_t panel = group * side; panel < least((group + 1) * side, panels);) {
+                const float *B = by->packed + panel * step, *bias = by->bias ? by->bias + panel * PANEL : 0;
+                float *c = C + row * c_step + panel * PANEL;
+                const int64_t columns = N - panel * PANEL, together = columns >= side * PANEL ? side : 1;
+                if (together == 4) tile(1, 8, a, a_step, 1, K, 0, B, PANEL, step, c, c_step, begin, bias);
+                else if (together == 2 && count == 2)
+                    tile(2, 4, a, a_step, 1, K, 0, B, PANEL, step, c, c_step, begin, bias);
+                else if (together == 2 && count == 3)
+                    tile(3, 4, a, a_step, 1, K, 0, B, PANEL, step, c, c_step, begin, bias);
+                else one_panel(count, a, a_step, 1, K, 0, B, PANEL, c, c_step, least(columns, PANEL), begin, bias);
+                panel += together;
             }
         }
     }

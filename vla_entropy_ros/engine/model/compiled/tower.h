@@ -36,18 +36,19 @@ static void layer_norm(int64_t rows, int64_t width, const float *x, const float 
     }
 }
 
-/* The picture [image, image, 3] as numbers, within a border of 2 pixels where a stem looks beyond its edge. */
+/* The picture [image, image, 3] as numbers, within a border of zeros where a stem looks beyond its edge. */
 static void take_in(const Tower *of, const uint8_t *frame) {
     const int64_t border = of->stem.rows ? 2 : 0, side = of->image + 2 * border;
+    const float red = of->centre[0], green = of->centre[1], blue = of->centre[2];
 #pragma omp for schedule(static)
-    for (int64_t y = 0; y < side; y++) {
-        float *to = of->picture + y * side * 3;
-        const int inside = y >= border && y < border + of->image;
-        for (int64_t x = 0; x < side; x++)
-            if (!inside || x < border || x >= border + of->image) memcpy(to + 3 * x, of->pad, 3 * sizeof(float));
-        if (!inside) continue;
-        const uint8_t *from = frame + (y - border) * of->image * 3;
-        for (int64_t n = 0; n < of->image * 3; n++) to[3 * border + n] = (float)from[n];
+    for (int64_t y = 0; y < of->image; y++) {
+        const uint8_t *from = frame + y * of->image * 3;
+        float *to = of->picture + ((y + border) * side + border) * 3;
+        for (int64_t x = 0; x < of->image * 3; x += 3) {
+            to[x] = (float)from[x] - red;
+            to[x + 1] = (float)from[x + 1] - green;
+            to[x + 2] = (float)from[x + 2] - blue;
+        }
     }
 }
 
@@ -101,12 +102,6 @@ static void spread(const Tower *of, int64_t rows) {
         }
 }
 
-static void add_bias(int64_t rows, const Product *of, float *x) {
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < of->rows; j++) x[i * of->rows + j] += of->bias[j];
-}
-
 static void run_block(const Tower *of, const Block *block, int64_t rows) {
     const int64_t width = of->width;
     const Sight sight = {of->seen, of->none, 0, 0};
@@ -115,12 +110,10 @@ static void run_block(const Tower *of, const Block *block, int64_t rows) {
     spread(of, rows);
     attend(rows, of->qkv, 3 * width, of->heads, of->heads, width / of->heads, of->keys, of->values, of->length, &sight,
            of->mixed, of->scores);
-    add_bias(rows, &block->proj, of->x);
     multiply(rows, of->mixed, width, &block->proj, of->x, width, 1);
     layer_norm(rows, width, of->x, block->norm2, block->norm2_bias, of->epsilon, of->normed);
     multiply(rows, of->normed, width, &block->fc1, of->hidden_rows, of->hidden, 0);
     gelu_rows(rows, of->hidden, of->hidden_rows);
-    add_bias(rows, &block->fc2, of->x);
     multiply(rows, of->hidden_rows, of->hidden, &block->fc2, of->x, width, 1);
 }
 

@@ -73,18 +73,26 @@ INLINE vec exponential(vec x) {
 /* x / (1 + e^-x) */
 INLINE vec silu(vec x) { return x / (all(1.0f) + exponential(-x)); }
 
-/* x times the normal distribution up to x; erf to 1.5e-7 (Abramowitz and Stegun, 7.1.26). */
+/* x times the normal distribution up to x, whose erf is a quotient of polynomials between -4 and 4: 1 beyond. */
 INLINE vec gelu(vec x) {
-    const vec z = x * all(0.70710678118654752f);
-    const vec size = choose(z < (vec){0}, -z, z);
-    const vec t = all(1.0f) / (all(1.0f) + all(0.3275911f) * size);
-    vec p = all(1.061405429f);
-    p = p * t + all(-1.453152027f);
-    p = p * t + all(1.421413741f);
-    p = p * t + all(-0.284496736f);
-    p = p * t + all(0.254829592f);
-    const vec erf = all(1.0f) - p * t * exponential(-size * size);
-    return all(0.5f) * x * (all(1.0f) + choose(z < (vec){0}, -erf, erf));
+    vec z = x * all(0.70710678118654752f);
+    z = choose(z > all(4.0f), all(4.0f), z);
+    z = choose(z < all(-4.0f), all(-4.0f), z);
+    const vec s = z * z;
+    vec p = all(-2.72614225801306e-10f);
+    p = p * s + all(2.77068142495902e-08f);
+    p = p * s + all(-2.10102402082508e-06f);
+    p = p * s + all(-5.69250639462346e-05f);
+    p = p * s + all(-7.34990630326855e-04f);
+    p = p * s + all(-2.95459980854025e-03f);
+    p = p * s + all(-1.60960333262415e-02f);
+    vec q = all(-1.45660718464996e-05f);
+    q = q * s + all(-2.13374055278905e-04f);
+    q = q * s + all(-1.68282697438203e-03f);
+    q = q * s + all(-7.37332916720468e-03f);
+    q = q * s + all(-1.42647390514189e-02f);
+    const vec half = all(0.5f) * x;
+    return half + half * (z * p / q);
 }
 
 #endif

@@ -7,12 +7,24 @@ import ctypes
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ..network import Network
 from ..preprocess import Preprocessor
-from ..vision import PatchEmbed, Projector, StemPatchEmbed, Tower, TowerBlock
-from .library import BlockC, Floats, Library, ProductC, Products, ProjectorC, TowerC, empty, numbers, pointer
+from ..vision import LayerScale, PatchEmbed, Projector, StemPatchEmbed, Tower, TowerBlock
+from .library import (
+    BlockC,
+    Buffers,
+    Copies,
+    Floats,
+    Library,
+    ProductC,
+    ProjectorC,
+    TowerC,
+    empty,
+    numbers,
+    pointer,
+)  # fmt: skip
 
 WHOLE = 255  # of a byte
 CHANNELS = 3
@@ -26,12 +38,12 @@ class CompiledVision:
     def __init__(self, library: Library, network: Network, preprocess: Preprocessor) -> None:
         vision = network.vision_backbone
         self._library, self.threads = library, torch.get_num_threads()
-        self._made = Products(library)
+        self._made, self._buffers = Copies(library), Buffers()
         towers = [tower for tower in (vision.featurizer, vision.fused_featurizer) if tower is not None]
         norms = preprocess.normalisation
-        self._towers = [_Tower(library, self._made, tower, *norms[n], self.threads) for n, tower in enumerate(towers)]
+        self._towers = [self._tower(tower, *norms[number]) for number, tower in enumerate(towers)]
+        self._widths = [tower.config.width for tower in towers]
         self._features = empty((towers[0].config.grid ** 2, vision.width))
-        self._tokens = empty((len(self._features), network.language_model.config.hidden_size))
         self._projector = self._project(network.projector)
 
     @classmethod
@@ -41,99 +53,83 @@ class CompiledVision:
 
     def look(self, frames: NDArray[np.uint8], tokens: Floats) -> None:
         """Write the visual tokens [C * N, D] of frames [C, S, S, 3], camera after camera, to the first rows."""
+        self._made.renew()
         threads, count = min(self.threads, torch.get_num_threads()), len(self._features)
         for number, frame in enumerate(frames):
-            first = 0
-            for tower in self._towers:
-                tower.look(np.ascontiguousarray(frame), self._features, first, threads)
-                first += tower.width
-            part = tokens[number * count : (number + 1) * count]
-            self._library.project(ctypes.byref(self._projector), count, pointer(self._features), pointer(part), threads)
+            whole, first = np.ascontiguousarray(frame), 0
+            for tower, width in zip(self._towers, self._widths, strict=True):
+                to = pointer(self._features[:, first:])
+                self._library.look(ctypes.byref(tower), pointer(whole), to, self._features.shape[1], threads)
+                first += width
+            part = pointer(tokens[number * count :])
+            self._library.project(ctypes.byref(self._projector), count, pointer(self._features), part, threads)
 
     def _project(self, projector: Projector) -> ProjectorC:
         layers = [layer for layer in (projector.fc1, projector.fc2, projector.fc3) if layer is not None]
-        between = [self._made.keep(empty((len(self._features), layer.out_features))) for layer in layers[:-1]]
-        made = (ProductC * 3)(*(_linear(self._made, layer) for layer in layers))
+        between = [self._buffers.of(len(self._features), layer.out_features) for layer in layers[:-1]]
+        made = (ProductC * 3)(*(self._made.linear(layer.weight, layer.bias) for layer in layers))
         return ProjectorC(len(layers), layers[0].in_features, made, (ctypes.c_void_p * 2)(*between))
 
-
-class _Tower:
-    """One tower as the library takes it."""
-
-    def __init__(self, library: Library, made: Products, tower: Tower, mean: Floats, std: Floats, threads: int) -> None:
-        config, keep = tower.config, made.keep
-        self.width, self._library = config.width, library
-        rows = config.grid**2 + int(config.class_token) + config.registers
-        length = -(-rows // ALIGNED) * ALIGNED
-        stem, embed, bias, inside = _embedding(made, tower.patch_embed, mean, std)
-        prefix = [numbers(token[0]) for token in (tower.cls_token, tower.reg_token) if token is not None]
-        blocks = [_block(made, block) for block in tower.blocks if isinstance(block, TowerBlock)]
-        self._blocks = (BlockC * len(blocks))(*blocks)
-        side = config.image_size + (BORDER if config.stem_width else 0)
-        width = config.width
-        self._c = TowerC(
+    def _tower(self, tower: Tower, mean: Floats, std: Floats) -> TowerC:
+        config, made, buffers, threads = tower.config, self._made, self._buffers, self.threads
+        patches, width, stem_width = config.grid**2, config.width, config.stem_width
+        prefix = [token for token in (tower.cls_token, tower.reg_token) if token is not None]
+        rows = patches + sum(token.shape[1] for token in prefix)
+        length, side = -(-rows // ALIGNED) * ALIGNED, config.image_size + (BORDER if stem_width else 0)
+        stem, embed = self._embedding(tower.patch_embed, std)
+        blocks = [self._block(block) for block in tower.blocks if isinstance(block, TowerBlock)]
+        return TowerC(
             image=config.image_size, grid=config.grid, patch=config.patch, width=width, depth=len(blocks),
-            heads=config.heads, hidden=config.mlp_width, prefixes=rows - config.grid**2, length=length, epsilon=1e-6,
-            pad=(ctypes.c_float * 3)(*(WHOLE * mean)), stem=stem, embed=embed,
-            positions=keep(numbers(tower.pos_embed[0]) + bias),
-            prefix=keep(np.concatenate((empty((0, width)), *prefix))),
-            block=self._blocks, picture=keep(empty((side, side, CHANNELS))),
-            line=keep(empty((threads, config.image_size // 2 * config.stem_width))),
-            cells=keep(empty((config.grid**2, inside))), x=keep(empty((rows, width))),
-            normed=keep(empty((rows, width))),
-            qkv=keep(empty((rows, 3 * width))), mixed=keep(empty((rows, width))), keys=keep(empty((width, length))),
-            values=keep(empty((length, width))), hidden_rows=keep(empty((rows, config.mlp_width))),
-            scores=keep(empty((threads * library.tile_rows, length))), seen=keep(np.full(rows, rows)),
-            none=keep(np.zeros(rows, np.int64)),
+            heads=config.heads, hidden=config.mlp_width, prefixes=rows - patches, length=length, epsilon=1e-6,
+            centre=(ctypes.c_float * 3)(*(WHOLE * mean)), stem=stem, embed=embed,
+            positions=made.keep(lambda: numbers(tower.pos_embed[0]), tower.pos_embed),
+            prefix=made.keep(lambda: np.concatenate((empty((0, width)), *(numbers(t[0]) for t in prefix))), *prefix),
+            block=(BlockC * len(blocks))(*blocks), picture=buffers.of(side, side, CHANNELS),
+            line=buffers.of(threads, config.image_size // 2 * stem_width), cells=buffers.of(patches, embed.columns),
+            x=buffers.of(rows, width), normed=buffers.of(rows, width), qkv=buffers.of(rows, 3 * width),
+            mixed=buffers.of(rows, width), keys=buffers.of(width, length), values=buffers.of(length, width),
+            hidden_rows=buffers.of(rows, config.mlp_width),
+            scores=buffers.of(threads * self._library.tile_rows, length), seen=buffers.copy(np.full(rows, rows)),
+            none=buffers.copy(np.zeros(rows, np.int64)),
         )  # fmt: skip
 
-    def look(self, frame: NDArray[np.uint8], features: Floats, first: int, threads: int) -> None:
-        """Write the features [N, width] of a frame [S, S, 3] to the columns from `first` on."""
-        to = features[:, first:]
-        self._library.look(ctypes.byref(self._c), pointer(frame), pointer(to), features.shape[1], threads)
+    def _block(self, block: TowerBlock) -> BlockC:
+        made, attention, mlp = self._made, block.attn, block.mlp
+        norms = [made.tensor(part) for norm in (block.norm1, block.norm2) for part in (norm.weight, norm.bias)]
+        proj, fc2 = self._scaled(attention.proj, block.ls1), self._scaled(mlp.fc2, block.ls2)
+        qkv, fc1 = (made.linear(layer.weight, layer.bias) for layer in (attention.qkv, mlp.fc1))
+        return BlockC(*norms, qkv, proj, fc1, fc2)
+
+    def _scaled(self, layer: nn.Linear, scale: nn.Module) -> ProductC:
+        """The product of a layer, times a `LayerScale` behind it."""
+        if not isinstance(scale, LayerScale):
+            return self._made.linear(layer.weight, layer.bias)
+        gain, weight, bias = scale.scale_factor, layer.weight, layer.bias
+        scaled = self._made.keep(lambda: numbers(bias * gain), bias, gain)
+        return self._made.product(lambda: numbers(weight * gain[:, None]), weight, gain, bias=scaled)
+
+    def _embedding(self, embed: nn.Module, std: Floats) -> tuple[ProductC, ProductC]:
+        """Stem, and the product by which patches are embedded; the first of them takes bytes."""
+        if isinstance(embed, StemPatchEmbed):
+            return self._of_bytes(embed.stem, std), self._convolution(embed.proj)
+        assert isinstance(embed, PatchEmbed)
+        return ProductC(), self._of_bytes(embed.proj, std)
+
+    def _of_bytes(self, layer: nn.Conv2d, std: Floats) -> ProductC:
+        """A convolution of (byte / 255 - mean) / std, for what is left of a byte without 255 times the mean."""
+        scale = np.tile(1 / (WHOLE * std.astype(np.float64)), layer.weight[0, 0].numel())
+        bias = self._made.tensor(_bias(layer))
+        return self._made.product(lambda: (_flat(layer) * scale).astype(np.float32), layer.weight, bias=bias)
+
+    def _convolution(self, layer: nn.Conv2d) -> ProductC:
+        return self._made.product(lambda: _flat(layer), layer.weight, bias=self._made.tensor(_bias(layer)))
 
 
-def _linear(made: Products, layer: nn.Linear, gain: nn.Module | None = None) -> ProductC:
-    """The product of a layer, times a `LayerScale` behind it."""
-    weight, bias = numbers(layer.weight), numbers(layer.bias)
-    if gain is not None and not isinstance(gain, nn.Identity):
-        scale = numbers(gain.scale_factor)  # type: ignore[arg-type]
-        weight, bias = weight * scale[:, None], bias * scale
-    return made.of(weight, bias)
-
-
-def _block(made: Products, block: TowerBlock) -> BlockC:
-    norms = [made.keep(numbers(part)) for norm in (block.norm1, block.norm2) for part in (norm.weight, norm.bias)]
-    attention, mlp = block.attn, block.mlp
-    return BlockC(
-        *norms, _linear(made, attention.qkv), _linear(made, attention.proj, block.ls1), _linear(made, mlp.fc1),
-        _linear(made, mlp.fc2, block.ls2),
-    )  # fmt: skip
-
-
-def _embedding(made: Products, embed: nn.Module, mean: Floats, std: Floats) -> tuple[ProductC, ProductC, Floats, int]:
-    """Stem, the product by which patches are embedded, its bias, and the numbers of a patch that it takes in.
-
-    The first of them takes bytes: the normalisation is folded into its weights.
-    """
-    if isinstance(embed, StemPatchEmbed):
-        assert embed.proj.bias is not None
-        stem = made.of(*_folded(embed.stem, mean, std))
-        return stem, made.of(_flat(embed.proj)), numbers(embed.proj.bias), embed.proj.weight[0].numel()
-    assert isinstance(embed, PatchEmbed)
-    weight, bias = _folded(embed.proj, mean, std)
-    return ProductC(), made.of(weight), bias, weight.shape[1]
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _flat(layer: nn.Conv2d) -> Floats:
     """Weight [N, height * width * channels] of a convolution."""
     return numbers(layer.weight.permute(0, 2, 3, 1).flatten(1))
-
-
-def _folded(layer: nn.Conv2d, mean: Floats, std: Floats) -> tuple[Floats, Floats]:
-    """Weight and bias of a convolution of pixels, for bytes: of (byte / 255 - mean) / std."""
-    assert layer.bias is not None
-    weight, pixels = _flat(layer).astype(np.float64), layer.weight[0, 0].numel()
-    scale, shift = np.tile(1 / std.astype(np.float64), pixels), np.tile((mean / std).astype(np.float64), pixels)
-    bias = numbers(layer.bias).astype(np.float64) - weight @ shift
-    return (weight * scale / WHOLE).astype(np.float32), bias.astype(np.float32)

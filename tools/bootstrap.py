@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 PYTHONS = ((3, 10), (3, 13))
+COMPILED, LIBRARY = ROOT / "vla_entropy_ros" / "engine" / "model" / "compiled", "_stack*.so"
 GL_LIBRARY, GL_PACKAGE = "OSMesa", "libosmesa6"
 QT_PACKAGES = {  # by library: what Qt needs beside its wheel, without a screen and on one
     "GL": "libgl1", "glib-2.0": "libglib2.0-0", "fontconfig": "libfontconfig1", "dbus-1": "libdbus-1-3",
@@ -137,8 +138,7 @@ def ros_source() -> str:
 def fingerprint(ros: str, gpu: bool) -> str:
     """Hash what decides whether the environment has to be made anew or updated; gpu: whether torch is to suit one."""
     digest = hashlib.sha256(f"{sys.version} {ROOT} {ros} {os.environ.get('ROS_DISTRO')} {gpu}".encode())
-    compiled = (ROOT / "vla_entropy_ros" / "engine" / "model" / "compiled").glob("*.[ch]")
-    for path in sorted([*REQUIREMENTS.glob("*.txt"), *compiled, ROOT / "setup.py", Path(__file__)]):
+    for path in sorted([*REQUIREMENTS.glob("*.txt"), ROOT / "setup.py", Path(__file__)]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -221,6 +221,30 @@ def accept(wanted: str, offered: str, cause: str, place: Path) -> None:
     print(f"{gone}: going on with the {other}; {own}", flush=True)
 
 
+def compiled_from() -> str:
+    """Hash of what the compiled stack is built from."""
+    digest = hashlib.sha256()
+    for path in sorted([*COMPILED.glob("*.[ch]"), COMPILED / "build.py"]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def install_package(steps: Steps, python: str) -> None:
+    """Install this checkout to be run from where it is, and build its compiled stack where there is a compiler."""
+    editable = ["install", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "-e", str(ROOT)]
+    built = set(COMPILED.glob(LIBRARY))
+    for path in built:
+        path.unlink()  # of other sources
+    steps.run("Installing vla_entropy_ros", [python, "-m", "pip", *editable])
+    (Path(python).parents[1] / ".compiled").write_text(compiled_from())
+    if not any(COMPILED.glob(LIBRARY)):
+        print(
+            "The compiled stack was not built: on a CPU, NumPy and PyTorch run the policy, at two thirds of its",
+            end=" ",
+        )
+        print("speed. With a C compiler (apt-get install gcc libc6-dev): rm .venv/.compiled; make setup", flush=True)
+
+
 def install_gl(steps: Steps) -> None:
     """Install software OpenGL for the simulator's camera, where that is allowed."""
     if ctypes.util.find_library(GL_LIBRARY) or os.environ.get("MUJOCO_GL", "osmesa") != "osmesa":
@@ -260,8 +284,7 @@ def make(folder: Path, ros: str, build: str) -> None:
     install_torch(steps, python, build)
     names = ["runtime", "dev", "panel", *(["ros"] if ros == "wheels" else [])]
     steps.run(f"Installing {', '.join(names)} packages", [python, "-m", "pip", *installs(names)])
-    editable = ["install", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "-e", str(ROOT)]
-    steps.run("Installing vla_entropy_ros", [python, "-m", "pip", *editable])
+    install_package(steps, python)
     install_gl(steps)
     install_qt(steps)
     print(f"Ready after {time.monotonic() - steps.began:.0f} s.", flush=True)
@@ -283,6 +306,9 @@ def main() -> int:
         build = chosen.torch or before or "auto"
         wanted = fingerprint(ros, build == "auto" and has_gpu())
         if build == before and made in (wanted, fingerprint(ros, True)):  # with a GPU that is gone, all works
+            last = folder / ".compiled"
+            if not last.exists() or last.read_text() != compiled_from():
+                install_package(Steps(total=1), str(folder / "bin" / "python"))
             return 0
         if (folder / "bin").exists() and (build, made) != (before, fingerprint(ros, False)):
             shutil.rmtree(folder)  # unless a GPU has come, and torch alone is to be replaced

@@ -10,6 +10,7 @@ are comparable on one machine only: another processor may sum in another order.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 
 from vla_entropy_ros.bags.bag import Bag
-from vla_entropy_ros.engine import Observation, Policy, Result, Tunables
+from vla_entropy_ros.engine import DeviceError, Observation, Policy, Result, Tunables
 from vla_entropy_ros.engine.tunables import DEFAULT_TOKENS
 from vla_entropy_ros.evaluation.configurations import preset
 from vla_entropy_ros.resources import default_checkpoint, share_path
@@ -66,6 +67,8 @@ def configurations(tokens: int) -> dict[str, Tunables]:
         "growing by layer": replace(published, mode="vla_cache", growth_by_layer=True),
         "bounded drafts": replace(ours, drafts="bounded", draft_tolerance=2),
         "fixed shapes": ours,
+        "default, numpy": ours,
+        "default, compiled": ours,
     }
     return {name: tunables.in_proportion(tokens, DEFAULT_TOKENS) for name, tunables in made.items()}
 
@@ -95,13 +98,22 @@ def hashes() -> dict[str, str]:
     """Hash by configuration."""
     torch.set_num_threads(1)
     seen, made = observations(), {}
-    eager = Policy.load(default_checkpoint())
-    fixed = Policy.load(default_checkpoint(), graphs=True)
+    eager = Policy.load(default_checkpoint(), backend="torch")
+    others = {"fixed shapes": Policy.load(default_checkpoint(), graphs=True), **backends()}
     for name, tunables in configurations(eager.info.visual_tokens).items():
-        policy = fixed if name == "fixed shapes" else eager
+        policy = others.get(name, eager)
         records = [record(result) for result in replay(policy, tunables, seen)]
         made[name] = hashlib.sha256(json.dumps(records).encode()).hexdigest()[:16]
     return made
+
+
+def backends() -> dict[str, Policy]:
+    """A policy for each backend that is here, beside PyTorch, by the name of what is replayed with it."""
+    found = {}
+    for backend in ("numpy", "compiled"):
+        with contextlib.suppress(DeviceError):  # nothing was built
+            found[f"default, {backend}"] = Policy.load(default_checkpoint(), backend=backend)
+    return found
 
 
 def of_commit(revision: str) -> dict[str, str]:
@@ -112,6 +124,14 @@ def of_commit(revision: str) -> dict[str, str]:
         if added.returncode:  # git has said why
             raise SystemExit(f"--base {revision}: valid is a commit of this repository")
         try:
+            build = [
+                sys.executable,
+                "setup.py",
+                "-q",
+                "build_ext",
+                "--inplace",
+            ]  # its own compiled stack, if it has one
+            subprocess.run(build, cwd=folder, check=False, capture_output=True)
             command = [sys.executable, "-m", "tools.neutral", "--json"]
             done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
         finally:

@@ -30,7 +30,7 @@ class PolicyInfo:
     parameters: int
     device: str
     dtype: str
-    backend: str  # what runs its passes
+    backend: str  # how passes run: compiled (and for what), NumPy, eager, CUDA graphs
 
     @classmethod
     def of(cls, model: Model, backend: str = "eager", remark: str | None = None) -> PolicyInfo:

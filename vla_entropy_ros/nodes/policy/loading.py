@@ -48,7 +48,7 @@ def refusal(error: Exception, node: str) -> str:
 def announce(info: PolicyInfo, seconds: float, logger: RcutilsLogger) -> None:
     """Log what was loaded within `seconds`, and what of its folder was left aside."""
     line = f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens"
-    line += f", on {info.device} in {info.dtype}, ready after {seconds:.1f} s"
+    line += f", on {info.device} in {info.dtype}, passes {info.backend}, ready after {seconds:.1f} s"
     logger.info(line)
     for remark in info.remarks:
         logger.warning(remark)

@@ -83,20 +83,7 @@ class Inference:
     def statistics(self) -> Statistics:
         """What has happened since configure, and what holds now."""
         orders = self._orders
-        now = self._monitor.look()
-        return replace(
-            now,
-            fault=self._end or now.fault,
-            active=orders.active,
-            instruction=orders.instruction,
-            stopped=orders.given == "",
-            blocked=orders.blocked,
-            since=orders.since,
-            period=orders.options.control_period,
-            slop=orders.options.camera_slop,
-            max_age=orders.options.max_observation_age,
-            tunables=orders.options.tunables,
-        )
+        return self._monitor.look().under(orders, self._end)
 
     def load(self, make: Callable[[], Policy], given_up: Callable[[], bool] = lambda: False) -> Policy:
         """Load the policy on the thread that will run it, check that it looks at the image, and warm it up.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ...engine import Tunables
 from ..common.diagnostics import RollingWindow, Window
-from .orders import Answer
+from .orders import Answer, Orders
 from .refreshes import LAST, Tally
 
 NOTHING = Window()
@@ -89,6 +89,22 @@ class Statistics:
         if not len(self.tick_time.numbers) or self.last_tick < self.since:
             return None
         return self.taken - self.last_tick
+
+    def under(self, orders: Orders, end: str | None) -> Statistics:
+        """The same beside what the thread works by; end: why no tick follows any more, None while some may."""
+        return replace(
+            self,
+            fault=end or self.fault,
+            active=orders.active,
+            instruction=orders.instruction,
+            stopped=orders.given == "",
+            blocked=orders.blocked,
+            since=orders.since,
+            period=orders.options.control_period,
+            slop=orders.options.camera_slop,
+            max_age=orders.options.max_observation_age,
+            tunables=orders.options.tunables,
+        )
 
 
 WINDOWS = tuple(one.name for one in fields(Statistics) if one.default is NOTHING)

@@ -52,7 +52,8 @@ def among(selector: str, listening: tuple[str, ...], choices: tuple[str, ...]) -
 class Setting:
     """Name, type and range of one setting; `choices` replaces a range where only some values make sense.
 
-    A dot in the name groups settings. listens: conditions that must all hold for it to have an effect.
+    A dot in the name groups settings. listens: conditions that must all hold for it to have an effect; digits: a text
+    that may be a number alone, which YAML reads as one.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     read_only: bool = False
     listens: tuple[When, ...] = ()
+    digits: bool = False
 
     @property
     def field(self) -> str:

@@ -24,6 +24,7 @@ TABLE = (
     Setting("bins", "int", "how many", low=0, high=256),
     Setting("weighted", "bool", "whether"),
     Setting("device", "str", "where", read_only=True),
+    Setting("cores", "str", "which", digits=True),
     Setting("split", "int", "between the two", 0, 9, listens=(HALF, When(
         "low unlike high", lambda values: values["low"] != values["high"], "while low and high are both {low}"))),
     Setting("twist", "int", "how much more", 0, 9, listens=(HALF,)),
@@ -32,7 +33,7 @@ TABLE = (
         When("several eyes", lambda values: values.get("there.are", 2) > 1, "with one eye"),)),
 )  # fmt: skip
 DEFAULTS = {"mode": "full", "low": 10, "high": 20, "share": 0.5, "bins": 64, "weighted": False, "device": "cpu",
-            "split": 3, "twist": 1, "pace": 0.5, "eyes": 2}  # fmt: skip
+            "cores": "", "split": 3, "twist": 1, "pace": 0.5, "eyes": 2}  # fmt: skip
 
 
 class Subject(TunableNode):
@@ -74,6 +75,7 @@ def test_a_new_value_is_applied_beside_the_others(stage: Any) -> None:
         ("share", 0.25, 0.25),
         ("high", "1e2", 100),
         ("high", 30.0, 30),
+        ("cores", 2, "2"),
     ],
 )
 def test_whatever_reads_as_the_right_value_serves(subject: Subject, name: str, value: object, number: object) -> None:

@@ -257,6 +257,8 @@ def _as_declared(setting: Setting | None, parameter: Parameter[Any]) -> Paramete
     if setting is not None and isinstance(value, bool):  # YAML reads `off` as false
         meant = [choice for choice in setting.choices if yaml.safe_load(str(choice)) is value]
         return Parameter(parameter.name, Parameter.Type.STRING, meant[0]) if len(meant) == 1 else parameter
+    if setting is not None and setting.digits and isinstance(value, int):
+        return Parameter(parameter.name, Parameter.Type.STRING, str(value))
     if setting is None or setting.kind not in NUMBERS:
         return parameter
     try:

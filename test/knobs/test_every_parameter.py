@@ -21,6 +21,7 @@ CAMERAS = "nodes/test_inference.py::test_several_cameras_make_one_observation_of
 STATE = "nodes/test_robot_state.py::test_two_publishers_may_own_different_joints_and_the_pose_is_in_fixed_axes"
 GOALS = "nodes/test_goal_server.py::test_"
 CHECKED = "nodes/test_self_check.py::test_"
+REALTIME = "nodes/test_realtime.py::test_"
 EPISODE = "nodes/test_simulator_node.py::test_a_task_service_begins_its_episode_and_the_seed_decides_it"
 
 # Parameters with a table of cases of their own, and every other one by the test that shows its effect.
@@ -42,6 +43,9 @@ SHOWN: dict[str, dict[str, str]] = {
         "self_check.every": CHECKED + "the_first_checks_arrive_on_topics_and_the_diagnostic_tells_them",
         "self_check.translation": CHECKED + "a_planted_fault_leads_to_mode_full_until_somebody_sets_another",
         "self_check.rotation": CHECKED + "a_turn_is_judged_by_a_bound_of_its_own",
+        "realtime.cores": REALTIME + "the_inference_thread_alone_is_bound",
+        "realtime.priority": REALTIME + "priority_and_memory_are_asked_for_on_the_inference_thread",
+        "realtime.lock_memory": REALTIME + "priority_and_memory_are_asked_for_on_the_inference_thread",
         "warn.silence": "nodes/test_knobs.py::test_how_long_a_silence_is_reported",
         "warn.loss": "nodes/test_policy_faults.py::test_lost_images_are_counted_and_the_profile_is_named",
         "warn.tick": "nodes/test_policy_faults.py::test_what_counts_as_slow_is_a_parameter",

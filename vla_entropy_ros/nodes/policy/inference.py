@@ -17,6 +17,7 @@ from ...engine import ActionError, DeviceLostError, EngineError, Observation, Ob
 from ...engine.observation import FAILED, NEW_EPISODE, Pacer, Verdict
 from ...images import Converter, ImageError, find_converter, to_rgb
 from ..common.process import one_line
+from ..common.realtime import Habits
 from ..common.worker import PATIENCE, Worker
 from .checks import DEVIATED, Checks
 from .intake import Frames, Intake, oldest, picture, topic_of
@@ -93,10 +94,13 @@ class Inference:
 
         def prepare() -> Policy:
             self._convert = find_converter(self._logger.info, self._logger.warning)
+            habits = Habits(self._orders.options.realtime, self._logger)
+            habits.bind()
             policy = make()
             policy.self_test()
             policy.warm_up()
             policy.reset()
+            habits.settle()
             return policy
 
         self._policy = policy = self._worker.call(prepare, given_up=given_up)

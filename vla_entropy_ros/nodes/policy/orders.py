@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...engine import Observation, Result, Tunables
 from ...engine.observation import NEW_EPISODE
 from ..common.parameters import Values
+from ..common.realtime import OFF, Realtime
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Options:
     """What may change between two ticks: the engine's settings and the node's, times in seconds.
 
     check_every: ticks between two checks, 0 for those at the start alone; check_translation [m], check_rotation [rad]:
-    bounds of what they find in the mean.
+    bounds of what they find in the mean; realtime: habits of the thread, which do not change.
     """
 
     tunables: Tunables
@@ -31,6 +32,7 @@ class Options:
     check_every: int = 0
     check_translation: float = math.inf
     check_rotation: float = math.inf
+    realtime: Realtime = OFF
 
 
 def options_of(values: Values) -> Options:
@@ -45,6 +47,7 @@ def options_of(values: Values) -> Options:
         check_every=values["self_check.every"],
         check_translation=values["self_check.translation"],
         check_rotation=values["self_check.rotation"],
+        realtime=Realtime.of(values),
     )
 
 

@@ -44,6 +44,11 @@ POLICY_SETTINGS: tuple[Setting, ...] = (
             "mode full", 0.0001, 1.0, listens=REUSING),
     Setting("self_check.rotation", "float", "mean deviation of the last 8 checks [rad] above which the node goes to "
             "mode full", 0.001, 3.2, listens=REUSING),
+    Setting("realtime.cores", "str", "cores that the inference thread is bound to, as 2 or 2,3 or 2-3; empty: "
+            "not bound", digits=True, read_only=True),
+    Setting("realtime.priority", "int", "SCHED_FIFO priority of the inference thread; 0: scheduled as others", 0, 99,
+            read_only=True),
+    Setting("realtime.lock_memory", "bool", "keep the node's memory from being paged out", read_only=True),
     Setting("warn.silence", "float", "time without an image, or inside one tick [s], that is reported", 0.1, 60.0),
     Setting("warn.loss", "float", "share of images lost in transport that is reported", 0.0, 1.0),
     Setting("warn.tick", "float", "95th percentile of the tick [s] that is reported; 0: the control period", 0.0, 10.0),

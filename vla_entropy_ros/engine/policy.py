@@ -54,8 +54,9 @@ class Policy:
             layout, model.cameras, llama.num_hidden_layers, model.patch, llama.hidden_size, where.device, where.dtype
         )
         size = model.preprocess.size
+        self._frames = np.empty((model.cameras, size, size, 3), np.uint8)
         self._ends = ends = Endpoints(
-            network, model.preprocess, model.head.readout, (model.cameras, size, size, 3), len(model.state_names),
+            network, model.preprocess, model.head.readout, self._frames.shape, len(model.state_names),
             model.head.rows, model.head.extensions, getattr(model.head, "scored", None),
         )  # fmt: skip
         with active(where.device), torch.inference_mode():
@@ -181,7 +182,7 @@ class Policy:
         runner.rows.clear()
         if selector.observe(observation, tunables):
             self._forget_text()
-        frames = model.preprocess.frames(observation.images)
+        frames = model.preprocess.frames(observation.images, self._frames)
         watch.lap("preprocess")
         embedded = runner.embed_images(frames, state_vector(observation, model.state_names))
         watch.lap("vision")

@@ -31,9 +31,15 @@ class Preprocessor:
         self._mean, self._std = torch.tensor(values, device=device).view(2, -1, 1, 1)  # [3 * towers, 1, 1]
         self._towers = len(towers)
 
-    def frames(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """Camera images [H, W, 3] as [C, S, S, 3]; the aspect ratio is not kept ("resize-naive")."""
-        return np.stack([self._frame(image) for image in images])
+    def frames(self, images: Sequence[NDArray[np.uint8]], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Camera images [H, W, 3] as [C, S, S, 3]; the aspect ratio is not kept ("resize-naive").
+
+        out: where they are written; None: to new memory.
+        """
+        made = np.empty((len(images), self.size, self.size, 3), np.uint8) if out is None else out
+        for number, image in enumerate(images):
+            made[number] = self._frame(image)
+        return made
 
     def _frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return centre_crop(lanczos(image, self.size)) if self._crop else bicubic(image, self.size)

@@ -112,6 +112,18 @@ def test_a_drafter_learns_whether_tokens_stand_creep_or_go_on() -> None:
     assert drafter.rates == Drafter(COUNT, FIRST, LAST).rates
 
 
+def test_a_proposal_is_grown_once_and_is_gone_with_what_it_goes_by() -> None:
+    drafter = Drafter(COUNT, FIRST, LAST)
+    for token in (50, 70):
+        drafter.learn([token] * COUNT, peaked([token] * COUNT))
+        draft = drafter.propose(ROWS)
+        assert draft.ids[0] == token
+        assert drafter.propose(ROWS) is draft
+        assert len(drafter.propose(6)) == 6 < len(draft)
+    drafter.forget()
+    assert drafter.propose(ROWS).sources == (CENTRE,) * 6
+
+
 def test_what_this_tick_put_out_counts_before_the_last_one() -> None:
     drafter = Drafter(COUNT, FIRST, LAST)
     drafter.learn([50] * COUNT, peaked([50] * COUNT))

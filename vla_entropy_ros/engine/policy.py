@@ -221,9 +221,10 @@ class Policy:
                 last()
 
     def _conclude(self, choice: Choice, embedded: Embedded) -> None:
-        """Remember what was computed, and what the text looked at."""
+        """Remember what was computed, and what the text looked at; grow what the next tick proposes."""
         self._selector.commit(choice, embedded)
         self._selector.attend(self._runner, self._tunables)
+        _ = self.model.head.propose(self._tunables).answers
 
     @torch.inference_mode()
     def compare(self, observation: Observation, result: Result) -> Agreement:

@@ -145,6 +145,7 @@ class Drafter:
         self.rates = [dict(START) for _ in range(self.count)]  # by position and kind of evidence
         self._history: list[Sequence[int]] = []
         self._before: list[Evidence] = []
+        self._proposed: dict[int, Draft] = {}  # by rows, until something is learnt
 
     @property
     def ready(self) -> bool:
@@ -157,8 +158,13 @@ class Drafter:
         return self._history[-1]
 
     def propose(self, rows: int) -> Draft:
-        """Draft of the first K - 1 tokens in at most `rows` nodes; the last token needs none."""
-        return self.revise(0, {}, rows)
+        """Draft of the first K - 1 tokens in at most `rows` nodes; the last token needs none.
+
+        It is grown once between two ticks, whenever it is first asked for.
+        """
+        if rows not in self._proposed:
+            self._proposed[rows] = self.revise(0, {}, rows)
+        return self._proposed[rows]
 
     def revise(self, start: int, seen: Mapping[int, Evidence], rows: int) -> Draft:
         """Draft of tokens `start` to K - 2 in at most `rows` nodes; seen: evidence of this tick by position."""
@@ -174,6 +180,7 @@ class Drafter:
     def learn(self, tokens: Sequence[int], logits: Logits) -> None:
         """Note the tick's tokens [K] and the logits [C, bins] of those that are certain; nobody drafts the last one."""
         drafted = self.count - 1
+        self._proposed = {}
         for position, token in enumerate(tokens[:drafted] if self._history else ()):
             known, rates = self._before[position], self.rates[position]
             rates[MAXIMA] += (1 - MEMORY) * ((token in known.maxima) - rates[MAXIMA])

@@ -46,9 +46,9 @@ class Head(Protocol):
         ...
 
     def propose(self, tunables: Tunables) -> Draft:
-        """Token ids that ride behind the text in the prompt's pass, the likeliest first; the same until `act` or `forget`.
+        """Token ids that ride behind the text in the prompt's pass, the likeliest first.
 
-        None where the layout has placeholders there.
+        The same until `act` or `forget`. None where the layout has placeholders there.
         """
         ...
 

@@ -56,9 +56,22 @@ def joint_information(attention: Scores, change: Scores, age: NDArray[np.int64])
     return attention * (AGEING * (age + 1) + np.sqrt(change))
 
 
-def needed(attention: Scores, age: NDArray[np.int64], k_attn: int, tunables: Tunables) -> tuple[Mask, Mask]:
-    """Tokens that are fresh however little they have changed: by attention information [N], and for their age [N]."""
-    return top(attention, k_attn), due(age, tunables.max_age)
+@dataclass(frozen=True)
+class Needed:
+    """Tokens that are fresh however little they have changed: by attention information [N], and for their age [N].
+
+    k_attn, max_age: what they were chosen with. No picture is asked, so it can be known when the tick before is over.
+    """
+
+    by_attention: Mask
+    old: Mask
+    k_attn: int
+    max_age: int
+
+    @classmethod
+    def of(cls, attention: Scores, age: NDArray[np.int64], k_attn: int, max_age: int) -> Needed:
+        """By attention information [N] and ages [N] of the last tick."""
+        return cls(top(attention, k_attn), due(age, max_age), k_attn, max_age)
 
 
 @dataclass(frozen=True)
@@ -74,11 +87,16 @@ class Unchosen:
 
     @classmethod
     def of(
-        cls, attention: Scores, age: NDArray[np.int64], in_force: tuple[int, int], tunables: Tunables
-    ) -> Unchosen | None:
-        """None where the number of fresh tokens depends on the change, or the last layers compute fewer."""
+        cls, attention: Scores, age: NDArray[np.int64], in_force: tuple[int, int], tunables: Tunables,
+        needed: Needed | None = None,
+    ) -> Unchosen | None:  # fmt: skip
+        """None where the number of fresh tokens depends on the change, or the last layers compute fewer.
+
+        needed: where it is known already.
+        """
         (k_vis, k_attn), budget = in_force, min(tunables.row_budget, len(age))
-        by_attention, old = needed(attention, age, k_attn, tunables)
+        needed = needed or Needed.of(attention, age, k_attn, tunables.max_age)
+        by_attention, old = needed.by_attention, needed.old
         fits = k_vis + np.count_nonzero(by_attention | old) <= budget and not tunables.taper_rows
         return cls(attention, age, k_vis, by_attention, old, budget) if fits else None
 
@@ -102,13 +120,17 @@ class Information:
     attention: Scores
     age: NDArray[np.int64]
 
-    def select(self, tunables: Tunables, in_force: tuple[int, int], static: Mask) -> Selection:
+    def select(
+        self, tunables: Tunables, in_force: tuple[int, int], static: Mask, needed: Needed | None = None
+    ) -> Selection:
         """Top k_vis by visual and k_attn by attention information, what is due, and by `joint_information` the rest.
 
-        in_force: (k_vis, k_attn) of the tick. static [N]: patches that hardly changed, for the record alone.
+        in_force: (k_vis, k_attn) of the tick. static [N]: patches that hardly changed, for the record alone. needed:
+        where it is known already.
         """
         k_vis, k_attn = in_force
-        by_visual, by_attention, old = top(self.visual, k_vis), *needed(self.attention, self.age, k_attn, tunables)
+        needed = needed or Needed.of(self.attention, self.age, k_attn, tunables.max_age)
+        by_visual, by_attention, old = top(self.visual, k_vis), needed.by_attention, needed.old
         urgency = joint_information(self.attention, self.change, self.age)
         fresh = fill(by_visual | by_attention | old, urgency, tunables.row_budget)
         deep = fresh

@@ -18,7 +18,7 @@ from ..decoding.sequence import Answers, Layout, LeftOut, RowPlan, Tokens
 from ..observation import FAILED, MODE_FULL, NEW_EPISODE, NEW_INSTRUCTION, NEW_MODE, SCENE_CUT, Observation
 from ..tunables import FULL, JOINT, Tunables
 from .episode import Episode
-from .joint import Information, Unchosen, visual_information
+from .joint import Information, Needed, Unchosen, visual_information
 from .pixels import Pixels
 from .provenance import Provenance
 from .scene import Scene, Seen
@@ -102,6 +102,7 @@ class Selector:
         self._attention: Attention | None = None  # of the tick before
         self._information: Scores | None = None  # [N], that in the attention of the tick before
         self._layer_entropy: NDArray[np.float64] | None = None  # [L], of the tick before, where it is needed
+        self._needed: Needed | None = None  # at the next tick, if budgets stay as they are
         self.begin(NEW_EPISODE)
 
     @property
@@ -123,6 +124,7 @@ class Selector:
     def fail(self) -> None:
         """Trust nothing: what was being written may be half written."""
         self._provenance.invalidate()
+        self._needed = None
         self._episode.reason = FAILED
 
     def observe(self, observation: Observation, tunables: Tunables) -> bool:
@@ -147,6 +149,7 @@ class Selector:
             return
         if tunables.mode == JOINT:
             self._information = _on_host(runner.text_information()).mean(0)
+            _ = self._need(self._information, self._in_force(tunables)[1], tunables)
             return
         attention = runner.text_attention()  # [L, M, N]
         self._attention = Attention(attention.mean(0).cpu().numpy())
@@ -169,7 +172,7 @@ class Selector:
         if reason:
             selection = all_fresh(len(nothing), None if episode.reason else seen.static)
             return self._choice(selection, nothing, nothing, reason, seen, tunables)
-        k_vis, k_attn = budgets(tunables.mode, episode.t, tunables.k1, tunables.k2, tunables.T)
+        k_vis, k_attn = self._in_force(tunables)
         if tunables.mode == JOINT:
             return self._by_information(embedded, seen, tunables, (k_vis, k_attn))
         visual = self._pixels.image_entropy() if k_vis else nothing
@@ -182,6 +185,7 @@ class Selector:
 
     def grow(self, choice: Choice) -> None:
         """Note that the passes have written what was chosen: `age` tells it, the rest waits for `commit`."""
+        self._needed = None  # by the ages of the tick before
         self._provenance.grow(choice.selection.fresh, choice.selection.deep)
 
     def commit(self, choice: Choice, embedded: Embedded) -> None:
@@ -197,19 +201,23 @@ class Selector:
         if tunables.mode == FULL:
             return Seen(np.zeros(self._layout.visual, np.bool_))
         seen = self._scene.compare(frames) if tunables.mode == JOINT else self._pixels.compare(frames, tunables)
-        return replace(seen, static=seen.static & self._provenance.valid)
+        np.logical_and(seen.static, self._provenance.valid, out=seen.static)
+        return seen
 
     def _by_information(self, embedded: Embedded, seen: Seen, tunables: Tunables, in_force: tuple[int, int]) -> Choice:
         """The default's rule; without attention to go by, as after a change of mode, every token got the same."""
-        even = np.full(self._layout.visual, 1.0 / self._layout.visual)
-        attention = even if self._information is None else self._information
-        if embedded.choose is not None and (unchosen := Unchosen.of(attention, self.age, in_force, tunables)):
+        attention = self._information
+        if attention is None:
+            attention = np.full(self._layout.visual, 1.0 / self._layout.visual)
+        needed = self._need(attention, in_force[1], tunables)
+        if embedded.choose and (unchosen := Unchosen.of(attention, self.age, in_force, tunables, needed)):
             return self._leave(unchosen, embedded.choose, seen, in_force, tunables)
         change = _on_host(self.drift(embedded.visual) if embedded.drift is None else embedded.drift)
         change[np.isnan(change)] = np.inf  # it is computed, as anything that changes most, and then shows
         deep = _on_host(self._provenance.deep_drift(embedded.visual)) if tunables.taper_rows else change
         visual = visual_information(change, self._scene.image_entropy, in_force[0])
-        selection = Information(visual, change, deep, attention, self.age).select(tunables, in_force, seen.static)
+        information = Information(visual, change, deep, attention, self.age)
+        selection = information.select(tunables, in_force, seen.static, needed)
         return self._choice(selection, visual, attention, None, seen, tunables)
 
     def _leave(self, unchosen: Unchosen, ask: Ask, seen: Seen, in_force: tuple[int, int], tunables: Tunables) -> Choice:
@@ -223,7 +231,18 @@ class Selector:
         return replace(choice, answer=answer)
 
     def _forget_text(self) -> None:
-        self._attention = self._information = self._layer_entropy = None
+        self._attention = self._information = self._layer_entropy = self._needed = None
+
+    def _in_force(self, tunables: Tunables) -> tuple[int, int]:
+        """Budgets (k_vis, k_attn) of the next tick, if no reason makes everything fresh."""
+        return budgets(tunables.mode, self._episode.t, tunables.k1, tunables.k2, tunables.T)
+
+    def _need(self, attention: Scores, k_attn: int, tunables: Tunables) -> Needed:
+        """What the next tick computes in any case, as was found after the tick before where that still holds."""
+        known = self._needed
+        if known is None or (known.k_attn, known.max_age) != (k_attn, tunables.max_age):
+            known = self._needed = Needed.of(attention, self.age, k_attn, tunables.max_age)
+        return known
 
     @staticmethod
     def _attention_score(attention: Attention, tunables: Tunables) -> Scores:
@@ -254,7 +273,7 @@ class Selector:
         """What the prompt's pass computes: where VLA-Cache's reused set grows, every token at first."""
         left_out = self._growth(selection)
         fresh = np.arange(self._layout.visual) if left_out else np.flatnonzero(selection.fresh)
-        if not left_out and not np.array_equal(selection.deep, selection.fresh):
+        if not (left_out or selection.deep is selection.fresh or np.array_equal(selection.deep, selection.fresh)):
             left_out = {taper_layer(tunables.taper_from, self._layers): np.flatnonzero(~selection.deep)}
         start = not (self._provenance.start_valid and self._layout.start_is_constant)
         tick, t = self._episode.tick, self._episode.t

@@ -32,9 +32,9 @@ def _bin_of_level(bins: int) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=8)
-def _numbers(count: int, pixels: int) -> NDArray[np.uint8]:
-    """For each pixel [N, P], the number of its patch."""
-    return np.repeat(np.arange(count, dtype=np.uint8)[:, None], pixels, axis=1)
+def _numbers(pixels: int) -> NDArray[np.uint8]:
+    """For each pixel [CHUNK, P], the number of its patch."""
+    return np.repeat(np.arange(CHUNK, dtype=np.uint8)[:, None], pixels, axis=1)
 
 
 def image_entropy(grey_patches: NDArray[np.uint8], bins: int) -> Scores:
@@ -51,7 +51,7 @@ def image_entropy(grey_patches: NDArray[np.uint8], bins: int) -> Scores:
         return np.concatenate([image_entropy(part, bins) for part in parts])
     level = grey_patches if bins == 256 else cv2.LUT(grey_patches, _bin_of_level(bins))
     # one histogram in two dimensions, patch and level: half the time of counting numbers of bins
-    histogram = cv2.calcHist([_numbers(count, pixels), level], [0, 1], None, [count, bins], [0, count, 0, bins])
+    histogram = cv2.calcHist([_numbers(pixels)[:count], level], [0, 1], None, [count, bins], [0, count, 0, bins])
     # -sum p log p = log P - (sum n log n) / P, with n pixels in a bin
     terms = cv2.LUT(histogram.astype(np.uint8), _count_terms(pixels))
     spread = math.log(pixels) - terms.sum(1) / pixels

@@ -68,7 +68,7 @@ def static_patches(now: Patches, reference: Patches, similarity: float, differen
 def top(score: Scores, count: int) -> Mask:
     """The `count` highest scores as a mask [N]; ties go to the lower index."""
     mask = np.zeros(len(score), np.bool_)
-    mask[np.argsort(-score, kind="stable")[:count]] = True
+    mask[(-score).argsort(kind="stable")[:count]] = True
     return mask
 
 
@@ -134,10 +134,10 @@ def influence(drift: Scores, mass: Scores) -> Scores:
 
 def fill(fresh: Mask, urgency: Scores, row_budget: int) -> Mask:
     """Add the most urgent of the other tokens until `row_budget` are fresh; ties go to the lower index."""
-    spare = row_budget - int(fresh.sum())
+    spare = row_budget - np.count_nonzero(fresh)
     if spare <= 0:
         return fresh
     others = np.flatnonzero(~fresh)
     filled = fresh.copy()
-    filled[others[np.argsort(-urgency[others], kind="stable")[:spare]]] = True
+    filled[others[(-urgency[others]).argsort(kind="stable")[:spare]]] = True
     return filled

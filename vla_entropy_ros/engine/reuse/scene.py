@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .patches import Mask
-from .scores import GREY_LEVELS, Scores, image_entropy
+from .scores import GREY_LEVELS, Counting, Scores, image_entropy
 
 Cells = NDArray[np.float32]
 CELLS = 2  # along a side of a patch: a mean over 49 of 196 pixels has a seventh of their noise
@@ -59,6 +59,8 @@ class Scene:
         """grid: patches along a side of a camera's picture."""
         self._cameras, self._grid = cameras, grid
         self._reference, self._undone, self._spare, self._apart = np.zeros((4, cameras, grid**2, VALUES), np.float32)
+        self._sums, self._rows = np.zeros((0, 0), np.uint16), np.zeros((0, 0), np.float32)  # of pixels above each other
+        self._counting = Counting()
         self.forget()
 
     def forget(self) -> None:
@@ -110,7 +112,7 @@ class Scene:
         parts = self._frames.reshape(-1, size, grid, size, 3)  # rows of patches, of all cameras
         pixels = parts[patches // grid, :, patches % grid].reshape(size, -1, 3)  # of these patches alone, in wide rows
         levels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-        return image_entropy(levels.reshape(len(patches), -1), GREY_LEVELS)
+        return image_entropy(levels.reshape(len(patches), -1), GREY_LEVELS, self._counting)
 
     def _means(self, frame: NDArray[np.uint8], out: Cells) -> None:
         """Write into `out` [N, n] the means of the cells of each patch of a frame [S, S, 3]."""
@@ -119,8 +121,12 @@ class Scene:
         if odd:
             rows = frame.astype(np.float32)
         else:  # sums are exact, and a seventh of the picture is all that becomes floats
-            sums = np.add.reduce(frame.reshape(side, high, -1), axis=1, dtype=np.uint16)
-            rows = np.divide(sums, np.float32(high), dtype=np.float32).reshape(side, -1, 3)
+            parts = frame.reshape(side, high, -1)
+            if self._sums.shape != (side, parts.shape[2]):
+                self._sums = np.empty((side, parts.shape[2]), np.uint16)
+                self._rows = np.empty(self._sums.shape, np.float32)
+            np.add.reduce(parts, axis=1, dtype=np.uint16, out=self._sums)
+            rows = np.divide(self._sums, np.float32(high), out=self._rows, dtype=np.float32).reshape(side, -1, 3)
         small = cv2.resize(rows, (side, side), interpolation=cv2.INTER_AREA)
         np.copyto(out.reshape(grid, grid, CELLS, CELLS, 3), small.reshape(grid, CELLS, grid, CELLS, 3).swapaxes(1, 2))
 

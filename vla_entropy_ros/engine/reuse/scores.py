@@ -37,23 +37,36 @@ def _numbers(pixels: int) -> NDArray[np.uint8]:
     return np.repeat(np.arange(CHUNK, dtype=np.uint8)[:, None], pixels, axis=1)
 
 
-def image_entropy(grey_patches: NDArray[np.uint8], bins: int) -> Scores:
+class Counting:
+    """Memory in which `image_entropy` counts the grey levels of patches, so that a tick need not ask for any."""
+
+    def __init__(self, patches: int = CHUNK, bins: int = GREY_LEVELS) -> None:
+        self.histogram = np.empty((patches, bins), np.float32)
+        self.counts = np.empty((patches, bins), np.uint8)
+        self.terms = np.empty((patches, bins), np.float64)
+
+
+def image_entropy(grey_patches: NDArray[np.uint8], bins: int, memory: Counting | None = None) -> Scores:
     """Entropy [N] of the grey-level histogram of patches [N, P], 0 (flat) to 1 (all P pixels as different as can be).
 
     VLA-InfoEntropy (arXiv 2604.05323), image entropy; normalised by the most that P pixels in `bins` bins can reach.
-    ValueError if P is above 255: a count must fit a byte.
+    memory: for CHUNK patches and as many bins. ValueError if P is above 255: a count must fit a byte.
     """
     count, pixels = grey_patches.shape
     if pixels > 255:
         raise ValueError(f"patches of {pixels} pixels: at most 255")
     if count > CHUNK:
         parts = [grey_patches[first : first + CHUNK] for first in range(0, count, CHUNK)]
-        return np.concatenate([image_entropy(part, bins) for part in parts])
+        return np.concatenate([image_entropy(part, bins, memory) for part in parts])
     level = grey_patches if bins == 256 else cv2.LUT(grey_patches, _bin_of_level(bins))
     # one histogram in two dimensions, patch and level: half the time of counting numbers of bins
-    histogram = cv2.calcHist([_numbers(pixels)[:count], level], [0, 1], None, [count, bins], [0, count, 0, bins])
+    memory, numbers = memory or Counting(count, bins), _numbers(pixels)[:count]
+    ranges, histogram = [0, count, 0, bins], memory.histogram[:count]
+    cv2.calcHist([numbers, level], [0, 1], None, [count, bins], ranges, histogram)
     # -sum p log p = log P - (sum n log n) / P, with n pixels in a bin
-    terms = cv2.LUT(histogram.astype(np.uint8), _count_terms(pixels))
+    counts, terms = memory.counts[:count], memory.terms[:count]
+    np.copyto(counts, histogram, casting="unsafe")
+    cv2.LUT(counts, _count_terms(pixels), terms)
     spread = math.log(pixels) - terms.sum(1) / pixels
     return (spread / math.log(min(bins, pixels))).clip(0.0, 1.0)
 

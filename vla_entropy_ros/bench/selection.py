@@ -24,7 +24,10 @@ CACHES = 2**22  # floats that push the stage's data out of the processor's cache
 
 @dataclass(frozen=True)
 class ChoiceTimes:
-    """Median times [ms]: `alone`, of choosing, on the way to the action; `scores`, of what it asks of the attention."""
+    """Median times [ms]: `alone`, of choosing, on the way to the action; `scores`, of what follows the action.
+
+    That is what the next choice asks of the attention, and what it needs whatever it sees.
+    """
 
     alone: float
     scores: float

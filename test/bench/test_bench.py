@@ -6,11 +6,13 @@ import json
 import re
 import shutil
 import time
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from vla_entropy_ros.bench import tables
 from vla_entropy_ros.bench.configurations import BASELINE, PEER, configurations, search
@@ -251,3 +253,9 @@ def test_a_checkpoint_of_several_cameras_is_refused_in_one_line(
     result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "out")])
     assert result.exit_code == 1
     assert result.output.splitlines()[-1] == "Error: expected a tuple of 2 camera image(s), got 1 images"
+
+
+def test_units_of_columns_are_no_styles_of_the_terminal() -> None:
+    console = Console(width=80, file=StringIO(), record=True)
+    console.print(tables.drawn("", ["configuration", "off [mm]", "took [s]"], [["default", "1", "2"]]))
+    assert "off [mm] ┃ took [s]" in console.export_text()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from ..evaluation.configurations import DEFAULT, FORMER
@@ -53,7 +54,7 @@ def drawn(title: str, head: Sequence[str], rows: Iterable[list[str]]) -> Table:
     """Draw a table for a terminal: names to the left, figures to the right."""
     made = Table(title=title)
     for name in head:
-        made.add_column(name, justify="left" if name in NAMES else "right")
+        made.add_column(escape(name), justify="left" if name in NAMES else "right")
     for row in rows:
         made.add_row(*row)
     return made

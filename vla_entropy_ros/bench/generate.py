@@ -12,6 +12,7 @@ from torch import Tensor
 from ..engine import ActionError, Observation, Policy, Timings
 from ..engine.actions.token_head import TokenHead
 from ..engine.device import Stopwatch
+from ..engine.families import Model
 from ..engine.model.llama import Llama
 from ..engine.model.network import Network
 from ..engine.result import Drafts
@@ -50,7 +51,7 @@ class Generate:
         model = policy.model
         assert isinstance(model.network, Network)
         self._model, self._network = model, model.network
-        self._llama: Any = _sharing(model.network.language_model, model.where.device)
+        self._llama: Any = sharing(model.network.language_model, model.where.device)
         self._prompt: tuple[str, Tensor] = ("", torch.empty(0))
 
     def warm_up(self, ticks: int) -> None:
@@ -62,28 +63,7 @@ class Generate:
 
     def sample(self, observation: Observation, number: int) -> Sample:
         """Figures of tick `number` of an episode; raises ActionError where it has no valid action."""
-        made, model = self.tick(observation), self._model
-        assert isinstance(model.head, TokenHead)
-        count, visual = len(made.tokens), model.layout.visual
-        if count < model.tokens:
-            raise ActionError(f"{model.tokens} action tokens are needed, the end token came after {count}")
-        return Sample(
-            timings=made.timings,
-            actions=tuple(map(tuple, model.head.space.decode(made.tokens).tolist())),
-            tokens=made.tokens,
-            drafts=Drafts(0, 0, (), count, ()),
-            decoder_passes=count,
-            decoder_rows=(made.rows, *(1,) * (count - 1)),
-            text_rows=made.text_rows,
-            slots=made.rows,
-            outputs=1,
-            others=len(model.layout.start),
-            visual=visual,
-            fresh=visual,
-            age_mean=0.0,
-            age_max=0,
-            tick=number,
-        )
+        return sample_of(self.tick(observation), self._model, number)
 
     @torch.inference_mode()
     def tick(self, observation: Observation) -> Generated:
@@ -130,7 +110,35 @@ class Generate:
         return torch.cat((first, vision.fused_featurizer(pixels[:, 3:])), dim=-1)
 
 
-def _sharing(llama: Llama, device: torch.device) -> LlamaForCausalLM:
+def sample_of(made: Generated, model: Model, number: int) -> Sample:
+    """Figures of tick `number` of an episode, in which everything was computed, one token per pass.
+
+    Raises ActionError where its tokens are no action.
+    """
+    assert isinstance(model.head, TokenHead)
+    count, visual = len(made.tokens), model.layout.visual
+    if count < model.tokens:
+        raise ActionError(f"{model.tokens} action tokens are needed, the end token came after {count}")
+    return Sample(
+        timings=made.timings,
+        actions=tuple(map(tuple, model.head.space.decode(made.tokens).tolist())),
+        tokens=made.tokens,
+        drafts=Drafts(0, 0, (), count, ()),
+        decoder_passes=count,
+        decoder_rows=(made.rows, *(1,) * (count - 1)),
+        text_rows=made.text_rows,
+        slots=made.rows,
+        outputs=1,
+        others=len(model.layout.start),
+        visual=visual,
+        fresh=visual,
+        age_mean=0.0,
+        age_max=0,
+        tick=number,
+    )
+
+
+def sharing(llama: Llama, device: torch.device) -> LlamaForCausalLM:
     """Transformers' Llama whose weights are the same tensors as ours."""
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..progress import bar
-from . import options
+from . import bench_knobs, options
+from .episodes import EPISODES, EXCERPT, WARM_UP, measured_on, record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from ..bench.recording import Recording
     from ..engine import Policy
 
-EPISODES = 2  # of each family of tasks
-EXCERPT = 24  # images of an episode in --quick
-WARM_UP = 25
 COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose prefill is counted at OpenVLA-7B's shape
 
 
@@ -109,15 +107,15 @@ def bench(
         with options.loading(console) as told:
             policy = Policy.load(checkpoint or default_checkpoint(), progress=told)
         policy.warm_up(WARM_UP)
-        recordings = recordings or _record(policy, episodes or (1 if quick else EPISODES), seed, folder, console)
+        recordings = recordings or record(policy, episodes or (1 if quick else EPISODES), seed, folder, console)
         if quick:
             recordings = [recorded.excerpt(EXCERPT) for recorded in recordings]
         if knobs:
-            content = _turned(policy, recordings, console)
+            content = bench_knobs.measure(policy, recordings, console)
         else:
             content = _content(policy, recordings, _run(policy, recordings, tune, console))
     folder.mkdir(parents=True, exist_ok=True)
-    report = _report_knobs if knobs else _report_search if tune else _report
+    report = bench_knobs.report if knobs else _report_search if tune else _report
     report(content | {"seed": None if files else seed, "threads": 1}, folder, as_json)
 
 
@@ -139,43 +137,6 @@ def _run(policy: Policy, recordings: list[Recording], tune: bool, console: Conso
         peer.warm_up(WARM_UP)
     with bar(console, "replaying", len(recordings) * (len(planned) + (peer is not None))) as (shown, task):
         return measure.measure(policy, recordings, planned, lambda: shown.advance(task), peer)
-
-
-def _turned(policy: Policy, recordings: list[Recording], console: Console) -> dict[str, Any]:
-    """Everything that knobs.json holds of the measurement; the course is that of the longest episode."""
-    from ..bench import knobs
-    from ..engine.tunables import Tunables
-
-    ours = Tunables.default(policy.info.visual_tokens)
-    longest = max(range(len(recordings)), key=lambda number: len(recordings[number]))
-    with bar(console, "replaying", len(recordings) * len(knobs.planned(policy.info.visual_tokens))) as (shown, task):
-        measured = knobs.measure_knobs(policy, recordings, lambda: shown.advance(task))
-    return {
-        **_of(policy, recordings),
-        "default": ours.parameters,
-        **measured,
-        "course": {"episode": longest, "runs": knobs.course(policy, recordings[longest])},
-    }
-
-
-def _report_knobs(content: dict[str, Any], folder: Path, as_json: bool) -> None:
-    """Write knobs.json, knobs.png and knobs-episode.png into `folder`; print the table."""
-    from rich.console import Console
-
-    from ..bench import knob_charts, tables
-
-    console = Console(stderr=True)
-    (folder / "knobs.json").write_text(json.dumps(content, indent=1) + "\n")
-    seen = f"mode {content['default']['mode']}, {content['policy']['visual_tokens']} visual tokens"
-    title = f"{seen}, {content['images']} images of {len(content['episodes'])} episodes"
-    knob_charts.plot_knobs(content, folder / "knobs.png", title)
-    course = content["course"]
-    knob_charts.plot_course(course["runs"], folder / "knobs-episode.png", f"{seen}: episode {course['episode']}")
-    if as_json:
-        click.echo(json.dumps(content, indent=1))
-        return
-    Console(width=None if console.is_terminal else tables.WIDTH).print(knob_charts.table(content, title))
-    click.echo(f"written to {folder}")
 
 
 def _report(content: dict[str, Any], folder: Path, as_json: bool, search: bool = False) -> None:
@@ -207,20 +168,6 @@ def _report_search(content: dict[str, Any], folder: Path, as_json: bool) -> None
     _report(content, folder, as_json, search=True)
 
 
-def _record(policy: Policy, episodes: int, seed: int, folder: Path, console: Console) -> list[Recording]:
-    """Record finished episodes of every family of tasks and keep them in `folder`."""
-    from ..bench import recording
-    from ..sim import FAMILIES
-    from .evaluate import progress
-
-    with progress(episodes * len(FAMILIES), console) as observer:
-        recordings = recording.record_finished(policy, episodes, seed, observer)
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, recorded in enumerate(recordings):
-        recording.save(recorded, folder / f"episode-{number}.npz")
-    return recordings
-
-
 def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> dict[str, Any]:
     """Everything that bench.json holds of the measurement; the first-hand figures of the default once more, on top."""
     from ..bench import measure, openvla, selection, tables, ticks
@@ -230,7 +177,7 @@ def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> di
     records = measure.summarise(runs, measure.CostShape.of(policy))
     default, choice = by_name["default"], selection.selection_times(256)
     return {
-        **_of(policy, recordings),
+        **measured_on(policy, recordings),
         "selection_ms": {
             "alone_256_tokens": round(choice.alone, 3),
             "scores_256_tokens": round(choice.scores, 3),
@@ -240,22 +187,6 @@ def _content(policy: Policy, recordings: list[Recording], runs: list[Run]) -> di
         "openvla_7b": openvla.check({name: by_name[name] for name in COUNTED if name in by_name}),
         "best_trade_offs": [record["name"] for record in tables.front(records)],
         "configurations": records,
-    }
-
-
-def _of(policy: Policy, recordings: list[Recording]) -> dict[str, Any]:
-    """What was measured, on what, over which images."""
-    from ..evaluation.about import about
-
-    return {
-        "about": about(),
-        "policy": {
-            "visual_tokens": policy.info.visual_tokens,
-            "parameters": policy.info.parameters,
-            "device": policy.info.device,
-        },
-        "episodes": [{"images": len(recorded), "instructions": recorded.told} for recorded in recordings],
-        "images": sum(map(len, recordings)),
     }
 
 

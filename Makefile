@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo panel evaluate faults fuzz gpu kernels neutral matrix test lint format clean
+.PHONY: help setup demo panel evaluate faults fuzz gpu kernels peers neutral matrix test lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -35,6 +35,10 @@ gpu: setup ## on a machine with an NVIDIA GPU: check, tests and benchmark in ten
 kernels: setup ## Triton's kernels without a GPU: interpreted, and compiled for three devices; brings Triton (0.7 GB)
 	@$(BIN)/python -m pip install -q --upgrade --no-deps --target .venv/kernels -r requirements/kernels.txt
 	@PYTHONPATH=.venv/kernels OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 test/kernels $(ARGS)
+
+peers: setup ## a CPU's tick beside ONNX Runtime, OpenVINO, torch.compile and transformers; brings the first two (ARGS="--quick")
+	@$(BIN)/python -m pip install -q --upgrade --no-deps --target .venv/peers -c requirements/constraints.txt -r requirements/peers.txt
+	@PYTHONPATH=.venv/peers $(BIN)/vla-entropy bench --peers $(ARGS)
 
 neutral: setup ## is a change numerically neutral? (ARGS="--base main~1" compares with that commit)
 	@$(BIN)/python -m tools.neutral $(ARGS)

@@ -122,6 +122,7 @@ setup(
     ],
     extras_require={
         "panel": ["pyqtgraph>=0.12", 'PyQt5>=5.15; platform_machine == "x86_64"'],  # elsewhere the system's PyQt5
+        "peers": ["onnx>=1.16", "onnxruntime>=1.20", "openvino>=2025.0"],  # of `vla-entropy bench --peers`
     },
     zip_safe=True,
     entry_points={"console_scripts": [f"vla-entropy = {NAME}.cli:main"]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +30,11 @@ def changing(recordings: list[Recording]) -> Recording:
     """An episode whose instruction changes at its eighth image."""
     one = recordings[0]
     return replace(one, instructions=(*one.instructions[:7], *("push the blue cube to the left",) * (len(one) - 7)))
+
+
+@pytest.fixture(scope="session")
+def tiny(checkpoint: Path) -> Policy:
+    """The policy of random weights, everything recomputed and one token per pass."""
+    policy = Policy.load(checkpoint)
+    policy.set_tunables(replace(policy.tunables, mode="full", drafts="off"))
+    return policy

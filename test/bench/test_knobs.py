@@ -109,4 +109,4 @@ def test_the_course_of_the_schedule_follows_its_horizon(
 def test_knobs_are_a_measurement_of_their_own(options: list[str]) -> None:
     result = CliRunner().invoke(main, ["bench", *options])
     assert result.exit_code == 2
-    assert "give it without --tune and without --device" in result.output
+    assert "give it without --peers, without --tune and without --device" in result.output

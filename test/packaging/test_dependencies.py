@@ -43,6 +43,9 @@ NO_ROSDEP = {
     "distributed": "no rosdep key",
     "huggingface_hub": "no rosdep key",
     "imageio_ffmpeg": "no rosdep key",
+    "onnx": "no rosdep key",
+    "onnxruntime": "no rosdep key",
+    "openvino": "no rosdep key",
     "mujoco": "its key is one of pip's (python3-mujoco-pip), which installs beside the system's packages",
     "rosbags": "its key is one of pip's (python3-rosbags-pip), which installs beside the system's packages",
     "safetensors": "no rosdep key",
@@ -63,7 +66,7 @@ PIP = {
     "yaml": "pyyaml",
 }
 WITH_TORCH = {"triton"}  # not in setup.py: torch for CUDA brings the version that it needs
-EXTRA = {"pyqtgraph"}  # of setup.py's extra `panel`
+EXTRAS = {"panel": {"pyqtgraph"}, "peers": {"onnx", "onnxruntime", "openvino"}}  # of setup.py
 NOT_IMPORTED_KEYS = {  # in package.xml, and why
     "python3-pyqt5": "pyqtgraph takes the one of Qt's bindings that is there, which under rqt is this",
     "rqt_gui": "it starts the plugin",
@@ -157,7 +160,7 @@ def test_package_xml_lists_what_the_tests_import_beyond_that() -> None:
 
 def test_setup_py_lists_what_is_imported() -> None:
     from_pip = {PIP.get(name, name) for name in SHIPPED if name in ROSDEP or name in NO_ROSDEP}
-    from_pip -= WITH_TORCH | EXTRA
+    from_pip -= WITH_TORCH.union(*EXTRAS.values())
     assert difference(from_pip | set(NOT_IMPORTED), install_requires()) == []
 
 
@@ -166,7 +169,12 @@ def test_make_installs_what_setup_py_asks_for() -> None:
 
 
 def test_make_installs_what_the_panel_asks_for() -> None:
-    assert names(asked_of_pip("extras_require")["panel"]) == requirement_files("panel") == EXTRA | {"pyqt5"}
+    assert names(asked_of_pip("extras_require")["panel"]) == requirement_files("panel") == EXTRAS["panel"] | {"pyqt5"}
+
+
+def test_make_installs_what_the_peers_of_the_benchmark_ask_for() -> None:
+    assert names(asked_of_pip("extras_require")["peers"]) == EXTRAS["peers"]
+    assert requirement_files("peers") == EXTRAS["peers"] | {"ml-dtypes"}  # onnx imports it; nothing else comes along
 
 
 def test_the_reasons_are_about_something() -> None:

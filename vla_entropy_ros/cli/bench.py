@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..progress import bar
-from . import bench_knobs, options
+from . import bench_knobs, bench_peers, options
 from .episodes import EPISODES, EXCERPT, WARM_UP, measured_on, record
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..bench.recording import Recording
     from ..engine import Policy
 
+ALONE = ("--peers", "--knobs")  # measurements that leave no room for another
 COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose prefill is counted at OpenVLA-7B's shape
 
 
@@ -47,6 +48,11 @@ COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose pre
     help="Turn k1, k2, T, row_budget and max_age one at a time around the default instead; draws time, fresh tokens "
     "and agreement, and an episode tick by tick.",
 )
+@click.option(
+    "--peers",
+    is_flag=True,
+    help="Compare a tick with what one would run instead: transformers, torch.compile, ONNX Runtime, OpenVINO.",
+)
 @click.option("--device", help="Measure a policy of --shape with random weights on cuda, cuda:<index>, cpu or auto.")
 @click.option(
     "--shape",
@@ -67,9 +73,9 @@ COUNTED = ("full, plain decoding", "paper: full method", "default")  # whose pre
 @options.output("bench")
 @options.as_json
 def bench(
-    files: tuple[Path, ...], episodes: int | None, quick: bool, tune: bool, knobs: bool, checkpoint: Path | None,
-    seed: int, output: Path | None, as_json: bool, device: str | None, shape: str, ticks: int, warm_up: int,
-    passes: float | None,
+    files: tuple[Path, ...], episodes: int | None, quick: bool, tune: bool, knobs: bool, peers: bool,
+    checkpoint: Path | None, seed: int, output: Path | None, as_json: bool, device: str | None, shape: str, ticks: int,
+    warm_up: int, passes: float | None,
 ) -> None:  # fmt: skip
     """Replay moving episodes under every configuration: what a tick costs, and whether it says the same.
 
@@ -83,14 +89,21 @@ def bench(
     the equal ticks [points], its 95 % interval by bootstrap over episodes, ticks won and lost. Writes bench.json,
     bench.md, bench.png and the episodes to the output folder; with --knobs knobs.json, knobs.png, knobs-episode.png.
 
+    With --peers, peers that recompute everything take turns with full recomputation and the default, image by image, on
+    one thread; `make peers` brings their packages. One that cannot be had is a line. Writes peers.json, .md and .png.
+
     With --device, OpenVLA-7B's shape is run: random weights, a moving scene, from transformers' generate to one decoder
     pass per tick, beside the device's measured roofline. Fails unless graphs were captured there and an eager policy
     computes the same. Writes gpu.json row by row, gpu-profile.txt and two pictures.
     """
-    _check(files, episodes, tune, knobs, device)
+    options_of_kind = {"--peers": peers, "--knobs": knobs, "--tune": tune, "--device": device is not None}
+    kinds = [name for name, given in options_of_kind.items() if given]
+    _check(files, episodes, kinds)
     if device is not None:
         _device(options.output_folder(output, "gpu"), device, shape, ticks, warm_up, passes, as_json)
         return
+    if peers:
+        bench_peers.one_thread()
     import torch
     from rich.console import Console
 
@@ -106,25 +119,37 @@ def bench(
         recordings = [recording.load(file) for file in files]  # what is cheap to check comes first
         with options.loading(console) as told:
             policy = Policy.load(checkpoint or default_checkpoint(), progress=told)
+        if peers:
+            bench_peers.check(policy)
         policy.warm_up(WARM_UP)
         recordings = recordings or record(policy, episodes or (1 if quick else EPISODES), seed, folder, console)
         if quick:
             recordings = [recorded.excerpt(EXCERPT) for recorded in recordings]
-        if knobs:
-            content = bench_knobs.measure(policy, recordings, console)
-        else:
-            content = _content(policy, recordings, _run(policy, recordings, tune, console))
+        content = _measured(kinds, policy, checkpoint or default_checkpoint(), recordings, console)
     folder.mkdir(parents=True, exist_ok=True)
-    report = bench_knobs.report if knobs else _report_search if tune else _report
+    report = bench_knobs.report if knobs else bench_peers.report if peers else _report_search if tune else _report
     report(content | {"seed": None if files else seed, "threads": 1}, folder, as_json)
 
 
-def _check(files: tuple[Path, ...], episodes: int | None, tune: bool, knobs: bool, device: str | None) -> None:
-    """click's error where options leave no room for each other."""
-    if knobs and (tune or device is not None):
-        raise click.UsageError("--knobs is a measurement of its own: give it without --tune and without --device")
+def _check(files: tuple[Path, ...], episodes: int | None, kinds: list[str]) -> None:
+    """click's error where options leave no room for each other; kinds: those of measurements, as given."""
+    for name in ALONE:
+        if name in kinds and len(kinds) > 1:
+            *most, last = [f"without {other}" for other in (*ALONE, "--tune", "--device") if other != name]
+            raise click.UsageError(f"{name} is a measurement of its own: give it {', '.join(most)} and {last}")
     if files and episodes is not None:
         raise click.UsageError("--episodes is the number that the policy acts: give it without --episode")
+
+
+def _measured(
+    kinds: list[str], policy: Policy, checkpoint: Path, recordings: list[Recording], console: Console
+) -> dict[str, Any]:
+    """Everything that the record of a measurement of one of these kinds holds, but the seed and the threads."""
+    if "--knobs" in kinds:
+        return bench_knobs.measure(policy, recordings, console)
+    if "--peers" in kinds:
+        return bench_peers.measure(policy, checkpoint, recordings, console)
+    return _content(policy, recordings, _run(policy, recordings, "--tune" in kinds, console))
 
 
 def _run(policy: Policy, recordings: list[Recording], tune: bool, console: Console) -> list[Run]:

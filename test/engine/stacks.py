@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vla_entropy_ros.engine.decoding.compiled import CompiledDecoder, PackedWeights
+from vla_entropy_ros.engine.decoding.compiled import CompiledDecoder, PackedWeights, TransposedKVCache
 from vla_entropy_ros.engine.decoding.decoder import Decoder
 from vla_entropy_ros.engine.decoding.kv_cache import KVCache
 from vla_entropy_ros.engine.decoding.runner import EagerRunner, Endpoints
@@ -50,7 +50,7 @@ class Pair:
         )  # fmt: skip
         self.words = tuple(random.integers(0, VOCABULARY, int(random.integers(1, self.layout.text + 1))).tolist())
         self.cache, other = (
-            KVCache(config, self.layout.slots, CPU, torch.float32, transposed) for transposed in (True, False)
+            kind(config, self.layout.slots, CPU, torch.float32) for kind in (TransposedKVCache, KVCache)
         )
         self.decoder = Decoder(self.llama, self.cache, self.layout)
         self.compiled = CompiledDecoder(PackedWeights(library, self.llama), self.decoder, AREA + 3)

@@ -28,7 +28,7 @@ LEAST = math.log(0.001)  # a maximum this far below the highest one is none
 BESIDE = (-2, -1, 1, 2)  # bins that are near
 NEIGHBOURS = np.array(BESIDE)
 DRAFTED = {"cuda": 48, "cpu": 24, "meta": 24}  # rows of a draft by kind of device: on a GPU they cost next to nothing
-UNLIKELY = {"cuda": 0.0, "cpu": 0.02, "meta": 0.02}  # on a CPU, a less likely path is not worth its row
+UNLIKELY = {"cuda": 0.0, "cpu": 0.15, "meta": 0.15}  # on a CPU, a less likely path is not worth its row
 ROOT = -1  # parent of a node that follows what is known
 
 

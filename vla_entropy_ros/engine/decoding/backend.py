@@ -8,7 +8,7 @@ from ..device import Placement
 from ..errors import DeviceError
 from ..model.compiled.library import LibraryError, find
 from ..model.llama import Llama
-from .compiled import CompiledRunner, PackedWeights
+from .compiled import CompiledRunner, PackedWeights, TransposedKVCache
 from .decoder import Decoder
 from .kv_cache import KVCache
 from .numpy_decoder import NumpyDecoder, NumpyRunner
@@ -30,9 +30,10 @@ class Backend:
 
     def runner(self, ends: Endpoints, layout: Layout) -> EagerRunner:
         """What executes passes of any shape, over a K/V cache of its own."""
-        llama, where, transposed = self._llama, self._where, self._weights is not None
+        llama, where = self._llama, self._where
+        kind = KVCache if self._weights is None else TransposedKVCache
         with torch.inference_mode(False):  # others may write to it, too
-            cache = KVCache(llama.config, layout.slots, where.device, where.dtype, transposed)
+            cache = kind(llama.config, layout.slots, where.device, where.dtype)
         if self._weights is not None:
             return CompiledRunner(self._weights, ends, Decoder(llama, cache, layout))
         if self.name == NUMPY:

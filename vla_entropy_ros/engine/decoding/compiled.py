@@ -7,6 +7,7 @@ exact by construction, and no row is padded.
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..model.compiled.library import (
+    MOST_PANEL,
     Buffers,
     Copies,
     DecoderC,
@@ -27,8 +29,20 @@ from ..model.compiled.library import (
 from ..model.compiled.vision import CompiledVision
 from ..model.llama import Llama, LlamaLayer
 from .decoder import Decoder
+from .kv_cache import KVCache
 from .runner import EagerRunner, Embedded, Endpoints, Table
 from .sequence import RowPlan
+
+
+class TransposedKVCache(KVCache):
+    """A K/V cache in float32 on a CPU, where in memory the keys of a head are [hd, length]."""
+
+    alignment = MOST_PANEL  # so many slots are read at a time
+
+    @staticmethod
+    def _buffers(shape: tuple[int, ...], **_: Any) -> tuple[Tensor, Tensor]:
+        keys, values = empty((*shape[:2], shape[3], shape[2])), empty(shape)
+        return torch.from_numpy(keys).transpose(2, 3), torch.from_numpy(values)
 
 
 class PackedWeights:

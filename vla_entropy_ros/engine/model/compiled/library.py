@@ -6,8 +6,10 @@ LibraryError of one line, and whoever asked does without.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import mmap
 import sysconfig
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +22,7 @@ from .build import FOLDER, NAME, digest
 
 Floats = NDArray[np.float32]
 CACHE_LINE = 64  # bytes
+HUGE, CHUNK = 2**21, 2**23  # bytes of a large page, and of the memory asked for at a time
 MOST_PANEL = 32  # columns of the widest variant: what may be read behind a buffer's last number
 
 _INT, _POINTER, _DOUBLE = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
@@ -121,12 +124,35 @@ class Library:
         return made
 
 
+class _Arena:
+    """Memory in pages of 2 MB where the system has them: small ones cost a tick a tenth once others have run between.
+
+    What is taken lives for as long as an array that points there.
+    """
+
+    def __init__(self) -> None:
+        self._rest: NDArray[np.uint8] = np.zeros(0, np.uint8)
+
+    def take(self, size: int) -> NDArray[np.uint8]:
+        """Zeros that begin at a cache line, with room behind them for a panel that is read beyond the end."""
+        whole = -(-(size + MOST_PANEL * 4) // CACHE_LINE) * CACHE_LINE
+        if whole > len(self._rest):
+            memory = mmap.mmap(-1, max(CHUNK, -(-whole // HUGE) * HUGE) + HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            with contextlib.suppress(AttributeError, OSError):  # a system without such pages
+                memory.madvise(mmap.MADV_HUGEPAGE)
+            raw = np.frombuffer(memory, np.uint8)
+            self._rest = raw[-raw.ctypes.data % HUGE :]
+        taken, self._rest = self._rest[:size], self._rest[whole:]
+        return taken
+
+
+_arena = _Arena()
+
+
 def empty(shape: Sequence[int], dtype: Any = np.float32) -> NDArray[Any]:
-    """Zeros that begin at a cache line, with room behind them for a panel that is read beyond the end."""
-    count, size = int(np.prod(shape)), np.dtype(dtype).itemsize
-    raw = np.zeros(count * size + MOST_PANEL * 4 + CACHE_LINE, np.uint8)
-    start = -raw.ctypes.data % CACHE_LINE
-    return raw[start : start + count * size].view(dtype).reshape(shape)
+    """Zeros in large pages, aligned, with room behind them for a panel that is read beyond the end."""
+    count = int(np.prod(shape))
+    return _arena.take(count * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
 
 
 def pointer(array: NDArray[Any] | None) -> int | None:

@@ -1,8 +1,9 @@
-"""A random decoder that the compiled stack and PyTorch's modules run side by side."""
+"""A random decoder that PyTorch's modules run, and others beside them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +20,17 @@ from vla_entropy_ros.engine.model.shapes import LlamaConfig
 
 VOCABULARY, AREA = 61, 20
 CPU = torch.device("cpu")
+_unused: Any = None
+ENDS = Endpoints(_unused, _unused, lambda x: x, (), 0, 1, ())
 
 
-class Pair:
-    """Random weights and a random layout; as well fitting sizes as odd ones.
+class Random:
+    """Random weights and a random layout, of fitting sizes as well as of odd ones; PyTorch's modules run them.
 
-    compiled and plain: over a K/V cache each; inputs: rows [N + E, D] that are no tokens.
+    inputs: rows [N + E, D] that are no tokens.
     """
 
-    def __init__(self, library: Library, seed: int, layers: int = 2) -> None:
+    def __init__(self, seed: int, layers: int = 2) -> None:
         self.random = random = np.random.default_rng(seed)
         torch.manual_seed(seed)
         kv_heads, group = int(random.choice([1, 2, 3])), int(random.choice([1, 2]))
@@ -49,14 +52,8 @@ class Pair:
             causal, area=AREA,
         )  # fmt: skip
         self.words = tuple(random.integers(0, VOCABULARY, int(random.integers(1, self.layout.text + 1))).tolist())
-        self.cache, other = (
-            kind(config, self.layout.slots, CPU, torch.float32) for kind in (TransposedKVCache, KVCache)
-        )
-        self.decoder = Decoder(self.llama, self.cache, self.layout)
-        self.compiled = CompiledDecoder(PackedWeights(library, self.llama), self.decoder, AREA + 3)
-        unused: object = None
-        ends = Endpoints(unused, unused, lambda x: x, (), 0, 1, ())  # type: ignore[arg-type]
-        self.plain = EagerRunner(ends, Decoder(self.llama, other, self.layout))
+        cache = KVCache(config, self.layout.slots, CPU, torch.float32)
+        self.plain = EagerRunner(ENDS, Decoder(self.llama, cache, self.layout))
         self.inputs: NDArray[np.float32] = random.normal(0, 1, (self.layout.inputs, config.hidden_size)).astype(
             np.float32
         )
@@ -90,6 +87,23 @@ class Pair:
         tokens = self.random.integers(0, VOCABULARY, rows).tolist()
         parts = ([part[n] for n in order] for part in (tokens, position, slots, branch))
         return Answers(*map(tuple, parts))
+
+    def narrowed(self) -> RowPlan:
+        """The prompt's pass, of which rows are left out from two layers on."""
+        visual = self.random.permutation(self.layout.visual)
+        half = len(visual) // 2
+        left = {1: np.sort(visual[: half // 2]), 3: np.sort(visual[:half])}
+        return self.layout.prefill(self.every, self.words, Answers(), True, left)
+
+
+class Pair(Random):
+    """The compiled stack over a K/V cache of its own, beside PyTorch's modules."""
+
+    def __init__(self, library: Library, seed: int, layers: int = 2) -> None:
+        super().__init__(seed, layers)
+        self.cache = TransposedKVCache(self.llama.config, self.layout.slots, CPU, torch.float32)
+        self.decoder = Decoder(self.llama, self.cache, self.layout)
+        self.compiled = CompiledDecoder(PackedWeights(library, self.llama), self.decoder, AREA + 3)
 
     def run(
         self, plan: RowPlan, logits: bool = False, inputs: NDArray[np.float32] | None = None

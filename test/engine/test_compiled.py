@@ -142,20 +142,12 @@ def test_two_decoders_run_at_once(kind: Library) -> None:
     assert wrong == []
 
 
-def narrowed(pair: Pair) -> RowPlan:
-    """The prompt's pass, of which rows are left out from two layers on."""
-    visual = pair.random.permutation(pair.layout.visual)
-    half = len(visual) // 2
-    left = {1: np.sort(visual[: half // 2]), 3: np.sort(visual[:half])}
-    return pair.layout.prefill(pair.every, pair.words, Answers(), True, left)
-
-
 @MANY
 @given(kind=VARIANTS, seed=st.integers(0, 2**31))
 @torch.inference_mode()
 def test_rows_that_are_left_out_from_a_layer_on(kind: Library, seed: int) -> None:
     pair = Pair(kind, seed, layers=4)
-    plan = narrowed(pair)
+    plan = pair.narrowed()
     states = pair.plain.states(plan, Embedded(torch.from_numpy(pair.inputs), torch.from_numpy(pair.inputs)))
     np.testing.assert_allclose(pair.run(plan), states.numpy(), atol=2e-4)
     its = pair.plain.decoder.cache

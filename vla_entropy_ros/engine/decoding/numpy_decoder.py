@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
+from ..model.compiled.library import version
 from ..model.llama import Llama, LlamaLayer
 from ..model.quantise import Linear
 from .decoder import ROW_MULTIPLE, Decoder, Sight
@@ -18,7 +20,8 @@ from .kv_cache import KVCache
 from .runner import EagerRunner
 from .sequence import Layout
 
-MOST_ROWS = 130  # of a pass: above, PyTorch's kernels are faster
+MOST_ROWS = 130  # of a pass: above, PyTorch's modules are faster
+MANY_ROWS = 32  # from which PyTorch's kernels are, for all their dispatch
 Floats = NDArray[np.float32]
 # slots [R], text rows whose queries are kept [R] or None, cosine, sine [R, 1, hd], what is added to the scores or None
 Now = tuple[Any, Any, Any, Any, Any]
@@ -38,7 +41,7 @@ class NumpyDecoder(Decoder):
         )  # fmt: skip
         self._share, self._eps = np.float32(1 / config.hidden_size), np.float32(config.rms_norm_eps)
         self._scale = np.float32(math.sqrt(config.head_dim))
-        self._weights = [self._folded(layer) for layer in self.llama.model.layers if isinstance(layer, LlamaLayer)]
+        self._fold()
         self._norm = self.llama.model.norm.weight.detach().numpy()
         self._keys, self._values = self.cache.keys.numpy(), self.cache.values.numpy()
         self._kept = self.queries.numpy()
@@ -57,6 +60,8 @@ class NumpyDecoder(Decoder):
         self, x: Tensor, position: Tensor, slot: Tensor, sight: Sight, tail: int, query: Tensor | None,
         narrow: Mapping[int, Tensor],
     ) -> Tensor:  # fmt: skip
+        if query is not None and self._versions != [*map(version, self.llama.model.parameters())]:
+            self._fold()  # they were changed in place
         cosine, sine = (table.index_select(0, position).numpy() for table in self.tables)  # [R, 1, hd]
         hidden = sight.mask(self._slots, torch.float32)
         held = (None if part is None else part.numpy() for part in (query, hidden))
@@ -78,11 +83,17 @@ class NumpyDecoder(Decoder):
         states *= self._norm
         return torch.from_numpy(states)[len(states) - tail :]
 
+    def _fold(self) -> None:
+        """Copy the weights, with what is folded into them."""
+        body = self.llama.model
+        self._versions = [*map(version, body.parameters())]
+        self._weights = [self._folded(layer) for layer in body.layers if isinstance(layer, LlamaLayer)]
+
     def _layer(self, number: int, x: Floats, now: Now, reach: int, first: int) -> Floats:
         slot, query, cosine, sine, hidden = now
         heads, kv_heads, width = self._heads, self._kv_heads, self._width
         qkv_weight, out_weight, gate_up_weight, down_weight = self._weights[number]
-        qkv = (self._normalised(x) @ qkv_weight).reshape(len(x), -1, width)
+        qkv = product(self._normalised(x), qkv_weight).reshape(len(x), -1, width)
         turned = qkv[:, : heads + kv_heads]
         rolled = np.empty_like(turned)
         rolled[..., : width // 2], rolled[..., width // 2 :] = turned[..., width // 2 :], turned[..., : width // 2]
@@ -95,23 +106,32 @@ class NumpyDecoder(Decoder):
         if query is not None:
             self._kept[number][:, query] = turned[:, :heads].transpose(1, 0, 2) * self._scale
         x, qkv = x[first:], qkv[first:]
-        grouped = qkv[:, :heads].reshape(len(x), kv_heads, -1, width).transpose(1, 2, 0, 3)  # [Hkv, G, R, hd]
-        scores = grouped @ keys[:, None, :reach].swapaxes(2, 3)
+        mixed = self._attend(
+            qkv[:, :heads], keys[:, :reach], values[:, :reach], None if hidden is None else hidden[first:]
+        )
+        x = x + product(mixed, out_weight)
+        x += product(gated(product(self._normalised(x), gate_up_weight)), down_weight)
+        return x
+
+    def _attend(self, q: Floats, keys: Floats, values: Floats, hidden: Floats | None) -> Floats:
+        """Mixed values [R, H * hd] of q [R, H, hd], which is scaled already."""
+        rows = len(q)
+        if rows >= MANY_ROWS:
+            wide, its_keys, its_values = (torch.from_numpy(part)[None] for part in (q.transpose(1, 0, 2), keys, values))
+            mask = None if hidden is None else torch.from_numpy(hidden)
+            found = F.scaled_dot_product_attention(
+                wide, its_keys, its_values, mask, scale=1.0, enable_gqa=self._grouped
+            )
+            return found[0].transpose(0, 1).reshape(rows, -1).numpy()
+        grouped = q.reshape(rows, self._kv_heads, -1, self._width).transpose(1, 2, 0, 3)  # [Hkv, G, R, hd]
+        scores = grouped @ keys[:, None].swapaxes(2, 3)
         if hidden is not None:
-            scores += hidden[first:]
+            scores += hidden
         scores -= scores.max(-1, keepdims=True)
         np.exp(scores, out=scores)
-        mixed = scores @ values[:, None, :reach]
+        mixed = scores @ values[:, None]
         mixed /= scores.sum(-1, keepdims=True)
-        x = x + mixed.transpose(2, 0, 1, 3).reshape(len(x), -1) @ out_weight
-        gate_up = self._normalised(x) @ gate_up_weight
-        gate, up = np.split(gate_up, 2, axis=1)
-        hidden_rows = np.exp(-gate)
-        hidden_rows += np.float32(1)
-        np.divide(gate, hidden_rows, out=hidden_rows)
-        hidden_rows *= up
-        x += hidden_rows @ down_weight
-        return x
+        return mixed.transpose(2, 0, 1, 3).reshape(rows, -1)
 
     def _normalised(self, x: Floats) -> Floats:
         return self._normalise(x.copy())
@@ -132,6 +152,25 @@ class NumpyDecoder(Decoder):
         made = (qkv, _weight(layer.self_attn.o_proj), gate_up, _weight(layer.mlp.down_proj))
         qkv, out, gate_up, down = (np.ascontiguousarray(part.T, np.float32) for part in made)
         return qkv, out, gate_up, down
+
+
+def product(x: Floats, weight: Floats) -> Floats:
+    """`x` [R, K] times a weight [K, N]; PyTorch's is faster for many rows, NumPy's for few."""
+    if len(x) < MANY_ROWS:
+        return x @ weight
+    return torch.mm(torch.from_numpy(x), torch.from_numpy(weight)).numpy()
+
+
+def gated(gate_up: Floats) -> Floats:
+    """SiLU of the first half of the columns, times the second."""
+    gate, up = np.split(gate_up, 2, axis=1)
+    if len(gate) >= MANY_ROWS:
+        return F.silu(torch.from_numpy(gate)).mul_(torch.from_numpy(up)).numpy()
+    made = np.exp(-gate)
+    made += np.float32(1)
+    np.divide(gate, made, out=made)
+    made *= up
+    return made
 
 
 def _weight(layer: Linear) -> NDArray[np.float64]:

@@ -192,7 +192,7 @@ class Copies:
         held = empty(content.shape)
         held[...] = content
         self._made.append((held, make, of))
-        self._versions += map(_version, of)
+        self._versions += map(version, of)
         return pointer(held)
 
     def tensor(self, tensor: Tensor) -> int | None:
@@ -210,7 +210,7 @@ class Copies:
 
     def renew(self) -> None:
         """Make again what comes of tensors that were changed since."""
-        now = [_version(tensor) for _, _, of in self._made for tensor in of]
+        now = [version(tensor) for _, _, of in self._made for tensor in of]
         if now == self._versions:
             return
         self._versions = now
@@ -223,7 +223,8 @@ def numbers(tensor: Tensor) -> Floats:
     return np.ascontiguousarray(tensor.detach().float().numpy())
 
 
-def _version(tensor: Tensor) -> int:
+def version(tensor: Tensor) -> int:
+    """A number that grows whenever a tensor is changed in place, where it counts that."""
     return 0 if tensor.is_inference() else tensor._version
 
 

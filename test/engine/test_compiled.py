@@ -14,6 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vla_entropy_ros.engine import DeviceError, Policy
+from vla_entropy_ros.engine.decoding import backend
 from vla_entropy_ros.engine.decoding.runner import Embedded
 from vla_entropy_ros.engine.decoding.sequence import Answers, RowPlan
 from vla_entropy_ros.engine.model.backbones import DINOV2, SIGLIP, SMALL
@@ -217,3 +219,54 @@ def test_a_library_that_does_not_load_is_a_line(what: str, tmp_path: Path, monke
     assert isinstance(found, str)
     assert "install" in found
     assert "\n" not in found
+
+
+def test_what_runs_a_policy_is_told(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Policy.load(small_folder).info.backend == f"compiled ({find_all()[0].variant})"
+    assert Policy.load(small_folder, backend="numpy").info.backend == "NumPy"
+    assert Policy.load(small_folder, backend="torch").info.backend == "eager"
+    assert Policy.load(small_folder, graphs=True).info.backend == "fixed shapes"
+    halved = Policy.load(small_folder, dtype="bfloat16").info
+    assert halved.backend == "eager"
+    assert halved.remarks == (
+        "bfloat16 on a CPU saves memory, but no time: float32 runs without PyTorch's dispatch, and with exact drafts",
+    )
+    monkeypatch.setattr(library, "_found", lambda: "the compiled stack was not built (...)")
+    without = Policy.load(small_folder).info
+    assert (without.backend, without.remarks) == (
+        "NumPy", ("the compiled stack was not built (...): NumPy runs small passes",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "dtype", "line"),
+    [
+        ("fast", "float32", "backend 'fast' is not valid: valid are compiled, numpy, torch"),
+        ("compiled", "bfloat16", "backend 'compiled' can't be had: it computes in float32: valid is torch"),
+        ("numpy", "float16", "backend 'numpy' can't be had: it computes in float32: valid is torch"),
+        ("compiled", "float32", "backend 'compiled' can't be had: it is not there: valid are numpy, torch"),
+    ],
+)
+def test_a_backend_that_can_not_be_had_is_refused(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, asked: str, dtype: str, line: str
+) -> None:
+    monkeypatch.setattr(library, "_found", lambda: "it is not there")
+    with pytest.raises(DeviceError) as refused:
+        Policy.load(small_folder, backend=asked, dtype=dtype)
+    assert str(refused.value) == line
+
+
+def test_weights_that_no_copy_has_room_for_run_as_modules(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "MOST_COPIED", 1000)
+    assert Policy.load(small_folder).info.backend == "eager"
+    assert Policy.load(small_folder, dtype="bfloat16").info.remarks == ()
+    with pytest.raises(DeviceError, match=r"it would copy weights of 0.0 GB: valid is torch"):
+        Policy.load(small_folder, backend="compiled")
+
+
+def test_the_library_asks_for_no_memory() -> None:
+    """Whoever uses it allocates, once: what it is linked against has no allocator in it."""
+    (file,) = library.FOLDER.glob(f"{library.NAME}*.so")
+    content = file.read_bytes()
+    for name in (b"malloc", b"calloc", b"realloc", b"posix_memalign", b"aligned_alloc", b"mmap"):
+        assert b"\0" + name + b"\0" not in content

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ...engine import EngineError, Policy
 from ...engine.tunables import Tunables
@@ -35,7 +33,10 @@ def _default(tunables: Tunables) -> Tunables:
 
 ROWS: tuple[tuple[str, Choice, str | None], ...] = (  # name, tunables, backend; the first is what all is held against
     (BASELINE, _plain, "torch"),
+    (f"{BASELINE}, compiled", _plain, "compiled"),
     (DEFAULT, _default, None),
+    (f"{DEFAULT}, NumPy", _default, "numpy"),
+    (f"{DEFAULT}, PyTorch", _default, "torch"),
 )
 
 
@@ -48,7 +49,7 @@ def ours(folder: Path, warm_up: int) -> tuple[list[Ours], list[Missing]]:
     missing: list[Missing] = []
     for name, choice, backend in ROWS:
         try:
-            policy = _load(folder, backend)
+            policy = Policy.load(folder, backend=backend)
         except EngineError as error:
             if not made:
                 raise
@@ -59,8 +60,3 @@ def ours(folder: Path, warm_up: int) -> tuple[list[Ours], list[Missing]]:
         made.append(Ours(name, backend, policy))
     return made, missing
 
-
-def _load(folder: Path, backend: str | None) -> Policy:
-    """A policy on that backend, where one can be chosen."""
-    given: dict[str, Any] = {"backend": backend} if "backend" in inspect.signature(Policy.load).parameters else {}
-    return Policy.load(folder, **given)

@@ -146,16 +146,17 @@ class Drafter:
         self._history: list[Sequence[int]] = []
         self._before: list[Evidence] = []
         self._proposed: dict[int, Draft] = {}  # by rows, until something is learnt
+        self._heard: tuple[Sequence[int], Logits] | None = None  # of the last tick, until there is time for it
 
     @property
     def ready(self) -> bool:
         """Whether there is a tick to go by."""
-        return bool(self._history)
+        return bool(self._history or self._heard)
 
     @property
     def last(self) -> Sequence[int]:
         """Tokens [K] of the last tick; IndexError where there was none."""
-        return self._history[-1]
+        return self._heard[0] if self._heard else self._history[-1]
 
     def propose(self, rows: int) -> Draft:
         """Draft of the first K - 1 tokens in at most `rows` nodes; the last token needs none.
@@ -168,6 +169,7 @@ class Drafter:
 
     def revise(self, start: int, seen: Mapping[int, Evidence], rows: int) -> Draft:
         """Draft of tokens `start` to K - 2 in at most `rows` nodes; seen: evidence of this tick by position."""
+        self._learn()
         candidates = [self._candidates(position, seen) for position in range(start, self.count - 1)]
         return grow(candidates, rows, self._least)
 
@@ -178,9 +180,17 @@ class Drafter:
         return dict(zip(logits, weigh(np.stack(list(logits.values())), self._first), strict=True))
 
     def learn(self, tokens: Sequence[int], logits: Logits) -> None:
-        """Note the tick's tokens [K] and the logits [C, bins] of those that are certain; nobody drafts the last one."""
-        drafted = self.count - 1
-        self._proposed = {}
+        """Note the tick's tokens [K] and the logits [C, bins] of those that are certain; nobody drafts the last one.
+
+        What follows from them waits for the next draft, which is asked for once the tick has been answered.
+        """
+        self._learn()
+        self._proposed, self._heard = {}, (tokens, logits)
+
+    def _learn(self) -> None:
+        if self._heard is None:
+            return
+        (tokens, logits), self._heard, drafted = self._heard, None, self.count - 1
         for position, token in enumerate(tokens[:drafted] if self._history else ()):
             known, rates = self._before[position], self.rates[position]
             rates[MAXIMA] += (1 - MEMORY) * ((token in known.maxima) - rates[MAXIMA])

@@ -59,4 +59,3 @@ def ours(folder: Path, warm_up: int) -> tuple[list[Ours], list[Missing]]:
         policy.warm_up(warm_up)
         made.append(Ours(name, backend, policy))
     return made, missing
-

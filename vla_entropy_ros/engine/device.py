@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from .errors import DeviceError, DeviceLostError
-from .tunables import DTYPE_BYTES
+from .tunables import DTYPE_BYTES, load_setting
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_BYTES}
 GB = 1e9
@@ -34,6 +34,15 @@ class Placement:
     device: torch.device
     dtype: torch.dtype
     quantisation: str = "none"
+
+
+def find_placement(device: str, dtype: str, quantisation: str) -> Placement:
+    """Placement of those names; raises DeviceError or SettingError that lists the valid ones."""
+    where = find_device(device)
+    kind = find_dtype(dtype, where)
+    load_setting("quantisation").check(quantisation)
+    check_quantisation(quantisation, where)
+    return Placement(where, kind, quantisation)
 
 
 def find_device(name: str) -> torch.device:

@@ -40,6 +40,14 @@ class Observation:
     state: State | None = None
 
 
+def noise(
+    random: np.random.Generator, size: int, cameras: int, state_names: tuple[str, ...], stamp: float
+) -> Observation:
+    """Return an observation in which all cameras see the same noise, `size` pixels along a side; the state is zero."""
+    image = random.integers(0, 256, (size, size, 3), np.uint8)
+    return Observation((image,) * cameras, "", stamp, State(state_names, np.zeros(len(state_names)), stamp))
+
+
 def check_observation(observation: Observation, cameras: int, state_names: tuple[str, ...] = ()) -> None:
     """Raise ObservationError unless images, instruction, stamp and the state named `state_names` can be used."""
     images = observation.images

@@ -23,14 +23,14 @@ from .decoding.backend import find_backend
 from .decoding.cuda_graphs import make_runner
 from .decoding.runner import Embedded, Endpoints, Runner, Table
 from .decoding.sequence import NO_ANSWERS
-from .device import Placement, Stopwatch, active, check_quantisation, find_device, find_dtype, guarded
+from .device import Stopwatch, active, find_placement, guarded
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
 from .families.info import PolicyInfo
 from .files import Progress, no_progress
 from .hub import find_folder
 from .model.prompt import Encoder, Prompt
-from .observation import NEW_EPISODE, Observation, State, check_observation, state_vector
+from .observation import NEW_EPISODE, Observation, check_observation, noise, state_vector
 from .result import Result, Timings, drafts, reuse
 from .reuse.selector import Choice, Selector
 from .tunables import Tunables, load_setting
@@ -99,14 +99,11 @@ class Policy:
         weights in 8 bits, "int8" or "fp8". backend: of passes on a CPU, one of BACKENDS, None: the fastest there is.
         progress: told bytes done and due.
         """
-        where = find_device(device)
-        kind = find_dtype(dtype, where)
-        load_setting("quantisation").check(quantisation)
-        check_quantisation(quantisation, where)
+        where = find_placement(device, dtype, quantisation)
         load_setting("preprocess").check(preprocess)
-        options = LoadOptions(Placement(where, kind, quantisation), unnorm_key or "", preprocess, encoder, progress)
+        options = LoadOptions(where, unnorm_key or "", preprocess, encoder, progress)
         path = find_folder(folder, allow_download)
-        with guarded(where):
+        with guarded(where.device):
             return cls(find_family(path).load(path, options), tunables, graphs, kernels, backend)
 
     @property
@@ -147,7 +144,7 @@ class Policy:
         """Begin a new episode: the next tick computes everything, because of `reason`."""
         self._last = None
         self._selector.begin(reason)
-        self._forget_text()
+        self.model.head.forget()
 
     @torch.inference_mode()
     def infer(self, observation: Observation) -> Result:
@@ -181,7 +178,7 @@ class Policy:
         self.settle()
         runner.rows.clear()
         if selector.observe(observation, tunables):
-            self._forget_text()
+            model.head.forget()  # drafts of actions that the text of the tick before asked for
         frames = model.preprocess.frames(observation.images, self._frames)
         watch.lap("preprocess")
         embedded = runner.embed_images(frames, state_vector(observation, model.state_names))
@@ -271,14 +268,12 @@ class Policy:
     @torch.inference_mode()
     def warm_up(self, ticks: int = 2) -> None:
         """Run ticks over noise so that the first real one is as fast as the others; begins a new episode."""
-        noise, names = np.random.default_rng(0), self.model.state_names
-        size = self.info.image_size
+        random, size, cameras = np.random.default_rng(0), self.info.image_size, self.info.cameras
         self.reset()
         for number in range(ticks):
-            image, stamp = noise.integers(0, 256, (size, size, 3), np.uint8), float(number)
-            state = State(names, np.zeros(len(names)), stamp)
+            seen = noise(random, size, cameras, self.model.state_names, float(number))
             with contextlib.suppress(ActionError), self._at_work():  # what it would do does not matter here
-                self._tick(Observation((image,) * self.info.cameras, "", stamp, state), Prompt(PROBE_IDS, ()))
+                self._tick(seen, Prompt(PROBE_IDS, ()))
             self.settle()
         self.reset()
 
@@ -299,7 +294,3 @@ class Policy:
         """How the head runs tokens behind `prompt`."""
         layout, area = self.model.layout, self.model.layout.first_text + len(prompt.ids)
         return lambda rows: self._runner.run(layout.answer_rows(rows, area))
-
-    def _forget_text(self) -> None:
-        """Drop what the text of the tick before has left: drafts of actions that it asked for."""
-        self.model.head.forget()

@@ -138,16 +138,16 @@ def relight(x: Cells, y: Cells) -> tuple[float, float]:
     exposure explains it: what it leaves is a change.
     """
     lit = (np.minimum(x, y) > DARK) & (np.maximum(x, y) < BRIGHT)
-    x, y = x[lit], y[lit]
-    if len(x) < len(lit) // 10:
+    if np.count_nonzero(lit) < max(1, len(lit) // 10):
         return 1.0, 0.0
-    gain, offset = float(_middle(y / x)), 0.0
+    a, b = x[lit].astype(np.float64), y[lit].astype(np.float64)
+    gain, offset = _middle(b / a), 0.0
     for _ in range(2):
-        off = np.abs(y - (gain * x + offset))
+        off = np.abs(b - (gain * a + offset))
         close = off <= 2.5 * _middle(off) + 0.5
-        a, b = x[close], y[close]
-        mean_a, mean_b = float(_mean(a)), float(_mean(b))
-        spread_a, spread_b = float(a @ a) / len(a) - mean_a**2, float(b @ b) / len(b) - mean_b**2
+        near, then = a[close], b[close]
+        mean_a, mean_b = (float(np.add.reduce(values)) / len(values) for values in (near, then))
+        spread_a, spread_b = float(near @ near) / len(near) - mean_a**2, float(then @ then) / len(then) - mean_b**2
         if min(spread_a, spread_b) < SPREAD:
             break
         gain = math.sqrt(spread_b / spread_a)  # both are as noisy: regression would find too little, again and again
@@ -162,7 +162,7 @@ def _mean(values: Cells) -> np.float32:
     return np.float32(np.add.reduce(values) / np.float32(len(values)))
 
 
-def _middle(values: Cells) -> np.float32:
+def _middle(values: NDArray[np.float64]) -> float:
     """One of the median values."""
     half = len(values) // 2
-    return np.float32(np.partition(values, half)[half])
+    return float(np.partition(values, half)[half])

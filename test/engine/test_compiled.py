@@ -228,14 +228,13 @@ def test_what_runs_a_policy_is_told(small_folder: Path, monkeypatch: pytest.Monk
     assert Policy.load(small_folder, graphs=True).info.backend == "fixed shapes"
     halved = Policy.load(small_folder, dtype="bfloat16").info
     assert halved.backend == "eager"
-    assert halved.remarks == (
-        "bfloat16 on a CPU saves memory, but no time: float32 runs without PyTorch's dispatch, and with exact drafts",
+    assert halved.backend_remark == (
+        "bfloat16 on a CPU saves memory, but no time: float32 runs without PyTorch's dispatch, and with exact drafts"
     )
     monkeypatch.setattr(library, "_found", lambda: "the compiled stack was not built (...)")
     without = Policy.load(small_folder).info
-    assert (without.backend, without.remarks) == (
-        "NumPy", ("the compiled stack was not built (...): NumPy runs small passes",),
-    )  # fmt: skip
+    line = "the compiled stack was not built (...): NumPy runs small passes"
+    assert (without.backend, without.backend_remark, without.remarks) == ("NumPy", line, ())
 
 
 @pytest.mark.parametrize(
@@ -259,7 +258,7 @@ def test_a_backend_that_can_not_be_had_is_refused(
 def test_weights_that_no_copy_has_room_for_run_as_modules(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "MOST_COPIED", 1000)
     assert Policy.load(small_folder).info.backend == "eager"
-    assert Policy.load(small_folder, dtype="bfloat16").info.remarks == ()
+    assert Policy.load(small_folder, dtype="bfloat16").info.backend_remark is None
     with pytest.raises(DeviceError, match=r"it would copy weights of 0.0 GB: valid is torch"):
         Policy.load(small_folder, backend="compiled")
 

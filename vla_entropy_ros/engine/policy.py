@@ -51,8 +51,9 @@ class Policy:
         llama = network.language_model.config
         self._backend = find_backend(backend, network.language_model, where, graphs)
         self._selector = Selector(
-            layout, model.cameras, llama.num_hidden_layers, model.patch, llama.hidden_size, where.device, where.dtype
-        )
+            layout, model.cameras, llama.num_hidden_layers, model.patch, llama.hidden_size, where.device, where.dtype,
+            self._backend.library,
+        )  # fmt: skip
         size = model.preprocess.size
         self._frames = np.empty((model.cameras, size, size, 3), np.uint8)
         self._ends = ends = Endpoints(

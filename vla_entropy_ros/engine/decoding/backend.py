@@ -6,7 +6,7 @@ import torch
 
 from ..device import GB, Placement, name_of
 from ..errors import DeviceError
-from ..model.compiled.library import LibraryError, find
+from ..model.compiled.library import Library, LibraryError, find
 from ..model.llama import Llama
 from .compiled import CompiledRunner, PackedWeights, TransposedKVCache
 from .decoder import Decoder
@@ -27,6 +27,11 @@ class Backend:
         """Raises LibraryError where the compiled stack can't be had."""
         self.name, self.remark, self._llama, self._where = name, remark, llama, where
         self._weights = PackedWeights(find(), llama) if name == COMPILED else None
+
+    @property
+    def library(self) -> Library | None:
+        """The compiled library, where it runs the passes."""
+        return None if self._weights is None else self._weights.library
 
     def runner(self, ends: Endpoints, layout: Layout) -> EagerRunner:
         """What executes passes of any shape, over a K/V cache of its own."""

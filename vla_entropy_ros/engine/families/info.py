@@ -31,10 +31,11 @@ class PolicyInfo:
     device: str
     dtype: str
     backend: str  # how passes run: compiled (and for what), NumPy, eager, CUDA graphs
+    backend_remark: str | None  # why it is not a faster one, where nobody chose that
 
     @classmethod
     def of(cls, model: Model, backend: str = "eager", remark: str | None = None) -> PolicyInfo:
-        """The facts of a model whose passes a backend runs; remark: a line about that."""
+        """The facts of a model whose passes a backend runs; remark: a line about that, None where there is nothing to say."""
         same = (
             "family", "grid", "cameras", "action_names", "chunk", "tokens", "state_names", "unnorm_key", "unnorm_keys",
             "action_range",
@@ -47,6 +48,7 @@ class PolicyInfo:
             device=str(model.where.device),
             dtype=name_of(model.where.dtype),
             backend=backend,
-            remarks=(*model.remarks, *(line for line in (widened(model.where), remark) if line)),
+            backend_remark=remark,
+            remarks=(*model.remarks, *([line] if (line := widened(model.where)) else [])),
             **{name: getattr(model, name) for name in same},
         )

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..decoding.choosing import Question
+from ..decoding.runner import Embedded
 from ..tunables import Tunables
 from .patches import Mask
+from .provenance import Provenance
+from .scene import Scene
 from .scores import Scores
 from .selection import Selection, fill, top
 
@@ -138,3 +142,33 @@ class Information:
             urgency = np.where(fresh, joint_information(self.attention, self.deep_change, self.age), -1.0)
             deep = fresh & fill(old, urgency, tunables.taper_rows)
         return Selection(fresh, deep, static, by_visual, by_attention, old, k_vis, k_attn, forced=False)
+
+
+class JointSelection:
+    """The default's rule, by the picture that a scene has compared last and by the embeddings that tokens came from."""
+
+    def __init__(self, scene: Scene, provenance: Provenance) -> None:
+        self._scene, self._provenance = scene, provenance
+
+    def select(
+        self,
+        embedded: Embedded,
+        attention: Scores,
+        needed: Needed,
+        tunables: Tunables,
+        in_force: tuple[int, int],
+        static: Mask,
+    ) -> tuple[Scores, Selection]:
+        """Return visual information [N], and the selection: see `visual_information` and `Information.select`."""
+        provenance = self._provenance
+        change = on_host(provenance.drift(embedded.visual) if embedded.drift is None else embedded.drift)
+        change[np.isnan(change)] = np.inf  # it is computed, as anything that changes most, and then shows
+        deep = on_host(provenance.deep_drift(embedded.visual)) if tunables.taper_rows else change
+        visual = visual_information(change, self._scene.image_entropy, in_force[0])
+        information = Information(visual, change, deep, attention, provenance.deep_age)
+        return visual, information.select(tunables, in_force, static, needed)
+
+
+def on_host(values: Tensor) -> Scores:
+    """Values of a tensor as numbers."""
+    return values.cpu().numpy().astype(np.float64)

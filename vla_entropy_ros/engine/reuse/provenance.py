@@ -23,8 +23,8 @@ class Provenance:
     def __init__(self, tokens: int, width: int, device: torch.device, dtype: torch.dtype) -> None:
         self.age: NDArray[np.int64] = np.zeros(tokens, np.int64)
         self.deep_age: NDArray[np.int64] = np.zeros(tokens, np.int64)
-        self._embeddings = torch.zeros(tokens, width, device=device, dtype=dtype)
-        self._deep_embeddings = torch.zeros_like(self._embeddings)
+        self.embeddings = torch.zeros(tokens, width, device=device, dtype=dtype)
+        self.deep_embeddings = torch.zeros_like(self.embeddings)
         self._fresh = Upload((2, tokens), torch.bool, device)
         self._epoch = 0
         self._epochs: NDArray[np.int64] = np.full(tokens, NEVER, np.int64)
@@ -47,11 +47,11 @@ class Provenance:
 
     def drift(self, visual: Tensor) -> Tensor:
         """Squared relative change [N] of visual tokens [N, D] since their first layers were computed, float32."""
-        return _change(visual, self._embeddings)
+        return self._change(visual, self.embeddings)
 
     def deep_drift(self, visual: Tensor) -> Tensor:
         """`drift` since the last layers were computed."""
-        return _change(visual, self._deep_embeddings)
+        return self._change(visual, self.deep_embeddings)
 
     def grow(self, fresh: Mask, deep: Mask) -> None:
         """Note that a tick is over: every token is older, but for the `fresh` [N], in the last layers the `deep`."""
@@ -64,16 +64,19 @@ class Provenance:
 
         visual [N, D]: embeddings they come from.
         """
-        self._fresh.host[0], self._fresh.host[1] = fresh, deep
-        self._fresh.send(2)
-        for written, embeddings in zip(self._fresh.device, (self._embeddings, self._deep_embeddings), strict=True):
-            torch.where(written[:, None], visual, embeddings, out=embeddings)
+        self._keep(fresh, deep, visual)
         self._epochs[fresh] = self._epoch
         self._start_epoch = self._epoch
 
+    def _change(self, visual: Tensor, stored: Tensor) -> Tensor:
+        """Squared relative difference [N] of rows [N, D], float32."""
+        now = visual.float()
+        apart = now - stored.float()
+        return torch.linalg.vecdot(apart, apart) / torch.linalg.vecdot(now, now).clamp_min(1e-12)
 
-def _change(visual: Tensor, stored: Tensor) -> Tensor:
-    """Squared relative difference [N] of rows [N, D], float32."""
-    now = visual.float()
-    apart = now - stored.float()
-    return torch.linalg.vecdot(apart, apart) / torch.linalg.vecdot(now, now).clamp_min(1e-12)
+    def _keep(self, fresh: Mask, deep: Mask, visual: Tensor) -> None:
+        """Store the embeddings [N, D] of the `fresh` tokens [N], and of the `deep` ones."""
+        self._fresh.host[0], self._fresh.host[1] = fresh, deep
+        self._fresh.send(2)
+        for written, embeddings in zip(self._fresh.device, (self.embeddings, self.deep_embeddings), strict=True):
+            torch.where(written[:, None], visual, embeddings, out=embeddings)

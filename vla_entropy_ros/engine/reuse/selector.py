@@ -15,13 +15,14 @@ from torch import Tensor
 from ..decoding.choosing import Answering, Ask
 from ..decoding.runner import Embedded
 from ..decoding.sequence import Answers, Layout, LeftOut, RowPlan, Tokens
+from ..model.compiled.library import Library
 from ..observation import FAILED, MODE_FULL, NEW_EPISODE, NEW_INSTRUCTION, NEW_MODE, SCENE_CUT, Observation
 from ..tunables import FULL, JOINT, Tunables
+from .compiled import parts
 from .episode import Episode
-from .joint import Information, Needed, Unchosen, visual_information
+from .joint import Needed, Unchosen, on_host
 from .pixels import Pixels
-from .provenance import Provenance
-from .scene import Scene, Seen
+from .scene import Seen
 from .schedule import budgets, growth, layer_entropy, taper_layer
 from .scores import Attention, Scores
 from .selection import Required, Selection, all_fresh, influence
@@ -91,12 +92,13 @@ class Selector:
         width: int,
         device: torch.device,
         dtype: torch.dtype,
+        library: Library | None = None,
     ) -> None:
-        """patch: pixels along a side; width: channels of a visual token."""
+        """patch: pixels along a side; width: channels of a visual token; library: None for NumPy and torch."""
         self._layout, self._layers = layout, layers
-        self._provenance = Provenance(layout.visual, width, device, dtype)
-        grid = math.isqrt(layout.visual // cameras)
-        self._scene, self._pixels = Scene(cameras, grid), Pixels(layout.visual, patch)
+        grid, self._pixels = math.isqrt(layout.visual // cameras), Pixels(layout.visual, patch)
+        made = parts(library, cameras, grid, layout.visual, width, device, dtype)
+        self._provenance, self._scene, self._joint = made
         self._episode = Episode()
         self._mode: str | None = None  # that of the tick before
         self._attention: Attention | None = None  # of the tick before
@@ -148,7 +150,7 @@ class Selector:
         if tunables.mode == FULL:
             return
         if tunables.mode == JOINT:
-            self._information = _on_host(runner.text_information()).mean(0)
+            self._information = on_host(runner.text_information()).mean(0)
             _ = self._need(self._information, self._in_force(tunables)[1], tunables)
             return
         attention = runner.text_attention()  # [L, M, N]
@@ -212,12 +214,7 @@ class Selector:
         needed = self._need(attention, in_force[1], tunables)
         if embedded.choose and (unchosen := Unchosen.of(attention, self.age, in_force, tunables, needed)):
             return self._leave(unchosen, embedded.choose, seen, in_force, tunables)
-        change = _on_host(self.drift(embedded.visual) if embedded.drift is None else embedded.drift)
-        change[np.isnan(change)] = np.inf  # it is computed, as anything that changes most, and then shows
-        deep = _on_host(self._provenance.deep_drift(embedded.visual)) if tunables.taper_rows else change
-        visual = visual_information(change, self._scene.image_entropy, in_force[0])
-        information = Information(visual, change, deep, attention, self.age)
-        selection = information.select(tunables, in_force, seen.static, needed)
+        visual, selection = self._joint.select(embedded, attention, needed, tunables, in_force, seen.static)
         return self._choice(selection, visual, attention, None, seen, tunables)
 
     def _leave(self, unchosen: Unchosen, ask: Ask, seen: Seen, in_force: tuple[int, int], tunables: Tunables) -> Choice:
@@ -256,10 +253,10 @@ class Selector:
             return oldest, oldest if tapers else None
         mass = np.zeros(len(oldest)) if self._attention is None else self._attention.mass
         drift = self.drift(embedded.visual) if embedded.drift is None else embedded.drift
-        urgency = influence(_on_host(drift), mass)
+        urgency = influence(on_host(drift), mass)
         if not tapers:
             return urgency, None
-        return urgency, influence(_on_host(self._provenance.deep_drift(embedded.visual)), mass)
+        return urgency, influence(on_host(self._provenance.deep_drift(embedded.visual)), mass)
 
     def _choice(
         self,
@@ -285,7 +282,3 @@ class Selector:
             return {}
         reused = np.flatnonzero(~selection.fresh)
         return growth(reused[np.argsort(self._attention.mass[reused], kind="stable")], self._layer_entropy)
-
-
-def _on_host(drift: Tensor) -> Scores:
-    return drift.cpu().numpy().astype(np.float64)

@@ -50,7 +50,7 @@ def announce(info: PolicyInfo, seconds: float, logger: RcutilsLogger) -> None:
     line = f"{info.vision_backbone_id}: {info.parameters / 1e6:.1f} M parameters, {info.visual_tokens} visual tokens"
     line += f", on {info.device} in {info.dtype}, passes {info.backend}, ready after {seconds:.1f} s"
     logger.info(line)
-    for remark in info.remarks:
+    for remark in filter(None, (*info.remarks, info.backend_remark)):
         logger.warning(remark)
 
 

@@ -70,4 +70,33 @@ typedef struct {
     float *between[2];
 } Projector;
 
+/* Pictures [image, image, 3] of cameras in grid^2 patches each. cells, last, undone, reference [cameras, grid^2,
+ * VALUES]: of this picture and the last one, as this one were in the first light, and as each token was computed in it;
+ * levels, levels_before [cameras, grid^2]: means of the first two; gain, offset against the first light, noise floor
+ * [cameras]. terms [pixels of a patch + 1]: n log n. Working memory: columns [3 * image], work [3, grid^2]. */
+typedef struct {
+    int64_t cameras, grid, image;
+    float *cells, *last, *undone, *reference, *levels, *levels_before, *gain, *offset, *floor;
+    const double *terms;
+    double *work;
+    uint32_t *columns;
+} Scene;
+
+/* A selection among tokens. Of each: embedding `now` and those it was computed from, in the last layers, too [tokens,
+ * width]; attention information, age [ticks], which are fresh in any case; the budgets, taper 0 for none. Made of it:
+ * visual information, which are fresh for it, which at all, which in the last layers. Working memory [tokens]: drift to
+ * near. */
+typedef struct {
+    int64_t tokens, width, k_vis, budget, taper;
+    const float *now, *stored, *deep_stored;
+    const double *attention;
+    const int64_t *age;
+    const uint8_t *by_attention, *old;
+    float *drift;
+    double *change, *urgency, *work;
+    int64_t *near;
+    double *visual;
+    uint8_t *by_visual, *fresh, *deep;
+} Selecting;
+
 #endif

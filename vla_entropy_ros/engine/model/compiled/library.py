@@ -97,8 +97,38 @@ class ProjectorC(ctypes.Structure):
     _fields_ = (*_fields(_INT, "count features"), ("product", ProductC * 3), ("between", _POINTER * 2))
 
 
+class SceneC(ctypes.Structure):
+    """`Scene` of compiled.h."""
+
+    _fields_ = (
+        *_fields(_INT, "cameras grid image"),
+        *_fields(_POINTER, "cells last undone reference levels levels_before gain offset floor terms work columns"),
+    )
+
+
+class SelectingC(ctypes.Structure):
+    """`Selecting` of compiled.h."""
+
+    _fields_ = (
+        *_fields(_INT, "tokens width k_vis budget taper"),
+        *_fields(_POINTER, "now stored deep_stored attention age by_attention old drift change urgency work near"),
+        *_fields(_POINTER, "visual by_visual fresh deep"),
+    )
+
+
 class Library:
-    """One variant of the library, e.g. "avx512": it computes in float32."""
+    """One variant of the library, e.g. "avx512": it computes in float32; its functions are those of variant.h."""
+
+    pack: Any
+    decode: Any
+    look: Any
+    project: Any
+    compare_scene: Any
+    image_entropy: Any
+    relight: Any
+    drift: Any
+    keep_rows: Any
+    select_tokens: Any
 
     def __init__(self, handle: ctypes.CDLL, variant: str) -> None:
         self.variant = variant
@@ -108,19 +138,23 @@ class Library:
             "decode": (_POINTER, _POINTER, ctypes.c_int),
             "look": (_POINTER, _POINTER, _POINTER, _INT, ctypes.c_int),
             "project": (_POINTER, _INT, _POINTER, _POINTER, ctypes.c_int),
+            "compare_scene": (_POINTER, _POINTER, ctypes.c_int, _POINTER),
+            "image_entropy": (_POINTER, _POINTER, _INT, _POINTER, _POINTER),
+            "relight": (_INT, _POINTER, _POINTER, _POINTER, _POINTER),
+            "drift": (_INT, _INT, _POINTER, _POINTER, _POINTER),
+            "keep_rows": (_INT, _INT, _POINTER, _POINTER, _POINTER),
+            "select_tokens": (_POINTER, _POINTER, _POINTER),
         }
         for name, kind in kinds.items():
             function = getattr(handle, f"{name}_{variant}")
             function.argtypes, function.restype = kind, None
-            setattr(self, f"_{name}", function)
-        self._pack: Any
-        self.decode, self.look, self.project = self._decode, self._look, self._project  # type: ignore[attr-defined]
+            setattr(self, name, function)
 
     def packed(self, weight: Floats) -> Floats:
         """Panels of a weight [N, K]."""
         rows, columns = weight.shape
         made = empty((-(-rows // self.panel) * columns * self.panel,))
-        self._pack(pointer(np.ascontiguousarray(weight)), rows, columns, pointer(made))
+        self.pack(pointer(np.ascontiguousarray(weight)), rows, columns, pointer(made))
         return made
 
 

@@ -35,7 +35,7 @@ class PolicyInfo:
 
     @classmethod
     def of(cls, model: Model, backend: str = "eager", remark: str | None = None) -> PolicyInfo:
-        """The facts of a model whose passes a backend runs; remark: a line about that, None where there is nothing to say."""
+        """The facts of a model whose passes a backend runs; remark: a line about that, None for none."""
         same = (
             "family", "grid", "cameras", "action_names", "chunk", "tokens", "state_names", "unnorm_key", "unnorm_keys",
             "action_range",

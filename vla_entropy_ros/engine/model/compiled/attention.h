@@ -109,8 +109,8 @@ static void attend_block(int64_t m, int64_t row, const float *q, int64_t q_step,
 
 /* Mixed values [rows, heads * head_dim] of q [rows, heads, head_dim], shared by a team; keys transposed. */
 static void attend(int64_t rows, const float *q, int64_t q_step, int64_t heads, int64_t kv_heads, int64_t width,
-                   const float *keys, const float *values, int64_t length, const Sight *sight, float *out,
-                   float *scores) {
+                   const float *keys, const float *values, int64_t length, const Sight *sight, float *out, float *scores,
+                   Next next) {
     const int64_t blocks = (rows + TILE_ROWS - 1) / TILE_ROWS, apart = length * width;
     const float scale = 1.0f / sqrtf((float)width);
 #pragma omp for collapse(2) schedule(static)
@@ -118,6 +118,7 @@ static void attend(int64_t rows, const float *q, int64_t q_step, int64_t heads, 
         for (int64_t block = 0; block < blocks; block++) {
             const int64_t row = first_of(block, blocks, rows), m = first_of(block + 1, blocks, rows) - row;
             const int64_t kv = head / (heads / kv_heads);
+            ask_for(next, head * blocks + block, heads * blocks);
             attend_block(m, row, q + row * q_step + head * width, q_step, keys + kv * apart, values + kv * apart, length,
                          width, sight, scale, out + row * heads * width + head * width, heads * width,
                          scores + thread_number() * TILE_ROWS * length);

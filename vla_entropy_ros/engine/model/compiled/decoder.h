@@ -107,16 +107,19 @@ static void run_layer(const Decoder *of, const Pass *pass, int64_t number, const
     const int64_t first = now->rows - out, per_layer = of->kv_heads * of->length * of->head_dim;
     float *x = of->x + first * width;
     const Sight sight = {now->seen + first, now->branch + first, of->slot_position, pass->area};
+    float *keys = of->keys + number * per_layer, *values = of->values + number * per_layer;
+    const Next held = {keys, per_layer};
+    const Next behind = number + 1 < of->layers ? weight_of(&of->layer[number + 1].qkv) : weight_of(&of->head);
     rms_norm(now->rows, width, of->x, layer->attention_norm, of->epsilon, of->normed);
-    multiply(now->rows, of->normed, width, &layer->qkv, of->qkv, step, 0);
+    multiply(now->rows, of->normed, width, &layer->qkv, of->qkv, step, 0, held);
     write_slots(of, pass, number, now, of->qkv);
-    attend(out, of->qkv + first * step, step, of->heads, of->kv_heads, of->head_dim, of->keys + number * per_layer,
-           of->values + number * per_layer, of->length, &sight, of->mixed, of->scores);
-    multiply(out, of->mixed, of->heads * of->head_dim, &layer->out, x, width, 1);
+    attend(out, of->qkv + first * step, step, of->heads, of->kv_heads, of->head_dim, keys, values, of->length, &sight,
+           of->mixed, of->scores, weight_of(&layer->out));
+    multiply(out, of->mixed, of->heads * of->head_dim, &layer->out, x, width, 1, NOTHING);
     rms_norm(out, width, x, layer->mlp_norm, of->epsilon, of->normed);
-    multiply(out, of->normed, width, &layer->gate_up, of->gate_up, 2 * of->intermediate, 0);
+    multiply(out, of->normed, width, &layer->gate_up, of->gate_up, 2 * of->intermediate, 0, weight_of(&layer->down));
     gated(out, of->intermediate, of->gate_up);
-    multiply(out, of->gate_up, 2 * of->intermediate, &layer->down, x, width, 1);
+    multiply(out, of->gate_up, 2 * of->intermediate, &layer->down, x, width, 1, behind);
 }
 
 static void decode(const Decoder *of, const Pass *pass, int threads) {
@@ -134,7 +137,7 @@ static void decode(const Decoder *of, const Pass *pass, int threads) {
             run_layer(of, pass, layer, &now, layer == of->layers - 1 ? pass->out : now.rows);
         }
         rms_norm(pass->out, of->width, of->x + (now.rows - pass->out) * of->width, of->norm, of->epsilon, pass->states);
-        if (pass->logits) multiply(pass->out, pass->states, of->width, &of->head, pass->logits, of->head.rows, 0);
+        if (pass->logits) multiply(pass->out, pass->states, of->width, &of->head, pass->logits, of->head.rows, 0, NOTHING);
     }
 }
 

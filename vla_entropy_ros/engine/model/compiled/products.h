@@ -81,15 +81,29 @@ static void one_panel(int64_t m, const float *A, int64_t a_step, int64_t segment
 INLINE int64_t first_of(int64_t part, int64_t parts, int64_t count) { return part * count / parts; }
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Ask for part `part` of `parts` of the panel that comes next, while this one is computed with. */
-INLINE void ask_ahead(const float *panel, int64_t size, int64_t part, int64_t parts) {
-    for (int64_t at = first_of(part, parts, size / 16) * 16; at < first_of(part + 1, parts, size / 16) * 16; at += 16)
-        __builtin_prefetch(panel + at, 0, 2);
+/* Numbers that are read next: they are asked for, a part at a time, while others are computed with. */
+typedef struct {
+    const float *numbers;
+    int64_t size;
+} Next;
+
+#define NOTHING ((Next){0, 0})
+#define LINE 16 /* numbers in a line of a cache */
+
+INLINE void ask_for(Next next, int64_t part, int64_t parts) {
+    const int64_t lines = next.size / LINE, end = first_of(part + 1, parts, lines);
+    for (int64_t line = first_of(part, parts, lines); line < end; line++)
+        __builtin_prefetch(next.numbers + line * LINE, 0, 2);
+}
+
+INLINE Next weight_of(const Product *of) {
+    return (Next){of->packed, (of->rows + PANEL - 1) / PANEL * PANEL * of->columns};
 }
 
 /* C [m, rows of the product] = or, with `onto`, += A [m, columns] times its weight, + its bias; shared by the threads of
- * a team. Few rows would wait for each other's sums: then several panels are computed at once. */
-static void multiply(int64_t m, const float *A, int64_t a_step, const Product *by, float *C, int64_t c_step, int onto) {
+ * a team. next: what is read after it. Few rows would wait for each other's sums: then several panels are computed at once. */
+static void multiply(int64_t m, const float *A, int64_t a_step, const Product *by, float *C, int64_t c_step, int onto,
+                     Next next) {
     const int64_t K = by->columns, N = by->rows, step = K * PANEL, panels = (N + PANEL - 1) / PANEL;
     const int64_t side = m == 1 ? 4 : m <= 3 ? 2 : 1, groups = (panels + side - 1) / side;
     const int64_t blocks = (m + TILE_ROWS - 1) / TILE_ROWS;
@@ -99,10 +113,11 @@ static void multiply(int64_t m, const float *A, int64_t a_step, const Product *b
         for (int64_t block = 0; block < blocks; block++) {
             const int64_t row = first_of(block, blocks, m), count = first_of(block + 1, blocks, m) - row;
             const float *a = A + row * a_step;
+            ask_for(next, group * blocks + block, groups * blocks);
             for (int64_t panel = group * side; panel < least((group + 1) * side, panels);) {
                 const float *B = by->packed + panel * step, *bias = by->bias ? by->bias + panel * PANEL : 0;
                 float *c = C + row * c_step + panel * PANEL;
-                if (blocks > 1 && panel + 1 < panels) ask_ahead(B + step, step, block, blocks);
+                if (blocks > 1 && panel + 1 < panels) ask_for((Next){B + step, step}, block, blocks);
                 const int64_t columns = N - panel * PANEL, together = columns >= side * PANEL ? side : 1;
                 if (together == 4) tile(1, 8, a, a_step, 1, K, 0, B, PANEL, step, c, c_step, begin, bias);
                 else if (together == 2 && count == 2)

@@ -106,15 +106,15 @@ static void run_block(const Tower *of, const Block *block, int64_t rows) {
     const int64_t width = of->width;
     const Sight sight = {of->seen, of->none, 0, 0};
     layer_norm(rows, width, of->x, block->norm1, block->norm1_bias, of->epsilon, of->normed);
-    multiply(rows, of->normed, width, &block->qkv, of->qkv, 3 * width, 0);
+    multiply(rows, of->normed, width, &block->qkv, of->qkv, 3 * width, 0, NOTHING);
     spread(of, rows);
     attend(rows, of->qkv, 3 * width, of->heads, of->heads, width / of->heads, of->keys, of->values, of->length, &sight,
-           of->mixed, of->scores);
-    multiply(rows, of->mixed, width, &block->proj, of->x, width, 1);
+           of->mixed, of->scores, NOTHING);
+    multiply(rows, of->mixed, width, &block->proj, of->x, width, 1, NOTHING);
     layer_norm(rows, width, of->x, block->norm2, block->norm2_bias, of->epsilon, of->normed);
-    multiply(rows, of->normed, width, &block->fc1, of->hidden_rows, of->hidden, 0);
+    multiply(rows, of->normed, width, &block->fc1, of->hidden_rows, of->hidden, 0, NOTHING);
     gelu_rows(rows, of->hidden, of->hidden_rows);
-    multiply(rows, of->hidden_rows, of->hidden, &block->fc2, of->x, width, 1);
+    multiply(rows, of->hidden_rows, of->hidden, &block->fc2, of->x, width, 1, NOTHING);
 }
 
 /* Features [patches, width] of a frame [image, image, 3], written `step` apart. */
@@ -127,7 +127,7 @@ static void look(const Tower *of, const uint8_t *frame, float *features, int64_t
     {
         take_in(of, frame);
         cut(of);
-        multiply(patches, of->cells, of->embed.columns, &of->embed, x, width, 1);
+        multiply(patches, of->cells, of->embed.columns, &of->embed, x, width, 1, NOTHING);
         for (int64_t n = 0; n < of->depth; n++) run_block(of, of->block + n, rows);
     }
     for (int64_t i = 0; i < patches; i++) memcpy(features + i * step, x + i * width, (size_t)width * sizeof(float));
@@ -142,7 +142,7 @@ static void project(const Projector *of, int64_t rows, const float *features, fl
         for (int64_t n = 0; n < of->count; n++) {
             float *to = n == of->count - 1 ? tokens : of->between[n];
             const int64_t width = of->product[n].rows;
-            multiply(rows, from, step, &of->product[n], to, width, 0);
+            multiply(rows, from, step, &of->product[n], to, width, 0, NOTHING);
             if (n < of->count - 1) gelu_rows(rows, width, to);
             from = to, step = width;
         }

@@ -13,6 +13,7 @@ from ..engine import Observation
 from ..engine.decoding.probe import information
 from ..engine.decoding.runner import Embedded
 from ..engine.decoding.sequence import Layout
+from ..engine.model.compiled.library import find_all
 from ..engine.reuse.selector import Selector
 from ..engine.tunables import Tunables
 
@@ -38,12 +39,13 @@ def selection_times(tokens: int, repeats: int = 200) -> ChoiceTimes:
     """Time the default mode among `tokens` visual tokens (a square number): a picture with noise in which a box moves.
 
     The embeddings of its patches change with it, the others hardly. Both parts start with cold caches; no tick of those
-    timed computes everything.
+    timed computes everything. In compiled code where there is any.
     """
     random = np.random.default_rng(0)
     grid = round(tokens**0.5)
     side = grid * PATCH
-    selector = Selector(Layout((0,), tokens, WORDS, 1), 1, LAYERS, PATCH, WIDTH, torch.device("cpu"), torch.float32)
+    layout, library = Layout((0,), tokens, WORDS, 1), next(iter(find_all()), None)  # as a tick on a CPU does
+    selector = Selector(layout, 1, LAYERS, PATCH, WIDTH, torch.device("cpu"), torch.float32, library)
     scene = random.integers(0, 256, (1, side, side, 3)).astype(np.float32)
     visual, other = torch.randn(tokens, WIDTH), np.zeros(CACHES, np.float32)
     tunables = Tunables.default(tokens)

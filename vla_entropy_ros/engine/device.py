@@ -36,13 +36,12 @@ class Placement:
     quantisation: str = "none"
 
 
-def find_placement(device: str, dtype: str, quantisation: str) -> Placement:
-    """Placement of those names; raises DeviceError or SettingError that lists the valid ones."""
-    where = find_device(device)
-    kind = find_dtype(dtype, where)
+def find_placement(device: torch.device, dtype: str, quantisation: str) -> Placement:
+    """Placement on `device` by names; raises DeviceError or SettingError that lists those which are valid there."""
+    kind = find_dtype(dtype, device)
     load_setting("quantisation").check(quantisation)
-    check_quantisation(quantisation, where)
-    return Placement(where, kind, quantisation)
+    check_quantisation(quantisation, device)
+    return Placement(device, kind, quantisation)
 
 
 def find_device(name: str) -> torch.device:

@@ -23,7 +23,7 @@ from .decoding.backend import find_backend
 from .decoding.cuda_graphs import make_runner
 from .decoding.runner import Embedded, Endpoints, Runner, Table
 from .decoding.sequence import NO_ANSWERS
-from .device import Stopwatch, active, find_placement, guarded
+from .device import Stopwatch, active, find_device, find_placement, guarded
 from .errors import ActionError, CheckpointError
 from .families import LoadOptions, Model, find_family
 from .families.info import PolicyInfo
@@ -100,7 +100,7 @@ class Policy:
         weights in 8 bits, "int8" or "fp8". backend: of passes on a CPU, one of BACKENDS, None: the fastest there is.
         progress: told bytes done and due.
         """
-        where = find_placement(device, dtype, quantisation)
+        where = find_placement(find_device(device), dtype, quantisation)
         load_setting("preprocess").check(preprocess)
         options = LoadOptions(where, unnorm_key or "", preprocess, encoder, progress)
         path = find_folder(folder, allow_download)

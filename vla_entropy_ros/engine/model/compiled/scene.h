@@ -99,7 +99,7 @@ static Step relight(int64_t count, const float *x, const float *y, double *work)
     double *a = work, *b = a + count, *off = b + count;
     int64_t lit = 0;
     for (int64_t n = 0; n < count; n++) {
-        if (!(fminf(x[n], y[n]) > DARK && fmaxf(x[n], y[n]) < BRIGHT)) continue;
+        if (!(x[n] > DARK && y[n] > DARK && x[n] < BRIGHT && y[n] < BRIGHT)) continue;
         a[lit] = x[n];
         b[lit] = y[n];
         off[lit] = b[lit] / a[lit];

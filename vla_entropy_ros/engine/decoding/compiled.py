@@ -94,6 +94,11 @@ class CompiledDecoder:
             scores=buffers.of(self.threads * weights.library.tile_rows, cache.length),
             numbers=buffers.copy(np.zeros((5, rows), np.int64)), slot_position=buffers.copy(np.arange(cache.length)),
         )  # fmt: skip
+        self._rows, self._narrowed = empty((6, rows), np.int64), empty((3, config.num_hidden_layers), np.int64)
+        self._inputs: Floats | None = None
+        self._wanted = pointer(self.logits)
+        of_rows, of_layers = (map(pointer, part) for part in (self._rows, self._narrowed))
+        self._pass = PassC(0, 0, 0, 0, 0, 0, *of_rows, *of_layers, None, pointer(self.states), None)
 
     def run(self, plan: RowPlan, inputs: Floats | None, logits: bool) -> Floats:
         """States [out, D] of the plan's last rows, or their logits [out, V]; until the next call.
@@ -104,16 +109,19 @@ class CompiledDecoder:
             raise ValueError(f"{plan.out} of {len(plan)} rows: expected {self.most} of {self._c.capacity} at most")
         if plan.words:
             self.weights.renew()
+        asked, count = self._pass, len(plan)
+        parts = (plan.source, plan.token, plan.position, plan.slot, plan.seen, plan.branch)
+        for kept, part in zip(self._rows, parts, strict=True):
+            kept[:count] = part
+        asked.rows, asked.area, asked.out = count, plan.area, plan.out
+        asked.first_text, asked.words, asked.narrowings = plan.first_text, plan.words, len(plan.narrow)
         narrow = sorted(plan.narrow.items())
-        numbers = np.array([layer for layer, _ in narrow], np.int64)
-        counts = np.array([len(rows) for _, rows in narrow], np.int64)
-        pointers = (ctypes.c_void_p * max(len(narrow), 1))(*(pointer(rows) for _, rows in narrow))
-        asked = PassC(
-            len(plan), plan.area, plan.out, plan.first_text, plan.words, len(narrow),
-            *(pointer(part) for part in (plan.source, plan.token, plan.position, plan.slot, plan.seen, plan.branch)),
-            pointer(numbers), pointer(counts), ctypes.addressof(pointers), pointer(inputs), pointer(self.states),
-            pointer(self.logits) if logits else None,
-        )  # fmt: skip
+        for number, (layer, rows) in enumerate(narrow):
+            self._narrowed[0, number], self._narrowed[1, number] = layer, len(rows)
+            self._narrowed[2, number] = pointer(rows)
+        if inputs is not self._inputs:
+            self._inputs, asked.inputs = inputs, pointer(inputs)
+        asked.logits = self._wanted if logits else None
         threads = min(self.threads, torch.get_num_threads())
         self.weights.library.decode(ctypes.byref(self._c), ctypes.byref(asked), threads)
         return (self.logits if logits else self.states)[: plan.out]
@@ -159,5 +167,6 @@ class CompiledRunner(EagerRunner):
         if plan.words:
             self.prompt = plan
         self.rows.append(plan.mean_rows(self.decoder.cache.layers))
-        inputs = None if embedded is None else embedded.inputs.numpy()
+        own = embedded is self._embedded
+        inputs = None if embedded is None else self._inputs if own else embedded.inputs.numpy()
         return self._compiled.run(plan, inputs, logits)

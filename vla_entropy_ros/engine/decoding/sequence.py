@@ -227,12 +227,8 @@ class Layout:
 
         A row that sees the first slots of the area and none behind a gap has them among those leading.
         """
-        count = len(rows)
-        branch = np.array(rows.branch, np.int64)
-        leading = (branch & (branch + 1)) == 0
-        seen = area + np.where(leading, np.log2(branch + 1.0).astype(np.int64), 0)
-        return RowPlan(
-            np.full(count, EMBEDDED), np.array(rows.token, np.int64), position=area + np.array(rows.position, np.int64),
-            slot=area + np.array(rows.slot, np.int64), seen=seen, branch=np.where(leading, 0, branch), area=area,
-            out=count,
-        )  # fmt: skip
+        leading = [0 if branch & (branch + 1) else branch.bit_length() for branch in rows.branch]
+        branch = [branch if branch & (branch + 1) else 0 for branch in rows.branch]
+        position, slot, seen = area + np.array((rows.position, rows.slot, leading), np.int64)
+        embedded, token = np.full(len(rows), EMBEDDED), np.array(rows.token, np.int64)
+        return RowPlan(embedded, token, position, slot, seen, np.array(branch, np.int64), area, out=len(rows))

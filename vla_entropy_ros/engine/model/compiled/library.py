@@ -217,7 +217,8 @@ class Copies:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._made: list[tuple[Floats, Callable[[], Floats], tuple[Tensor, ...]]] = []
+        self._made: list[tuple[Floats, Callable[[], Floats]]] = []
+        self._of: list[Tensor] = []
         self._versions: list[int] = []
 
     def keep(self, make: Callable[[], Floats], *of: Tensor) -> int | None:
@@ -225,8 +226,9 @@ class Copies:
         content = make()
         held = empty(content.shape)
         held[...] = content
-        self._made.append((held, make, of))
-        self._versions += map(version, of)
+        self._made.append((held, make))
+        self._of += [tensor for tensor in of if not tensor.is_inference()]  # those count their changes
+        self._versions = [tensor._version for tensor in self._of]
         return pointer(held)
 
     def tensor(self, tensor: Tensor) -> int | None:
@@ -244,11 +246,11 @@ class Copies:
 
     def renew(self) -> None:
         """Make again what comes of tensors that were changed since."""
-        now = [version(tensor) for _, _, of in self._made for tensor in of]
+        now = [tensor._version for tensor in self._of]
         if now == self._versions:
             return
         self._versions = now
-        for held, make, _ in self._made:
+        for held, make in self._made:
             held[...] = make()
 
 

@@ -269,3 +269,15 @@ def test_the_library_asks_for_no_memory() -> None:
     content = file.read_bytes()
     for name in (b"malloc", b"calloc", b"realloc", b"posix_memalign", b"aligned_alloc", b"mmap"):
         assert b"\0" + name + b"\0" not in content
+
+
+def test_memory_is_given_to_one_of_many_threads() -> None:
+    taken: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: taken.extend(library.empty((31,)) for _ in range(300))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    where = sorted(library.pointer(array) or 0 for array in taken)
+    assert len(where) == 2400
+    assert min(np.diff(where)) >= 31 * 4 + 4 * library.MOST_PANEL

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import mmap
 import sysconfig
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -166,18 +167,25 @@ class _Arena:
 
     def __init__(self) -> None:
         self._rest: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._lock = threading.Lock()  # policies may be loaded by several threads at once
 
     def take(self, size: int) -> NDArray[np.uint8]:
         """Zeros that begin at a cache line, with room behind them for a panel that is read beyond the end."""
         whole = -(-(size + MOST_PANEL * 4) // CACHE_LINE) * CACHE_LINE
-        if whole > len(self._rest):
-            memory = mmap.mmap(-1, max(CHUNK, -(-whole // HUGE) * HUGE) + HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            with contextlib.suppress(AttributeError, OSError):  # a system without such pages
-                memory.madvise(mmap.MADV_HUGEPAGE)
-            raw = np.frombuffer(memory, np.uint8)
-            self._rest = raw[-raw.ctypes.data % HUGE :]
-        taken, self._rest = self._rest[:size], self._rest[whole:]
+        with self._lock:
+            if whole > len(self._rest):
+                self._rest = _pages(max(CHUNK, -(-whole // HUGE) * HUGE))
+            taken, self._rest = self._rest[:size], self._rest[whole:]
         return taken
+
+
+def _pages(size: int) -> NDArray[np.uint8]:
+    """Zeros that begin at a large page."""
+    memory = mmap.mmap(-1, size + HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(AttributeError, OSError):  # a system without such pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    raw = np.frombuffer(memory, np.uint8)
+    return raw[-raw.ctypes.data % HUGE :]
 
 
 _arena = _Arena()

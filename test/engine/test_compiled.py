@@ -19,7 +19,7 @@ from vla_entropy_ros.engine.decoding import backend
 from vla_entropy_ros.engine.decoding.runner import Embedded
 from vla_entropy_ros.engine.decoding.sequence import Answers, RowPlan
 from vla_entropy_ros.engine.model.backbones import DINOV2, SIGLIP, SMALL
-from vla_entropy_ros.engine.model.compiled import library
+from vla_entropy_ros.engine.model.compiled import library, memory
 from vla_entropy_ros.engine.model.compiled.library import Library, find_all
 from vla_entropy_ros.engine.model.compiled.vision import CompiledVision
 from vla_entropy_ros.engine.model.network import Network
@@ -186,7 +186,7 @@ def test_visual_tokens_are_those_of_the_modules(kind: Library, towers: str) -> N
     expected = network.visual_tokens(preprocess.pixels(frames)).flatten(0, 1).numpy()
     vision = CompiledVision.of(kind, network, preprocess)
     assert vision is not None
-    tokens = library.empty(expected.shape)
+    tokens = memory.empty(expected.shape)
     for _ in range(2):  # nothing is left of the picture before
         vision.look(frames, tokens)
     np.testing.assert_allclose(tokens, expected, atol=2e-4 * np.abs(expected).max())
@@ -273,11 +273,11 @@ def test_the_library_asks_for_no_memory() -> None:
 
 def test_memory_is_given_to_one_of_many_threads() -> None:
     taken: list[np.ndarray] = []
-    threads = [threading.Thread(target=lambda: taken.extend(library.empty((31,)) for _ in range(300))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: taken.extend(memory.empty((31,)) for _ in range(300))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    where = sorted(library.pointer(array) or 0 for array in taken)
+    where = sorted(memory.pointer(array) or 0 for array in taken)
     assert len(where) == 2400
-    assert min(np.diff(where)) >= 31 * 4 + 4 * library.MOST_PANEL
+    assert min(np.diff(where)) >= 31 * 4 + 4 * memory.MOST_PANEL

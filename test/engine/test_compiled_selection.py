@@ -17,7 +17,8 @@ from vla_entropy_ros.bench.selection import Looked
 from vla_entropy_ros.engine import Observation
 from vla_entropy_ros.engine.decoding.runner import Embedded
 from vla_entropy_ros.engine.decoding.sequence import Layout
-from vla_entropy_ros.engine.model.compiled.library import Library, find_all, pointer
+from vla_entropy_ros.engine.model.compiled.library import Library, find_all
+from vla_entropy_ros.engine.model.compiled.memory import pointer
 from vla_entropy_ros.engine.reuse.compiled import CompiledProvenance, CompiledScene, CompiledSelection
 from vla_entropy_ros.engine.reuse.joint import JointSelection, Needed, joint_information, on_host
 from vla_entropy_ros.engine.reuse.provenance import Provenance

@@ -14,18 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..model.compiled.library import (
-    MOST_PANEL,
-    Buffers,
-    Copies,
-    DecoderC,
-    Floats,
-    LayerC,
-    Library,
-    PassC,
-    empty,
-    pointer,
-)
+from ..model.compiled.library import Copies, DecoderC, LayerC, Library, PassC
+from ..model.compiled.memory import MOST_PANEL, Buffers, Floats, empty, pointer
 from ..model.compiled.vision import CompiledVision
 from ..model.llama import Llama, LlamaLayer
 from .decoder import Decoder

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..decoding.runner import Embedded
-from ..model.compiled.library import Buffers, Library, SceneC, SelectingC, empty, pointer
+from ..model.compiled.library import Library, SceneC, SelectingC
+from ..model.compiled.memory import Buffers, empty, pointer
 from ..tunables import Tunables
 from .joint import JointSelection, Needed
 from .patches import Mask

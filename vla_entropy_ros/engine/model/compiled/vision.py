@@ -12,19 +12,8 @@ from torch import Tensor, nn
 from ..network import Network
 from ..preprocess import Preprocessor
 from ..vision import LayerScale, PatchEmbed, Projector, StemPatchEmbed, Tower, TowerBlock
-from .library import (
-    BlockC,
-    Buffers,
-    Copies,
-    Floats,
-    Library,
-    ProductC,
-    ProjectorC,
-    TowerC,
-    empty,
-    numbers,
-    pointer,
-)  # fmt: skip
+from .library import BlockC, Copies, Library, ProductC, ProjectorC, TowerC, numbers
+from .memory import Buffers, Floats, empty, pointer
 
 WHOLE = 255  # of a byte
 CHANNELS = 3

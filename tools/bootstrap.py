@@ -28,6 +28,7 @@ from tools.steps import last_error as last_error  # noqa: E402
 REQUIREMENTS = ROOT / "requirements"
 PYTHONS = ((3, 10), (3, 13))
 COMPILED, LIBRARY = ROOT / "vla_entropy_ros" / "engine" / "model" / "compiled", "_stack*.so"
+STAMP, BUILT, FAILED, WITHOUT = ".compiled", "built", "failed", "without"  # how the last build of it went
 GL_LIBRARY, GL_PACKAGE = "OSMesa", "libosmesa6"
 QT_PACKAGES = {  # by library: what Qt needs beside its wheel, without a screen and on one
     "GL": "libgl1", "glib-2.0": "libglib2.0-0", "fontconfig": "libfontconfig1", "dbus-1": "libdbus-1-3",
@@ -153,28 +154,48 @@ def accept(wanted: str, offered: str, cause: str, place: Path) -> None:
     print(f"{gone}: going on with the {other}; {own}", flush=True)
 
 
-def compiled_from() -> str:
-    """Hash of what the compiled stack is built from."""
-    digest = hashlib.sha256()
-    for path in sorted([*COMPILED.glob("*.[ch]"), COMPILED / "build.py"]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def stack_sources() -> str:
+    """Hash of what the compiled stack is built from, as the package has it."""
+    spec = importlib.util.spec_from_file_location("build_of_the_stack", COMPILED / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    return str(build.digest())
+
+
+def compiler() -> str | None:
+    """The C compiler that a build takes, None where there is none."""
+    return shutil.which(os.environ.get("CC", "").split(" ")[0] or "gcc") or shutil.which("cc")
 
 
 def install_package(steps: Steps, python: str) -> None:
     """Install this checkout to be run from where it is, and build its compiled stack where there is a compiler."""
-    editable = ["install", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "-e", str(ROOT)]
-    built = set(COMPILED.glob(LIBRARY))
-    for path in built:
+    for path in COMPILED.glob(LIBRARY):
         path.unlink()  # of other sources
+    editable = ["install", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "-e", str(ROOT)]
     steps.run("Installing vla_entropy_ros", [python, "-m", "pip", *editable])
-    (Path(python).parents[1] / ".compiled").write_text(compiled_from())
-    if not any(COMPILED.glob(LIBRARY)):
-        print(
-            "The compiled stack was not built: on a CPU, NumPy and PyTorch run the policy, at two thirds of its",
-            end=" ",
-        )
-        print("speed. With a C compiler (apt-get install gcc libc6-dev): rm .venv/.compiled; make setup", flush=True)
+    how = BUILT if any(COMPILED.glob(LIBRARY)) else FAILED if compiler() else WITHOUT
+    (Path(python).parents[1] / STAMP).write_text(f"{stack_sources()} {how}")
+    if how == BUILT:
+        return
+    cause = "there is no C compiler" if how == WITHOUT else f"{compiler()} failed"
+    again = "apt-get install gcc libc6-dev, then make setup" if how == WITHOUT else f"rm .venv/{STAMP}; make setup"
+    told = "on a CPU, NumPy and PyTorch run the policy in its place, in twice the time"
+    print(f"The compiled stack was not built, since {cause}: {told} (to try again: {again})", flush=True)
+    if how == FAILED:
+        print(f"What it said: {python} setup.py build_ext --inplace", flush=True)
+
+
+def package_is_stale(folder: Path) -> bool:
+    """Whether the compiled stack of the environment in `folder` is to be built again, or for the first time."""
+    if not (folder / "bin" / "python").exists():
+        return False
+    stamp = folder / STAMP
+    sources, _, how = stamp.read_text().partition(" ") if stamp.exists() else ("", "", "")
+    if sources != stack_sources():
+        return True
+    return not any(COMPILED.glob(LIBRARY)) and how != FAILED and compiler() is not None
 
 
 def install_gl(steps: Steps) -> None:
@@ -238,8 +259,7 @@ def main() -> int:
         build = chosen.torch or before or "auto"
         wanted = fingerprint(ros, build == "auto" and has_gpu())
         if build == before and made in (wanted, fingerprint(ros, True)):  # with a GPU that is gone, all works
-            last = folder / ".compiled"
-            if last.exists() and last.read_text() != compiled_from():
+            if package_is_stale(folder):
                 install_package(Steps(total=1), str(folder / "bin" / "python"))
             return 0
         if (folder / "bin").exists() and (build, made) != (before, fingerprint(ros, False)):

@@ -23,6 +23,7 @@ from vla_entropy_ros.bench.recording import Recording, save
 from vla_entropy_ros.bench.ticks import Sample
 from vla_entropy_ros.cli import main
 from vla_entropy_ros.engine import ActionError, DeviceError, Observation, Policy, Timings
+from vla_entropy_ros.engine.model.compiled.library import find_all
 
 ONNX, OPENVINO, COMPILE = "ONNX Runtime float32", "OpenVINO float32", "torch.compile of transformers"
 
@@ -110,7 +111,8 @@ def test_factors_are_against_our_plain_path_and_the_fastest_peer(content: dict[s
     assert content["fastest_peer"] == "fast peer"
     assert content["headline"] == (
         "default: 20.0 ms a tick, 2.00 times as fast as ours with full, plain decoding (40.0 ms), 1.25 times as fast "
-        "as the fastest peer, which recomputes everything (fast peer, 25.0 ms, 100.0% equal ticks)"
+        "as the fastest peer of those here (1 left out), which recomputes everything (fast peer, 25.0 ms, 100.0% equal "
+        "ticks)"
     )
     assert [record["equal_share"] for record in content["rows"]] == [1.0, 1.0, 0.5, 1.0]
     assert default["stage_ms"] == {"see": 3.0, "select": 0.0, "prefill": 3.0, "decode": 4.0}
@@ -153,9 +155,12 @@ def test_what_figures_were_made_with_is_told() -> None:
 
 def test_rows_of_ours_are_policies_of_their_own(checkpoint: Path) -> None:
     made, missing = ours.ours(checkpoint, 1)
-    assert [one.name for one in made] == [BASELINE, "default"]
-    assert missing == []
-    assert len({id(one.policy) for one in made}) == 2
+    names = [name for name, _, backend in ours.ROWS if backend != "compiled" or find_all()]
+    assert [one.name for one in made] == names
+    assert names[0] == BASELINE
+    assert "default" in names
+    assert len(missing) == len(ours.ROWS) - len(names)
+    assert len({id(one.policy) for one in made}) == len(names)
     assert (made[0].policy.tunables.mode, made[0].policy.tunables.drafts) == ("full", "off")
 
 
@@ -163,14 +168,15 @@ def test_a_backend_that_cannot_be_had_is_a_line(checkpoint: Path, monkeypatch: p
     load = Policy.load
 
     def chosen(folder: Path, *, backend: str | None = None) -> Policy:
-        if backend is None:
+        if backend != "torch":
             raise DeviceError("no such backend")
         return load(folder)
 
     monkeypatch.setattr(Policy, "load", chosen)
     made, missing = ours.ours(checkpoint, 1)
-    assert [(one.name, one.backend) for one in made] == [(BASELINE, "torch")]
-    assert missing == [kinds.Missing("default", "no such backend")]
+    there = [name for name, _, backend in ours.ROWS if backend == "torch"]
+    assert [(one.name, one.backend) for one in made] == [(name, "torch") for name in there]
+    assert missing == [kinds.Missing(name, "no such backend") for name, _, _ in ours.ROWS if name not in there]
 
 
 def command(recordings: list[Recording], folder: Path, *options: str) -> Result:
@@ -193,10 +199,11 @@ def test_peers_that_are_there_are_compared_and_others_are_named(
     made = json.loads(done.stdout)
     assert made == json.loads((tmp_path / "out" / "peers.json").read_text())
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"peers.json", "peers.md", "peers.png"}
-    assert [(record["name"], record["peer"]) for record in made["rows"]] == [
-        (BASELINE, False), ("default", False), ("transformers generate", True),
-    ]  # fmt: skip
-    base, default, peer = made["rows"]
+    names = [name for name, _, backend in ours.ROWS if backend != "compiled" or find_all()]
+    rows = {record["name"]: record for record in made["rows"]}
+    assert [record["name"] for record in made["rows"] if not record["peer"]] == names
+    assert [record["name"] for record in made["rows"] if record["peer"]] == ["transformers generate"]
+    base, default, peer = rows[BASELINE], rows["default"], rows["transformers generate"]
     assert (base["equal_share"], peer["equal_share"]) == (1.0, 1.0)
     assert (base["passes"], peer["passes"], peer["fresh_share"]) == (7.0, 7.0, 1.0)
     assert default["fresh_share"] < 1.0

@@ -204,11 +204,15 @@ def test_an_old_processor_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "too old" in str(library._found.__wrapped__())
 
 
-@pytest.mark.parametrize("what", ["nothing", "garbage", "another machine's"])
-def test_a_library_that_does_not_load_is_a_line(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["nothing", "garbage", "another machine's", *range(4096, 200_000, 20_000)])
+def test_a_library_that_does_not_load_is_a_line(
+    what: str | int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (file,) = library.FOLDER.glob(f"{library.NAME}*.so")
     if what == "garbage":
         (tmp_path / file.name).write_bytes(b"\x7fELF and nothing more")
+    elif isinstance(what, int):  # a full disk, a copy that broke off
+        (tmp_path / file.name).write_bytes(file.read_bytes()[:what])
     elif what != "nothing":
         shutil.copy(file, tmp_path)
         made = bytearray((tmp_path / file.name).read_bytes())

@@ -214,3 +214,74 @@ def test_the_build_once_chosen_stays_until_another_is_named(tmp_path: Path, monk
     main()
     main("--torch=cpu")
     assert built == ["cuda", "cuda", "cpu"]
+
+
+@pytest.fixture
+def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment whose compiled stack was built from what is there."""
+    sources = tmp_path / "compiled"
+    sources.mkdir()
+    (sources / "build.py").write_text((bootstrap.COMPILED / "build.py").read_text())
+    (sources / "stack.c").write_text("int one;")
+    (sources / "_stack.so").touch()
+    monkeypatch.setattr(bootstrap, "COMPILED", sources)
+    monkeypatch.setattr(bootstrap, "compiler", lambda: "/usr/bin/gcc")
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    (tmp_path / ".venv" / bootstrap.STAMP).write_text(f"{bootstrap.stack_sources()} {bootstrap.BUILT}")
+    return tmp_path
+
+
+def test_the_stack_is_built_again_where_its_sources_changed_or_it_is_gone(built: Path) -> None:
+    venv, stamp = built / ".venv", built / ".venv" / bootstrap.STAMP
+    assert not bootstrap.package_is_stale(venv)
+    (built / "compiled" / "_stack.so").unlink()
+    assert bootstrap.package_is_stale(venv)
+    (built / "compiled" / "_stack.so").touch()
+    for name in ("stack.c", "build.py"):
+        file = built / "compiled" / name
+        kept = file.read_text()
+        file.write_text(kept + "\n")
+        assert bootstrap.package_is_stale(venv)
+        file.write_text(kept)
+    stamp.unlink()  # what a user is told to do
+    assert bootstrap.package_is_stale(venv)
+
+
+def test_a_compiler_that_comes_is_used_and_one_that_failed_is_not_asked_at_every_call(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venv, stamp = built / ".venv", built / ".venv" / bootstrap.STAMP
+    (built / "compiled" / "_stack.so").unlink()
+    stamp.write_text(f"{bootstrap.stack_sources()} {bootstrap.FAILED}")
+    assert not bootstrap.package_is_stale(venv)
+    stamp.write_text(f"{bootstrap.stack_sources()} {bootstrap.WITHOUT}")
+    assert bootstrap.package_is_stale(venv)
+    monkeypatch.setattr(bootstrap, "compiler", lambda: None)
+    assert not bootstrap.package_is_stale(venv)
+
+
+@pytest.mark.parametrize(
+    ("found", "made", "told"),
+    [
+        ("/usr/bin/gcc", True, ""),
+        ("/usr/bin/gcc", False, "since /usr/bin/gcc failed"),
+        (None, False, "since there is no C compiler"),
+    ],
+)
+def test_a_stack_that_was_not_built_is_told_with_what_helps(
+    built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: str | None, made: bool,
+    told: str,
+) -> None:  # fmt: skip
+    def run(self: object, title: str, command: list[str]) -> None:
+        if made:
+            (built / "compiled" / "_stack.so").touch()
+
+    monkeypatch.setattr(bootstrap, "compiler", lambda: found)
+    monkeypatch.setattr(bootstrap.Steps, "run", run)
+    bootstrap.install_package(bootstrap.Steps(1), str(built / ".venv" / "bin" / "python"))
+    said = capsys.readouterr().out
+    assert told in said
+    assert bool(told) == ("make setup" in said)
+    assert not bootstrap.package_is_stale(built / ".venv")

@@ -108,4 +108,6 @@ def brought_up(
                 raise taken(client.link.path("policy"))
             if not (answer := client.bring_up()):
                 raise RunError(f"{answer.words}: {running['policy'].last_words()}")
+            if client.several is not None:  # the active one was another run's
+                raise taken(client.link.path("policy"))
             yield witness

@@ -38,7 +38,7 @@ def figures(rows: Sequence[Row], missing: Sequence[Missing]) -> dict[str, Any]:
     fastest = min(peers, key=_middle, default=None)
     records = [_record(row, rows[0], fastest) for row in rows]
     return {
-        "headline": headline(records),
+        "headline": headline(records, len(missing)),
         "fastest_peer": None if fastest is None else fastest.name,
         "rows": records,
         "missing": [{"name": one.name, "why": one.why} for one in missing],
@@ -93,8 +93,11 @@ def _record(row: Row, base: Row, fastest: Row | None) -> Record:
     }
 
 
-def headline(records: Sequence[Record]) -> str:
-    """The default's median tick against both: our plain path and the fastest peer that recomputes everything."""
+def headline(records: Sequence[Record], absent: int = 0) -> str:
+    """The default's median tick against both: our plain path and the fastest peer that recomputes everything.
+
+    absent: how many peers could not be had.
+    """
     base, named = records[0], {record["name"]: record for record in records}
     ours = named.get(DEFAULT, base)
     peers = [record for record in records if record["peer"]]
@@ -105,8 +108,9 @@ def headline(records: Sequence[Record]) -> str:
     if not peers:
         return f"{told}; no peer could be had"
     fastest = min(peers, key=lambda record: float(record["tick_ms"]["p50"]))
+    of_those = f" of those here ({absent} left out)" if absent else ""
     return (
-        f"{told}, {ours['over_fastest_peer']:.2f} times as fast as the fastest peer, which recomputes everything "
+        f"{told}, {ours['over_fastest_peer']:.2f} times as fast as the fastest peer{of_those}, which recomputes everything "
         f"({fastest['name']}, {fastest['tick_ms']['p50']:.1f} ms, {fastest['equal_share']:.1%} equal ticks)"
     )
 

@@ -51,6 +51,8 @@ class NumpyDecoder(Decoder):
         narrow: Mapping[int, Tensor] | None = None,
     ) -> Tensor:  # fmt: skip
         """See `Decoder.run`."""
+        if query is not None and self._versions != [*map(version, self.llama.model.parameters())]:
+            self._fold()  # they were changed in place
         if len(x) > MOST_ROWS:
             return super().run(x, position, slot, sight, tail, query, narrow)
         with np.errstate(all="ignore"):  # e^88 of a gate that is shut, and what is no number shows in the output
@@ -60,8 +62,6 @@ class NumpyDecoder(Decoder):
         self, x: Tensor, position: Tensor, slot: Tensor, sight: Sight, tail: int, query: Tensor | None,
         narrow: Mapping[int, Tensor],
     ) -> Tensor:  # fmt: skip
-        if query is not None and self._versions != [*map(version, self.llama.model.parameters())]:
-            self._fold()  # they were changed in place
         cosine, sine = (table.index_select(0, position).numpy() for table in self.tables)  # [R, 1, hd]
         hidden = sight.mask(self._slots, torch.float32)
         held = (None if part is None else part.numpy() for part in (query, hidden))

@@ -23,8 +23,8 @@ def variants() -> dict[str, tuple[str, ...]]:
 
 
 def digest() -> str:
-    """Hash of the C files: a library that was built from others is not used."""
+    """Hash of the C files and of this one, with their flags: a library that was built from others is not used."""
     made = hashlib.sha256()
-    for path in sorted(FOLDER.glob("*.[ch]")):
+    for path in sorted([*FOLDER.glob("*.[ch]"), FOLDER / "build.py"]):
         made.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return made.hexdigest()[:16]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -223,6 +225,8 @@ def _found() -> list[Library] | str:
     if not path.exists():
         return "the compiled stack was not built (it needs gcc or clang when the package is installed)"
     try:
+        if not _whole(path):
+            return "the compiled stack is cut off: install the package again"
         handle = ctypes.CDLL(str(path))
         handle.built_from.restype = handle.supported.restype = ctypes.c_char_p
         sources, supported = handle.built_from().decode(), handle.supported().decode().split()
@@ -231,5 +235,18 @@ def _found() -> list[Library] | str:
         if not supported:
             return "this processor is too old for the compiled stack (it needs AVX2 with FMA, or NEON)"
         return [Library(handle, name) for name in supported if hasattr(handle, f"decode_{name}")] or "it is empty"
-    except (OSError, AttributeError) as error:
+    except (OSError, AttributeError, ValueError) as error:
         return f"the compiled stack does not load here: {' '.join(str(error).split())}; install the package again"
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file has all that the loader maps of it: touching what is missing would end the process."""
+    content = path.read_bytes()
+    if content[:5] != b"\x7fELF\x02":  # of 64 bits; what else there is, the loader judges
+        return True
+    first, (size, count) = *struct.unpack_from("<Q", content, 32), struct.unpack_from("<2H", content, 54)
+    for at in range(first, first + size * count, size or 1):
+        offset, _, _, length = struct.unpack_from("<4Q", content, at + 8)
+        if offset + length > len(content):
+            return False
+    return True

@@ -204,7 +204,7 @@ def test_an_old_processor_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "too old" in str(library._found.__wrapped__())
 
 
-@pytest.mark.parametrize("what", ["nothing", "garbage", "another machine's", *range(4096, 200_000, 20_000)])
+@pytest.mark.parametrize("what", ["nothing", "garbage", "another machine's", 4096, 20_000, 60_000, 100_000])
 def test_a_library_that_does_not_load_is_a_line(
     what: str | int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,9 +108,9 @@ def headline(records: Sequence[Record], absent: int = 0) -> str:
     if not peers:
         return f"{told}; no peer could be had"
     fastest = min(peers, key=lambda record: float(record["tick_ms"]["p50"]))
-    of_those = f" of those here ({absent} left out)" if absent else ""
+    those = f"the fastest peer{f' of those here ({absent} left out)' if absent else ''}"
     return (
-        f"{told}, {ours['over_fastest_peer']:.2f} times as fast as the fastest peer{of_those}, which recomputes everything "
+        f"{told}, {ours['over_fastest_peer']:.2f} times as fast as {those}, which recomputes everything "
         f"({fastest['name']}, {fastest['tick_ms']['p50']:.1f} ms, {fastest['equal_share']:.1%} equal ticks)"
     )
 

@@ -166,7 +166,8 @@ def stack_sources() -> str:
 
 def compiler() -> str | None:
     """The C compiler that a build takes, None where there is none."""
-    return shutil.which(os.environ.get("CC", "").split(" ")[0] or "gcc") or shutil.which("cc")
+    chosen = os.environ.get("CC", "").split()
+    return shutil.which(chosen[0]) if chosen else shutil.which("gcc") or shutil.which("cc")
 
 
 def install_package(steps: Steps, python: str) -> None:

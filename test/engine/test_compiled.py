@@ -275,6 +275,16 @@ def test_the_library_asks_for_no_memory() -> None:
         assert b"\0" + name + b"\0" not in content
 
 
+def test_a_pass_that_has_no_room_or_no_inputs_is_refused() -> None:
+    pair = Pair(find_all()[0], 2)
+    plan = pair.prefill(pair.every, Answers())
+    with pytest.raises(ValueError, match="need inputs"):
+        pair.compiled.run(plan, None, False)
+    for out in (0, len(plan) + 1):
+        with pytest.raises(ValueError, match=f"{out} of {len(plan)} rows: expected"):
+            pair.compiled.run(rows_of(plan, np.arange(len(plan)), out), pair.inputs, False)
+
+
 def test_memory_is_given_to_one_of_many_threads() -> None:
     taken: list[np.ndarray] = []
     threads = [threading.Thread(target=lambda: taken.extend(memory.empty((31,)) for _ in range(300))) for _ in range(8)]

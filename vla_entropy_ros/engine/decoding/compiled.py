@@ -97,6 +97,8 @@ class CompiledDecoder:
         """
         if not 0 < plan.out <= min(self.most, len(plan)) or len(plan) > self._c.capacity:
             raise ValueError(f"{plan.out} of {len(plan)} rows: expected {self.most} of {self._c.capacity} at most")
+        if inputs is None and (plan.source >= 0).any():
+            raise ValueError("rows that are no tokens need inputs")
         if plan.words:
             self.weights.renew()
         asked, count = self._pass, len(plan)

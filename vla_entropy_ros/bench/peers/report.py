@@ -38,7 +38,7 @@ def figures(rows: Sequence[Row], missing: Sequence[Missing]) -> dict[str, Any]:
     fastest = min(peers, key=_middle, default=None)
     records = [_record(row, rows[0], fastest) for row in rows]
     return {
-        "headline": headline(records, len(missing)),
+        "headline": headline(records, sum(not one.name.startswith((BASELINE, DEFAULT)) for one in missing)),
         "fastest_peer": None if fastest is None else fastest.name,
         "rows": records,
         "missing": [{"name": one.name, "why": one.why} for one in missing],

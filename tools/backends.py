@@ -41,10 +41,10 @@ WORDS = ("pick up the red cube", "put it on the plate")  # of random networks
 
 
 class Watched:
-    """A policy, and how far the best logit of each token of its last tick was above the next one."""
+    """How far in a policy the best logit of each token of its last tick was above the next one."""
 
     def __init__(self, policy: Policy) -> None:
-        self.policy, self.margins = policy, np.zeros(0)
+        self.margins = np.zeros(0)
         head = policy.model.head
         assert isinstance(head, TokenHead)
         learn = head._drafter.learn
@@ -96,9 +96,10 @@ def backends(folder: Path) -> dict[str, Policy]:
     return made
 
 
-def compare(policies: dict[str, Policy], seen: Sequence[Observation], counts: dict[str, Count]) -> None:
-    """Let every policy answer the same observations, and plain decoding of each against its own drafts."""
-    watched = Watched(policies[REFERENCE])
+def compare(
+    policies: dict[str, Policy], watched: Watched, seen: Sequence[Observation], counts: dict[str, Count]
+) -> None:
+    """Let every policy answer the same observations; watched: PyTorch's."""
     for policy in policies.values():
         policy.reset()
     for observation in seen:
@@ -126,13 +127,14 @@ def plainly(policy: Policy, seen: Sequence[Observation], count: Count) -> None:
 def recorded(images: int, seed: int, console: Console) -> dict[str, Any]:
     """Equal ticks over recorded images of finished episodes, by backend."""
     policies, actor = backends(default_checkpoint()), Policy.load(default_checkpoint())
+    watched = Watched(policies[REFERENCE])
     counts, own = ({name: Count() for name in policies} for _ in range(2))
     number = 0
     with bar(console, "recorded images", images) as (shown, task):
         while counts[next(name for name in policies if name != REFERENCE)].ticks < images:
             for recording in record_finished(actor, 1, seed + 100 * number, Silent()):
                 seen = list(recording.observations())
-                compare(policies, seen, counts)
+                compare(policies, watched, seen, counts)
                 for name, policy in policies.items():
                     plainly(policy, seen, own[name])
                 shown.update(task, advance=len(seen))
@@ -157,7 +159,7 @@ def random_networks(networks: int, console: Console) -> dict[str, Any]:
                 policy.set_tunables(replace(Tunables.default(16), k1=2, k2=4, row_budget=8))
                 plainly(policy, seen, own.setdefault(name, Count()))
                 counts.setdefault(name, Count())
-            compare(policies, seen, counts)
+            compare(policies, Watched(policies[REFERENCE]), seen, counts)
             shown.advance(task)
     made = {name: {"against_torch": counts[name].record, "drafts_against_plain": own[name].record} for name in counts}
     return made | {REFERENCE: {"drafts_against_plain": own[REFERENCE].record}}

@@ -124,13 +124,8 @@ def of_commit(revision: str) -> dict[str, str]:
         if added.returncode:  # git has said why
             raise SystemExit(f"--base {revision}: valid is a commit of this repository")
         try:
-            build = [
-                sys.executable,
-                "setup.py",
-                "-q",
-                "build_ext",
-                "--inplace",
-            ]  # its own compiled stack, if it has one
+            # its own compiled stack, if it has one
+            build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
             subprocess.run(build, cwd=folder, check=False, capture_output=True)
             command = [sys.executable, "-m", "tools.neutral", "--json"]
             done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)

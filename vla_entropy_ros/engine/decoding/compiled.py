@@ -135,14 +135,10 @@ class CompiledRunner(EagerRunner):
 
     def embed_images(self, frames: NDArray[np.uint8], state: NDArray[np.float64]) -> Embedded:
         """See `Runner`."""
-        visual, layout = self._embedded.visual, self.decoder.layout
         if self._vision is None or self._ends.network.visual_tokens != self._visual_tokens:  # another one since
-            visual.copy_(super().embed_images(frames, state).visual)
-        else:
+            self._rows.copy_(super().embed_images(frames, state).inputs)
+        else:  # of networks without further rows
             self._vision.look(frames, self._inputs)
-        if layout.inputs > layout.visual:
-            further = self._ends.network.further_rows(torch.from_numpy(state).to(visual.dtype))
-            self._rows[layout.visual :] = further
         return self._embedded
 
     def run(self, plan: RowPlan, embedded: Embedded | None = None) -> Table:
@@ -156,9 +152,7 @@ class CompiledRunner(EagerRunner):
         return torch.from_numpy(self._pass(plan, embedded, logits=False))
 
     def _pass(self, plan: RowPlan, embedded: Embedded | None, logits: bool) -> Floats:
-        if plan.words:
-            self.prompt = plan
-        self.rows.append(plan.mean_rows(self.decoder.cache.layers))
+        self._note(plan)
         own = embedded is self._embedded
         inputs = None if embedded is None else self._inputs if own else embedded.inputs.numpy()
         return self._compiled.run(plan, inputs, logits)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..model.compiled.library import version
 from ..model.llama import Llama, LlamaLayer
 from ..model.quantise import Linear
+from ..model.watch import Watch
 from .decoder import ROW_MULTIPLE, Decoder, Sight
 from .kv_cache import KVCache
 from .runner import EagerRunner
@@ -41,6 +41,7 @@ class NumpyDecoder(Decoder):
         )  # fmt: skip
         self._share, self._eps = np.float32(1 / config.hidden_size), np.float32(config.rms_norm_eps)
         self._scale = np.float32(math.sqrt(config.head_dim))
+        self._watch = Watch(llama.model.layers.parameters())
         self._fold()
         self._norm = self.llama.model.norm.weight.detach().numpy()
         self._keys, self._values = self.cache.keys.numpy(), self.cache.values.numpy()
@@ -51,8 +52,8 @@ class NumpyDecoder(Decoder):
         narrow: Mapping[int, Tensor] | None = None,
     ) -> Tensor:  # fmt: skip
         """See `Decoder.run`."""
-        if query is not None and self._versions != [*map(version, self.llama.model.parameters())]:
-            self._fold()  # they were changed in place
+        if query is not None and self._watch.changed():
+            self._fold()
         if len(x) > MOST_ROWS:
             return super().run(x, position, slot, sight, tail, query, narrow)
         with np.errstate(all="ignore"):  # e^88 of a gate that is shut, and what is no number shows in the output
@@ -85,9 +86,8 @@ class NumpyDecoder(Decoder):
 
     def _fold(self) -> None:
         """Copy the weights, with what is folded into them."""
-        body = self.llama.model
-        self._versions = [*map(version, body.parameters())]
-        self._weights = [self._folded(layer) for layer in body.layers if isinstance(layer, LlamaLayer)]
+        layers = self.llama.model.layers
+        self._weights = [self._folded(layer) for layer in layers if isinstance(layer, LlamaLayer)]
 
     def _layer(self, number: int, x: Floats, now: Now, reach: int, first: int) -> Floats:
         slot, query, cosine, sine, hidden = now

@@ -150,13 +150,14 @@ class EagerRunner:
     def states(self, plan: RowPlan, embedded: Embedded | None = None) -> Tensor:
         """States [out, D] of the plan's last rows."""
         decoder, count = self.decoder, len(plan)
+        self._note(plan)
         x = decoder.llama.embed(self._there(plan.token))
         if len(held := np.flatnonzero(plan.source >= 0)):
             assert embedded is not None
             x[self._there(held)] = embedded.inputs[self._there(plan.source[held])]
         query = None
         if plan.words:
-            self.prompt, query = plan, self._there(plan.query(decoder.no_query))
+            query = self._there(plan.query(decoder.no_query))
         padding = 0 if count == 1 and not plan.words else -count % ROW_MULTIPLE
         parts = (plan.position, plan.slot, plan.seen, plan.branch)
         position, slot, seen, branch = (self._there(part) for part in parts)
@@ -167,9 +168,14 @@ class EagerRunner:
             query = None if query is None else F.pad(query, (padding, 0), value=decoder.no_query)
         sight = Sight(seen, branch, plan.area, plan.reach, plan.all_seen)
         narrow = {layer: self._there(padding + rows) for layer, rows in plan.narrow.items()}
-        self.rows.append(plan.mean_rows(decoder.cache.layers))
         with self._attention():
             return decoder.run(x, position, slot, sight, plan.out, query, narrow)
+
+    def _note(self, plan: RowPlan) -> None:
+        """What others ask of the passes: how many rows, and which prompt's queries are kept."""
+        self.rows.append(plan.mean_rows(self.decoder.cache.layers))
+        if plan.words:
+            self.prompt = plan
 
     def room(self, _: int, most: int, /) -> int:
         """See `Runner`."""

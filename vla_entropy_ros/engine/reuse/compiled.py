@@ -22,7 +22,7 @@ from .joint import JointSelection, Needed
 from .patches import Mask
 from .provenance import Provenance
 from .scene import CELLS, MEAN_OF_NOISE, VALUES, Scene, Seen
-from .scores import Scores
+from .scores import Scores, count_terms
 from .selection import Selection
 
 
@@ -80,10 +80,8 @@ class CompiledScene:
         size = shape[1]
         if tuple(shape) != (self._cameras, size, size, 3) or not size or size % self._grid:
             raise ValueError(f"frames {tuple(shape)}: expected {self._cameras} of {self._grid} patches along a side")
-        counts = np.arange((size // self._grid) ** 2 + 1, dtype=np.float64)
-        counts[1:] *= np.log(counts[1:])
         self._sized = Buffers()
-        self.c.image, self.c.terms = size, self._sized.copy(counts)
+        self.c.image, self.c.terms = size, self._sized.copy(count_terms((size // self._grid) ** 2))
         self.c.columns = self._sized.copy(np.zeros(3 * size, np.uint32))
 
 

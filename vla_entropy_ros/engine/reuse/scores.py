@@ -18,10 +18,16 @@ CHUNK = 256  # patches that are told apart by one byte
 
 @lru_cache(maxsize=8)
 def _count_terms(pixels: int) -> NDArray[np.float64]:
-    """n log n for n = 0 .. 255, 0 above `pixels`."""
-    counts = np.arange(256, dtype=np.float64)
+    """`count_terms` of a byte [256], 0 above `pixels`."""
+    terms = np.zeros(256)
+    terms[: pixels + 1] = count_terms(pixels)
+    return terms
+
+
+def count_terms(pixels: int) -> NDArray[np.float64]:
+    """n log n for n = 0 .. `pixels`."""
+    counts = np.arange(pixels + 1, dtype=np.float64)
     counts[1:] *= np.log(counts[1:])
-    counts[pixels + 1 :] = 0.0
     return counts
 
 

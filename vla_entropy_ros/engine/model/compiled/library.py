@@ -10,13 +10,14 @@ import ctypes
 import functools
 import struct
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from ..watch import Watch
 from .build import FOLDER, NAME, digest
 from .memory import Floats, empty, pointer
 
@@ -148,7 +149,7 @@ class Library:
     def packed(self, weight: Floats) -> Floats:
         """Panels of a weight [N, K]."""
         rows, columns = weight.shape
-        made = empty((-(-rows // self.panel) * columns * self.panel,))
+        made = np.empty(-(-rows // self.panel) * columns * self.panel, np.float32)
         self.pack(pointer(np.ascontiguousarray(weight)), rows, columns, pointer(made))
         return made
 
@@ -159,8 +160,7 @@ class Copies:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._made: list[tuple[Floats, Callable[[], Floats]]] = []
-        self._of: list[Tensor] = []
-        self._versions: list[int] = []
+        self._watch = Watch()
 
     def keep(self, make: Callable[[], Floats], *of: Tensor) -> int | None:
         """Address of a copy of what is made of tensors."""
@@ -168,8 +168,7 @@ class Copies:
         held = empty(content.shape)
         held[...] = content
         self._made.append((held, make))
-        self._of += [tensor for tensor in of if not tensor.is_inference()]  # those count their changes
-        self._versions = [tensor._version for tensor in self._of]
+        self._watch.add(of)
         return pointer(held)
 
     def tensor(self, tensor: Tensor) -> int | None:
@@ -178,31 +177,26 @@ class Copies:
 
     def linear(self, weight: Tensor, bias: Tensor | None = None) -> ProductC:
         """The product by a weight [N, K], + bias [N]."""
-        return self.product(lambda: numbers(weight), weight, bias=None if bias is None else self.tensor(bias))
+        its_bias = None if bias is None else self.tensor(bias)
+        return self.product(weight.shape, lambda: numbers(weight), weight, bias=its_bias)
 
-    def product(self, weight: Callable[[], Floats], *of: Tensor, bias: int | None = None) -> ProductC:
-        """The product by a weight [N, K] that is made of tensors, + what is kept as `bias` [N]."""
-        rows, columns = weight().shape
+    def product(
+        self, shape: Sequence[int], weight: Callable[[], Floats], *of: Tensor, bias: int | None = None
+    ) -> ProductC:
+        """The product by a weight of `shape` [N, K] that is made of tensors, + what is kept as `bias` [N]."""
+        rows, columns = shape
         return ProductC(rows, columns, self.keep(lambda: self._library.packed(weight()), *of), bias)
 
     def renew(self) -> None:
         """Make again what comes of tensors that were changed since."""
-        now = [tensor._version for tensor in self._of]
-        if now == self._versions:
-            return
-        self._versions = now
-        for held, make in self._made:
-            held[...] = make()
+        if self._watch.changed():
+            for held, make in self._made:
+                held[...] = make()
 
 
 def numbers(tensor: Tensor) -> Floats:
     """A tensor as float32 numbers."""
     return np.ascontiguousarray(tensor.detach().float().numpy())
-
-
-def version(tensor: Tensor) -> int:
-    """A number that grows whenever a tensor is changed in place, where it counts that."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def find() -> Library:

@@ -95,7 +95,7 @@ class CompiledVision:
             return self._made.linear(layer.weight, layer.bias)
         gain, weight, bias = scale.scale_factor, layer.weight, layer.bias
         scaled = self._made.keep(lambda: numbers(bias * gain), bias, gain)
-        return self._made.product(lambda: numbers(weight * gain[:, None]), weight, gain, bias=scaled)
+        return self._made.product(weight.shape, lambda: numbers(weight * gain[:, None]), weight, gain, bias=scaled)
 
     def _embedding(self, embed: nn.Module, std: Floats) -> tuple[ProductC, ProductC]:
         """Stem, and the product by which patches are embedded; the first of them takes bytes."""
@@ -108,10 +108,14 @@ class CompiledVision:
         """A convolution of (byte / 255 - mean) / std, for what is left of a byte without 255 times the mean."""
         scale = np.tile(1 / (WHOLE * std.astype(np.float64)), layer.weight[0, 0].numel())
         bias = self._made.tensor(_bias(layer))
-        return self._made.product(lambda: (_flat(layer) * scale).astype(np.float32), layer.weight, bias=bias)
+        weight = layer.weight
+        return self._made.product(
+            (len(weight), weight[0].numel()), lambda: (_flat(layer) * scale).astype(np.float32), weight, bias=bias
+        )
 
     def _convolution(self, layer: nn.Conv2d) -> ProductC:
-        return self._made.product(lambda: _flat(layer), layer.weight, bias=self._made.tensor(_bias(layer)))
+        weight, bias = layer.weight, self._made.tensor(_bias(layer))
+        return self._made.product((len(weight), weight[0].numel()), lambda: _flat(layer), weight, bias=bias)
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:

@@ -30,6 +30,7 @@ import torch
 
 from vla_entropy_ros.bags.bag import Bag
 from vla_entropy_ros.engine import Observation, Policy
+from vla_entropy_ros.evaluation.about import processor
 from vla_entropy_ros.nodes.common import realtime
 from vla_entropy_ros.nodes.common.realtime import Realtime, RefusedError
 from vla_entropy_ros.resources import default_checkpoint, share_path
@@ -127,12 +128,6 @@ def measure(replay: Replay, habits: dict[str, Realtime], ticks: int, busy: int) 
                     print(f"{name} is left out: {error}", flush=True)
                     del taken[name]
     return taken
-
-
-def processor() -> str:
-    """The processor's name."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def run(asked: argparse.Namespace, found: dict[str, Any]) -> None:

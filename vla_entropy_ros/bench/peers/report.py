@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
+from ...evaluation.about import processor, versions
 from ...evaluation.statistics import percentiles
 from ..configurations import BASELINE, DEFAULT
 from ..tables import drawn
@@ -47,23 +45,7 @@ def figures(rows: Sequence[Row], missing: Sequence[Missing]) -> dict[str, Any]:
 
 def made_with() -> dict[str, Any]:
     """The processor, and versions of the packages that are there."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {"processor": _processor(), "packages": versions}
-
-
-def _processor() -> str:
-    """Its name as Linux tells it, else the platform's."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+    return {"processor": processor(), "packages": versions(PACKAGES)}
 
 
 def _middle(row: Row) -> float:
@@ -128,8 +110,8 @@ def markdown(content: dict[str, Any]) -> str:
     """Headline, table, what it was measured with, and what is missing, for a document."""
     lines = (COLUMNS, ["---"] * len(COLUMNS), *_cells(content["rows"]))
     made = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    versions = ", ".join(f"{name} {number}" for name, number in content["packages"].items())
-    about = f"{content['images']} images, {content['processor']}, threads: {content['threads']}; {versions}"
+    told = ", ".join(f"{name} {number}" for name, number in content["packages"].items())
+    about = f"{content['images']} images, {content['processor']}, threads: {content['threads']}; {told}"
     missing = "".join(f"* {line}\n" for line in missing_lines(content))
     return f"{content['headline']}\n\n{made}\n{about}\n" + (f"\n{missing}" if missing else "")
 
